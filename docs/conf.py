@@ -1,0 +1,28 @@
+"""Sphinx configuration."""
+
+from importlib.metadata import version
+
+project = "pixnet-sd"
+author = "the pixnet-sd developers"
+copyright = f"2026, {author}"
+release = version("pixnet-sd")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+autosummary_generate = True
+autodoc_typehints = "none"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+nb_execution_mode = "off"
+myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
+myst_heading_anchors = 3
+html_theme = "sphinx_book_theme"
+html_title = "pixnet-sd"
+html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True}

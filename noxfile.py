@@ -1,0 +1,78 @@
+"""Sessions for people and for CI. All share one environment, so that torch is installed once.
+
+nox -s demo       toy tissue to clusters, with pictures in demo/
+nox -s tests      the test suite; arguments after -- go to pytest
+nox -s lint types docs notebooks bench
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "none"
+
+ENVIRONMENT = Path(__file__).parent / ".nox" / "shared"
+BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
+
+
+def run(session: nox.Session, program: str, *arguments: str) -> None:
+    """Run a program of the shared environment."""
+    session.run(str(BIN / program), *arguments, external=True)
+
+
+def prepare(session: nox.Session, *groups: str) -> None:
+    """Make the shared environment once, and bring the package and some dependency groups into it."""
+    if not BIN.exists():
+        session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
+        run(session, "python", "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")
+    wanted = [argument for group in groups for argument in ("--group", group)]
+    session.log("installing the package and its dependencies: minutes at first, seconds later")
+    run(session, "python", "-m", "pip", "install", "--quiet", "--editable", ".", *wanted)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job, from tissue to pictures, in under three minutes on a laptop."""
+    prepare(session, "demo")
+    run(session, "python", "-m", "pixnet_sd.demo", *(session.posargs or ["demo"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite."""
+    prepare(session, "test")
+    run(session, "python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and format."""
+    prepare(session, "lint")
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types."""
+    prepare(session, "lint", "test")
+    run(session, "mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation; a warning is an error."""
+    prepare(session, "docs")
+    run(session, "sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks; name some after --, e.g. `nox -s bench -- imports aggregate`."""
+    prepare(session, "bench")
+    for name in session.posargs or ["imports"]:
+        run(session, "python", f"benchmarks/{name}.py")

@@ -1,0 +1,31 @@
+"""Dense maps of gene expression from H&E images, aggregated exactly onto any shapes, for SpatialData.
+
+Importing this module loads neither torch nor scanpy nor spatialdata: each name is loaded when it is first used.
+"""
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from pixnet_sd._lazy import lazy
+
+__version__ = version("pixnet-sd")
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "datasets": "datasets",
+        "pp": "pp",
+        "tl": "tl",
+        "PixnetError": "_errors",
+        "PixnetWarning": "_errors",
+        "settings": "_settings",
+    },
+)
+
+if TYPE_CHECKING:
+    from pixnet_sd import datasets as datasets
+    from pixnet_sd import pp as pp
+    from pixnet_sd import tl as tl
+    from pixnet_sd._errors import PixnetError as PixnetError
+    from pixnet_sd._errors import PixnetWarning as PixnetWarning
+    from pixnet_sd._settings import settings as settings

@@ -1,0 +1,15 @@
+"""The only part of the package that knows SpatialData. It turns elements into plain arrays, and results into elements.
+
+elements    find an element by key
+affine      3 x 3 matrices between elements
+images      pixels, pyramid levels, RGB
+geometry    shapes in their own coordinates
+placement   shapes in raster pixels
+counts      measured tables
+pairs       a predicted and a measured table of the same shapes
+maps        a raster that can be aggregated, with the genes behind it
+units       µm per pixel
+build       elements from arrays
+store       attach results, in memory or in a zarr store
+provenance  what was done, in `sdata.attrs`
+"""

@@ -1,0 +1,96 @@
+"""Affine maps between elements, as 3 x 3 matrices on (x, y, 1) columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from spatialdata import SpatialData
+from spatialdata.transformations import (
+    BaseTransformation,
+    Scale,
+    Sequence,
+    Translation,
+    get_transformation,
+)
+
+from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._grid import PixelGrid
+
+AXES = ("x", "y")
+AGREEMENT_PX = 0.5
+"""Two coordinate systems tell the same story when they place an image's corners within this distance."""
+
+
+def transformations(element: Any) -> dict[str, BaseTransformation]:
+    return dict(get_transformation(element, get_all=True))
+
+
+def matrix(transformation: BaseTransformation) -> np.ndarray:
+    return np.asarray(transformation.to_affine_matrix(input_axes=AXES, output_axes=AXES), dtype=float)
+
+
+def affine_product(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    product = outer @ inner
+    product[2] = 0.0, 0.0, 1.0  # rounding must not make it a projection
+    return product
+
+
+def between(sdata: SpatialData, source_key: str, image_key: str, coordinate_system: str | None = None) -> np.ndarray:
+    """From an element's own coordinates to scale0 pixels of an image, through a coordinate system that both have."""
+    sources, targets = transformations(sdata[source_key]), transformations(sdata[image_key])
+    common = [name for name in sources if name in targets]
+    if not common:
+        raise PixnetValueError(
+            f"{source_key!r} and {image_key!r} share no coordinate system: {sorted(sources)} against "
+            f"{sorted(targets)}. "
+            "Add one with spatialdata.transformations.set_transformation."
+        )
+    if coordinate_system is not None and coordinate_system not in common:
+        raise PixnetKeyError(
+            f"coordinate_system={coordinate_system!r} does not hold both {source_key!r} and {image_key!r}; "
+            f"these do: {', '.join(map(repr, common))}."
+        )
+    chosen = [coordinate_system] if coordinate_system is not None else common
+    maps = {name: affine_product(invertible(targets[name], image_key, name), matrix(sources[name])) for name in chosen}
+    require_agreement(maps, sdata, source_key, image_key)
+    return maps["global" if "global" in maps else chosen[0]]
+
+
+def invertible(transformation: BaseTransformation, key: str, coordinate_system: str) -> np.ndarray:
+    forward = matrix(transformation)
+    if not np.isfinite(forward).all() or abs(np.linalg.det(forward)) < 1e-12:
+        raise PixnetValueError(
+            f"The transformation of {key!r} to {coordinate_system!r} cannot be inverted: {forward.tolist()}. "
+            "Set a regular one with spatialdata.transformations.set_transformation."
+        )
+    return np.linalg.inv(forward)
+
+
+def require_agreement(maps: dict[str, np.ndarray], sdata: SpatialData, source_key: str, image_key: str) -> None:
+    if len(maps) < 2:
+        return
+    height, width = finest(sdata[image_key]).shape[-2:]
+    corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+    first, *others = maps.values()
+    places = np.linalg.solve(first, corners)
+    apart = max(np.abs((other @ places - corners)[:2]).max() for other in others)
+    if not apart <= AGREEMENT_PX:
+        raise PixnetValueError(
+            f"The coordinate systems {sorted(maps)} place {source_key!r} up to {apart:.1f} px apart on {image_key!r}. "
+            "Say which one is right with coordinate_system=..."
+        )
+
+
+def finest(raster: Any) -> xr.DataArray:
+    """The pixels of an image or labels element; of a pyramid, those of its finest level."""
+    return raster if isinstance(raster, xr.DataArray) else next(iter(raster["scale0"].values()))
+
+
+def grid_transformations(element: Any, grid: PixelGrid) -> dict[str, BaseTransformation]:
+    """Transformations for a raster that lies on `grid` over an element, in each of the element's coordinate systems."""
+    place = [Scale(list(grid.step), axes=AXES)]
+    if grid.origin != (0.0, 0.0):
+        place.append(Translation(list(grid.origin), axes=AXES))
+    return {name: Sequence([*place, onwards]) for name, onwards in transformations(element).items()}

@@ -1,0 +1,106 @@
+"""Make SpatialData elements from plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anndata as ad
+import dask.array as da
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from spatialdata import SpatialData
+from spatialdata.models import Image2DModel, Labels2DModel, ShapesModel, TableModel
+from spatialdata.transformations import Affine, BaseTransformation, Identity
+
+from pixnet_sd._sdata.affine import AXES
+from pixnet_sd._sdata.provenance import record, record_mpp
+
+Transformations = dict[str, BaseTransformation]
+COARSEST_PX = 512
+
+
+def systems(matrices: Mapping[str, np.ndarray]) -> Transformations:
+    """Transformations from 3 x 3 matrices on (x, y, 1), for each coordinate system."""
+    return {
+        name: Identity() if np.array_equal(matrix, np.eye(3)) else Affine(matrix, input_axes=AXES, output_axes=AXES)
+        for name, matrix in matrices.items()
+    }
+
+
+def image(
+    data: np.ndarray | da.Array,
+    channels: Sequence[str],
+    transformations: Transformations,
+    *,
+    pyramid: bool = False,
+    chunks: tuple[int, int, int] = (16, 256, 256),
+) -> Any:
+    """An image element (c, y, x), with coarser levels down to about 512 px on request."""
+    return Image2DModel.parse(
+        data,
+        dims=("c", "y", "x"),
+        c_coords=list(channels),
+        transformations=transformations,
+        scale_factors=pyramid_factors(data.shape[-2:]) if pyramid else None,
+        chunks=chunks,
+    )
+
+
+def pyramid_factors(shape: tuple[int, ...]) -> list[int] | None:
+    levels = max(0, int(np.ceil(np.log2(max(max(shape) / COARSEST_PX, 1)))))
+    return [2] * levels or None
+
+
+def labels(data: np.ndarray, transformations: Transformations) -> Any:
+    return Labels2DModel.parse(data, dims=("y", "x"), transformations=transformations)
+
+
+def circles(centres_xy: np.ndarray, radius: float, index: pd.Index, transformations: Transformations) -> Any:
+    frame = gpd.GeoDataFrame({"radius": np.full(len(index), float(radius))}, geometry=shapely.points(centres_xy))
+    return ShapesModel.parse(frame.set_index(index), transformations=transformations)
+
+
+def polygons(geometries: np.ndarray, index: pd.Index, transformations: Transformations, **columns: np.ndarray) -> Any:
+    frame = gpd.GeoDataFrame(columns, geometry=geometries)
+    return ShapesModel.parse(frame.set_index(index), transformations=transformations)
+
+
+def table(
+    values: Any,
+    genes: pd.DataFrame,
+    shapes_key: str,
+    instances: pd.Index,
+    *,
+    obs: Mapping[str, np.ndarray] | None = None,
+    spatial: np.ndarray | None = None,
+) -> ad.AnnData:
+    """A table of shapes x genes that annotates a shapes element, one row for each of `instances`."""
+    rows = pd.DataFrame({"instance_id": np.asarray(instances), **(obs or {})}, index=instances.astype(str))
+    rows.index.name = None
+    rows.insert(0, "region", pd.Categorical([shapes_key] * len(rows), categories=[shapes_key]))
+    adata = ad.AnnData(values, obs=rows, var=genes)
+    if spatial is not None:
+        adata.obsm["spatial"] = spatial
+    return TableModel.parse(adata, region=shapes_key, region_key="region", instance_key="instance_id")
+
+
+def loadings(matrix: np.ndarray, programmes: Sequence[str], genes: pd.DataFrame) -> ad.AnnData:
+    """The table beside a factorised map: programmes x genes."""
+    return TableModel.parse(
+        ad.AnnData(np.asarray(matrix, np.float32), obs=pd.DataFrame(index=list(programmes)), var=genes)
+    )
+
+
+def section(
+    elements: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], mpp: Mapping[str, float]
+) -> SpatialData:
+    """A SpatialData object from its elements, what is known of those that are derived, and µm/px of its images."""
+    sdata = SpatialData.init_from_elements(dict(elements))
+    for key, known in facts.items():
+        record(sdata, key, dict(known))
+    for key, value in mpp.items():
+        record_mpp(sdata, key, value)
+    return sdata

@@ -1,0 +1,42 @@
+"""Find elements of a SpatialData object by key."""
+
+from __future__ import annotations
+
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetTypeError
+from pixnet_sd._keys import choose, loadings_key
+from pixnet_sd._sdata.provenance import recorded
+
+
+def image_key(sdata: SpatialData, key: str | None = None) -> str:
+    """The image to read. Without a key, results that this package wrote do not count as candidates."""
+    check_sdata(sdata)
+    candidates = sdata.images if key is not None else [name for name in sdata.images if not recorded(sdata, name)]
+    return choose("images", key, candidates, "image_key")
+
+
+def shapes_key(sdata: SpatialData, key: str | None = None) -> str:
+    check_sdata(sdata)
+    return choose("shapes", key, sdata.shapes, "shapes_key")
+
+
+def table_key(sdata: SpatialData, key: str | None = None) -> str:
+    """The measured table to read. Without a key, results and loadings do not count as candidates."""
+    check_sdata(sdata)
+    derived = {loadings_key(name) for name in sdata.images}
+    measured = [name for name in sdata.tables if name not in derived and not recorded(sdata, name)]
+    return choose("tables", key, sdata.tables if key is not None else measured, "table_key")
+
+
+def names(sdata: SpatialData) -> set[str]:
+    """Every element's name; SpatialData allows a name once over all kinds."""
+    return {name for _, name, _ in sdata.gen_elements()}
+
+
+def check_sdata(sdata: object) -> None:
+    if not isinstance(sdata, SpatialData):
+        raise PixnetTypeError(
+            f"The first argument must be a SpatialData object; got {type(sdata).__name__}. "
+            "Read one with spatialdata.read_zarr, or try pixnet_sd.datasets.toy()."
+        )

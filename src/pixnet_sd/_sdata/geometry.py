@@ -1,0 +1,23 @@
+"""Read shapes elements in their own coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+from geopandas import GeoDataFrame
+
+from pixnet_sd._errors import PixnetValueError
+
+
+def centres(frame: GeoDataFrame) -> np.ndarray:
+    """(n, 2) centres of circles, or centroids of polygons."""
+    points = frame.geometry if "radius" in frame.columns else frame.geometry.centroid
+    return np.column_stack([points.x.to_numpy(), points.y.to_numpy()])
+
+
+def check_index(frame: GeoDataFrame, key: str) -> None:
+    repeated = frame.index[frame.index.duplicated()].unique()
+    if len(repeated):
+        raise PixnetValueError(
+            f"The index of shapes {key!r} repeats {len(repeated)} values, e.g. {repeated[:3].tolist()}, so a table "
+            "could not refer to one shape. Give it a unique index, e.g. .reset_index(drop=True)."
+        )

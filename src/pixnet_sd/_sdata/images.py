@@ -1,0 +1,149 @@
+"""Read image elements as (c, y, x) arrays with their place, one for each pyramid level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetTypeError, PixnetValueError
+from pixnet_sd._grid import PixelGrid
+from pixnet_sd._sdata import affine
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of an image."""
+
+    data: da.Array
+    """(c, y, x), lazy."""
+    grid: PixelGrid
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image element, all its resolutions, finest first."""
+
+    key: str
+    channels: tuple[str, ...]
+    levels: tuple[Level, ...]
+
+    @property
+    def data(self) -> da.Array:
+        return self.levels[0].data
+
+    @property
+    def grid(self) -> PixelGrid:
+        return self.levels[0].grid
+
+    def level_at(self, step: float) -> Level:
+        """The coarsest level whose pixels are not larger than `step` pixels of the finest."""
+        fitting = [level for level in self.levels if max(level.grid.step) <= step * (1 + 1e-6)]
+        return fitting[-1] if fitting else self.levels[0]
+
+
+def read_image(sdata: SpatialData, key: str) -> Image:
+    element = sdata.images[key]
+    arrays = [element] if isinstance(element, xr.DataArray) else [next(iter(v.values())) for v in element.values()]
+    finest = arrays[0]
+    if tuple(finest.dims) != ("c", "y", "x"):
+        raise PixnetTypeError(
+            f"Image {key!r} has the axes {tuple(finest.dims)}; only 2-D images (c, y, x) are handled."
+        )
+    levels = tuple(Level(as_dask(array), level_grid(finest.shape[-2:], array.shape[-2:])) for array in arrays)
+    return Image(key, tuple(str(name) for name in finest.coords["c"].values), levels)
+
+
+def read_mask(sdata: SpatialData, key: str) -> da.Array:
+    """Labels as (1, y, x): 1 where there is any label, 0 where there is none; the finest level."""
+    return (as_dask(affine.finest(sdata.labels[key])) > 0).astype(np.uint8)[None]
+
+
+def as_dask(array: xr.DataArray) -> da.Array:
+    data = array.data
+    return data if isinstance(data, da.Array) else da.from_array(data, chunks=(*[-1] * (data.ndim - 2), 2048, 2048))
+
+
+def level_grid(finest: tuple[int, ...], shape: tuple[int, ...]) -> PixelGrid:
+    """Pyramids divide by whole factors and trim or pad the rest, so 801 px become 400 of 2, not of 2.0025."""
+    sy, sx = (pyramid_step(fine, coarse) for fine, coarse in zip(finest, shape, strict=True))
+    height, width = shape
+    return PixelGrid(height, width, (sx, sy))
+
+
+def pyramid_step(fine: int, coarse: int) -> float:
+    factor = round(fine / coarse)
+    return float(factor) if abs(coarse * factor - fine) < factor else fine / coarse
+
+
+def read_rgb(sdata: SpatialData, key: str, value_range: tuple[float, float] | None = None) -> Image:
+    """An H&E image with exactly the channels red, green, blue: uint8, or float32 in 0 to 1 where a range was stated."""
+    image = read_image(sdata, key)
+    check_rgb(image, value_range)
+    levels = tuple(replace(level, data=to_rgb(level.data, value_range)) for level in image.levels)
+    return Image(key, ("r", "g", "b"), levels)
+
+
+RGB_NAMES = (("r", "g", "b"), ("red", "green", "blue"), ("0", "1", "2"))
+RGBA_NAMES = tuple((*names, last) for names, last in zip(RGB_NAMES, ("a", "alpha", "3"), strict=True))
+
+
+def check_rgb(image: Image, value_range: tuple[float, float] | None) -> None:
+    count, dtype = image.data.shape[0], image.data.dtype
+    names = tuple(name.lower() for name in image.channels)
+    if count not in (3, 4):
+        raise PixnetValueError(
+            f"Image {image.key!r} has {count} channels; an H&E image has 3 (r, g, b), or 4 with alpha. "
+            "Its axes must be (c, y, x)."
+        )
+    if set(names) & set("rgb") and names not in RGB_NAMES + RGBA_NAMES:
+        raise PixnetValueError(
+            f"Image {image.key!r} has its channels in the order {names}; put them in the order r, g, b, "
+            "e.g. element.sel(c=['r', 'g', 'b'])."
+        )
+    if dtype != np.uint8 and value_range is None:
+        raise PixnetValueError(
+            f"Image {image.key!r} is {dtype}, so its black and white are unknown. "
+            "Pass value_range=(black, white), e.g. (0, 65535) or (0.0, 1.0), or convert it to uint8."
+        )
+
+
+def to_rgb(data: da.Array, value_range: tuple[float, float] | None) -> da.Array:
+    black, white = value_range or (0, 255)
+    if data.shape[0] == 3 and data.dtype == np.uint8 and (black, white) == (0, 255):
+        return data
+    return data.rechunk({0: -1}).map_blocks(
+        rgb_block, black=black, white=white, dtype=np.float32, chunks=((3,), *data.chunks[1:])
+    )
+
+
+def rgb_block(block: np.ndarray, *, black: float, white: float) -> np.ndarray:
+    """Scale to 0..1, and lay what is transparent on white."""
+    scaled = np.clip((block.astype(np.float32) - black) / (white - black), 0, 1)
+    if len(scaled) == 3:
+        return scaled
+    colour, alpha = scaled[:3], scaled[3:]
+    return colour * alpha + (1 - alpha)
+
+
+def level_mpp(level: Level, mpp: float) -> float:
+    """µm per pixel of a level, given that of the finest."""
+    return mpp * float(np.sqrt(np.prod(level.grid.step)))
+
+
+def overview(image: Image, step: float) -> Level:
+    """The image with pixels as near below `step` finest pixels as means of whole blocks allow."""
+    level = image.level_at(step)
+    factor = max(1, int(step / max(level.grid.step) * (1 + 1e-6)))
+    if factor == 1:
+        return level
+    grid = level.grid.coarsened(factor)
+    extra = [(0, 0)] + [(0, n * factor - m) for n, m in zip(grid.shape, level.grid.shape, strict=True)]
+    padded = da.pad(level.data, extra, mode="edge")
+    chunks = tuple(max(factor, size // factor * factor) for size in padded.chunksize[1:])
+    blocks = padded.rechunk((-1, *chunks))
+    means = da.coarsen(np.mean, blocks, {1: factor, 2: factor})
+    return Level(means.round().astype(np.uint8) if level.data.dtype == np.uint8 else means, grid)

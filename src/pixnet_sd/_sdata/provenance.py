@@ -1,0 +1,42 @@
+"""What this package did, kept in `sdata.attrs["pixnet_sd"]` because the attributes of images are lost on write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spatialdata import SpatialData
+
+from pixnet_sd import __version__
+
+SLOT = "pixnet_sd"
+
+
+def recorded(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
+    """What is known of a result of ours; None for an element that is not."""
+    found: dict[str, Any] | None = sdata.attrs.get(SLOT, {}).get("elements", {}).get(element_key)
+    return found
+
+
+def record(sdata: SpatialData, element_key: str, facts: dict[str, Any]) -> None:
+    section(sdata, "elements")[element_key] = {"version": __version__, **facts}
+
+
+def recorded_mpp(sdata: SpatialData, image_key: str) -> float | None:
+    found: float | None = sdata.attrs.get(SLOT, {}).get("mpp", {}).get(image_key)
+    return found
+
+
+def record_mpp(sdata: SpatialData, image_key: str, mpp: float) -> None:
+    section(sdata, "mpp")[image_key] = float(mpp)
+    save(sdata)
+
+
+def section(sdata: SpatialData, name: str) -> dict[str, Any]:
+    slot: dict[str, Any] = sdata.attrs.setdefault(SLOT, {}).setdefault(name, {})
+    return slot
+
+
+def save(sdata: SpatialData) -> None:
+    """Write the attributes where the object is backed by a store."""
+    if sdata.is_backed():
+        sdata.write_attrs()

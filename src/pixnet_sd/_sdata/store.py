@@ -1,0 +1,115 @@
+"""Attach results to a SpatialData object: all or nothing, in memory or in the zarr store that backs it.
+
+A store is never left half written. Elements are written to a staging store beside it, read back and compared, and only
+then moved into place, one directory rename each; an element that is replaced is swapped out in one step where the
+system can do that. What an interrupted call leaves behind lies outside the store.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import spatialdata as sd
+import zarr
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._keys import require_free
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import provenance
+from pixnet_sd._sdata.elements import names
+
+
+def attach(
+    sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, dict[str, Any]], *, overwrite: bool
+) -> None:
+    """Put all elements into the object, and into its store; nothing is touched before all checks have passed."""
+    check(sdata, list(elements), overwrite=overwrite)
+    attached = publish(sdata, elements) if sdata.is_backed() else dict(elements)
+    for key, element in attached.items():
+        if key in names(sdata):
+            del sdata[key]
+        sdata[key] = element
+        provenance.record(sdata, key, facts[key])
+        logger.info("added %s", slot(sdata, key))
+    provenance.save(sdata)
+
+
+def check(sdata: SpatialData, keys: list[str], *, overwrite: bool) -> None:
+    """What can be known before the work: names are free, the store can be written."""
+    require_free(keys, names(sdata), overwrite=overwrite)
+    if sdata.is_backed() and not os.access(store_path(sdata), os.W_OK):
+        raise PixnetRuntimeError(
+            f"The store {store_path(sdata)} cannot be written. Use inplace=False to get the result, or copy the store."
+        )
+
+
+def slot(sdata: SpatialData, key: str) -> str:
+    kind = next(kind for kind, name, _ in sdata.gen_elements() if name == key)
+    return f"sdata.{kind}[{key!r}]"
+
+
+def store_path(sdata: SpatialData) -> Path:
+    return Path(str(sdata.path))
+
+
+def publish(sdata: SpatialData, elements: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the elements into the store and give them back as read from there."""
+    store = store_path(sdata)
+    with staging_folder(store) as folder:
+        staged = folder / "staged.zarr"
+        kinds = stage(elements, staged)
+        for key, kind in kinds.items():
+            move_element(staged / kind / key, store, kind, folder)
+    sdata.write_consolidated_metadata()
+    fresh = sd.read_zarr(store, selection=tuple(set(kinds.values())))
+    return {key: fresh[key] for key in elements}
+
+
+@contextmanager
+def staging_folder(store: Path) -> Iterator[Path]:
+    """A folder on the same file system as the store, so that moving into the store is a rename."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{store.name}.staging-", dir=store.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
+    """Write the elements to a store of their own and read them back; the kind (folder) of each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The table is annotating")  # its shapes are in the other store
+        SpatialData.init_from_elements(dict(elements)).write(staged)
+    kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
+    missing = set(elements) - set(kinds)
+    if missing:
+        raise PixnetRuntimeError(
+            f"Elements {sorted(missing)} could not be read back after writing; nothing was changed."
+        )
+    return kinds
+
+
+def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:
+    zarr.open_group(store, mode="r+", use_consolidated=False).require_group(kind)
+    final = store / kind / staged.name
+    if not final.exists():
+        staged.rename(final)
+    elif not exchange(staged, final):
+        final.rename(folder / f"replaced-{final.name}")
+        staged.rename(final)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two directories in one step (Linux `renameat2`); False where the system cannot."""
+    swap = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    here, exchange_flag = -100, 2
+    return swap is not None and swap(here, os.fsencode(one), here, os.fsencode(other), exchange_flag) == 0

@@ -1,0 +1,18 @@
+"""What `None` means for device, batch size and progress, in one place that users may change. Knows nothing else."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Settings:
+    """Defaults for every call of the session, e.g. `ps.settings.progress = False`."""
+
+    progress: bool = True
+    """Show progress bars for long work."""
+    raster_limit: int = 2 * 1024**3
+    """Bytes above which all gene channels are not attached, since a write would materialise them."""
+    block_limit: int = 256 * 1024**2
+    """Bytes of raster that aggregation holds at once, for each block in flight."""
+
+
+settings = Settings()

@@ -1,0 +1,202 @@
+"""Where on a slide there is tissue, from a thumbnail. Arrays only: knows neither torch nor spatialdata.
+
+Stain is coloured and uneven; what else lies on glass lacks one of the two. Shadows, frames, dust and bubbles absorb all
+colours alike, and smears of dye are smooth. So every pixel gets the spread of its optical density over the channels
+(Beer-Lambert, as in Macenko et al. 2009; a uniform veil cancels in it), and tissue is where that is either strong, or
+weak but textured. Thresholds are absolute, not Otsu's, so slides with no tissue and with no glass need no special case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pixnet_sd._errors import PixnetTypeError, PixnetValueError
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+WORKING_MPP = 8.0
+"""Finer images are averaged to about this: a pixel is then a nucleus, the grain that tells tissue from smears."""
+
+DARKEST = 0.06
+"""Intensity below which a camera counts noise and not dye: padding, frames and folds carry no colour there."""
+
+GRAIN_UM = 10.0
+"""Radius (sigma) over which light is averaged first, against the noise of the camera and of JPEG."""
+NEIGHBOURHOOD_UM = 15.0
+"""Radius (sigma) of the local mean and spread: a few cells. Twice as wide, smears beside tissue come with it."""
+
+PADDING_DENSITY = 0.001
+"""Density below which white is a writer's padding; a camera leaves some headroom, and its white is the one we need."""
+BLACK_DENSITY = 1.0
+"""Density above which flat pixels are padding or frame: no lamp is set so low."""
+GLASS_TEXTURE = 0.004
+"""Spread of optical density within a neighbourhood up to which it is as flat as glass (measured: 0.001 to 0.004)."""
+GLASS_STAIN = 0.08
+"""Stain against pure white up to which flat pixels may be glass, tinted by lamp or dye (measured: 0.00 to 0.05)."""
+GLASS_SHARE = 0.01
+"""Share of the image that must look like glass before its colour is taken for that of the lamp."""
+GLASS_BINS = 64
+"""Bins of intensity in which the commonest glass is sought; one is 4 of 255 grey levels wide."""
+
+GREY_STAIN = 0.01
+"""An image whose strongest stain is below this has no colour; its density stands in for stain."""
+GREY_DENSITY = 0.06
+"""Density that is tissue where it is uneven, in an image without colour."""
+GREY_TEXTURE = 0.006
+"""Spread of density that goes with it: above that of glass."""
+STRONG_STAIN = 0.10
+"""Stain that is tissue however smooth it is: above the densest smear of eosin seen (0.066), below most tissue."""
+WEAK_STAIN = 0.03
+"""Stain that is tissue where it is uneven: above the tint of bare glass."""
+FIBRE_TEXTURE = 0.012
+"""Spread of stain within a neighbourhood that fibres have and smears do not (measured there: up to 0.006)."""
+NUCLEI = 0.016
+"""Haematoxylin that nuclei leave in any neighbourhood: smears of eosin reach 0.011, pale brain has 0.05."""
+NUCLEI_TEXTURE = 0.003
+"""Spread of stain around nuclei even where they are dense: bluish shadows and blurred print stay below."""
+
+GAP_UM = 30.0
+"""Cracks up to twice this width are closed: sections tear and shrink without an end of the tissue."""
+BLUR_UM = 8.0
+"""How far outside the tissue its blurred edge still passes the thresholds; it is taken back."""
+THREAD_UM = 10.0
+"""Threads up to twice this width are cut: lint and scratches."""
+SPECK_UM2 = 50_000.0
+"""Pieces below this area are debris: a disc 250 µm across, more than any printed dot, less than a needle biopsy."""
+HOLE_UM2 = 50_000.0
+"""Holes below this area are vessels, ducts and fat inside the tissue, and belong to it."""
+LARGE_SHARE = 0.25
+"""No piece or hole above this share of the image counts as small: a crop of 200 µm must not be debris as a whole."""
+
+
+def tissue_mask(image: NDArray[np.generic], mpp: float) -> Mask:
+    """Find the tissue on an RGB image (3, y, x) of 2 to 40 µm per pixel; True where there is some.
+
+    The image is uint8, or floats from 0 (black) to 1 (white). The outline is right to about 30 µm; on one without any
+    colour, dark print and bubbles count as tissue.
+    """
+    intensity = as_intensity(image)
+    if not 0 < mpp < np.inf:
+        raise PixnetValueError(f"µm per pixel must be positive and finite; got {mpp}.")
+    factor = max(round(WORKING_MPP / mpp), 1)
+    mask = working_mask(block_mean(intensity, factor), mpp * factor)
+    height, width = image.shape[1:]
+    return mask.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
+
+
+def as_intensity(image: NDArray[np.generic]) -> Floats:
+    """The image as float32 from 0 to 1, or an error that says what was given instead."""
+    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+        raise PixnetValueError(f"Tissue is found on RGB images of shape (3, y, x); got shape {image.shape}.")
+    if image.dtype == np.uint8:
+        return np.divide(image, 255, dtype=np.float32)
+    if not np.issubdtype(image.dtype, np.floating):
+        raise PixnetTypeError(f"Tissue is found on uint8 or on floats from 0 to 1; got {image.dtype}. Convert it.")
+    if not (image.min() >= 0 and image.max() <= 1):
+        raise PixnetValueError(f"Floats must lie in 0 to 1; found {image.min():g} to {image.max():g}. Rescale them.")
+    return image.astype(np.float32)
+
+
+def block_mean(image: NDArray[np.floating], factor: int) -> Floats:
+    """Average squares of `factor` pixels a side; those over the edge repeat its last pixel."""
+    channels, height, width = image.shape
+    padded = np.pad(image, ((0, 0), (0, -height % factor), (0, -width % factor)), mode="edge")
+    rows, columns = padded.shape[1] // factor, padded.shape[2] // factor
+    return padded.reshape(channels, rows, factor, columns, factor).mean(axis=(2, 4)).astype(np.float32)
+
+
+def working_mask(intensity: Floats, mpp: float) -> Mask:
+    intensity = smooth(intensity, max(GRAIN_UM / mpp, 1.0))
+    density = -np.log10(np.maximum(intensity, DARKEST))
+    density -= glass_density(density, mpp)[:, None, None]
+    return tidy(stained(density, mpp), mpp)
+
+
+def smooth(image: Floats, sigma_px: float) -> Floats:
+    """Blur along the last two axes."""
+    return ndimage.gaussian_filter(image, sigma_px, axes=(-2, -1), mode="nearest")
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What a neighbourhood looks like, for every pixel."""
+
+    mean: Floats
+    """Gaussian mean."""
+    spread: Floats
+    """Gaussian standard deviation."""
+
+
+def local(image: Floats, mpp: float) -> Local:
+    sigma_px = max(NEIGHBOURHOOD_UM / mpp, 1.0)
+    mean = smooth(image, sigma_px)
+    return Local(mean, np.sqrt(np.maximum(smooth(image**2, sigma_px) - mean**2, 0)))
+
+
+def stain(density: Floats) -> Floats:
+    """How unevenly the channels absorb: 0 for anything grey, whatever its darkness."""
+    return np.ptp(density, axis=0)
+
+
+def haematoxylin(density: Floats) -> Floats:
+    """What absorbs red and green more than blue: positive for haematoxylin, 0 for grey, below 0 for eosin."""
+    return np.minimum(density[0], density[1]) - density[2]
+
+
+def glass_density(density: Floats, mpp: float) -> Floats:
+    """The optical density (3,) of bare glass: the commonest among flat, uncoloured pixels, or 0 if these are few."""
+    grey = density.mean(axis=0)
+    lit = (grey > PADDING_DENSITY) & (grey < BLACK_DENSITY)
+    glass = lit & (local(grey, mpp).spread < GLASS_TEXTURE) & (stain(density) < GLASS_STAIN)
+    if glass.mean() < GLASS_SHARE:
+        return np.zeros(3, np.float32)
+    bins = np.floor(10 ** -grey[glass] * GLASS_BINS).astype(int)
+    commonest = np.bincount(bins).argmax()
+    return np.median(density[:, glass][:, abs(bins - commonest) <= 1], axis=1)
+
+
+def stained(density: Floats, mpp: float) -> Mask:
+    """Pixels that are strongly coloured, or uneven in colour, or hold haematoxylin and are not quite flat.
+
+    In an image without any colour, those that are dark and uneven.
+    """
+    colour = stain(density)
+    if colour.max() < GREY_STAIN:
+        around = local(density.mean(axis=0), mpp)
+        return (around.mean > GREY_DENSITY) & (around.spread > GREY_TEXTURE)
+    around = local(colour, mpp)
+    nuclei = (local(haematoxylin(density), mpp).mean > NUCLEI) & (around.spread > NUCLEI_TEXTURE)
+    fibres = (around.mean > WEAK_STAIN) & (around.spread > FIBRE_TEXTURE)
+    return (around.mean > STRONG_STAIN) | fibres | nuclei
+
+
+def tidy(mask: Mask, mpp: float) -> Mask:
+    """Drop specks before they can join; close cracks, fill holes, take the blur back; cut threads, drop crumbs."""
+    mask = closed(without_small(mask, SPECK_UM2 / mpp**2), GAP_UM / mpp)
+    mask = ~without_small(np.pad(~mask, 1, constant_values=True), HOLE_UM2 / mpp**2)[1:-1, 1:-1]
+    mask = ~near(~mask, BLUR_UM / mpp)
+    mask = ~closed(~mask, THREAD_UM / mpp)
+    return without_small(mask, SPECK_UM2 / mpp**2)
+
+
+def closed(mask: Mask, radius_px: float) -> Mask:
+    """Morphological closing by a disc of any radius; of the complement of a mask, it is the opening."""
+    return ~near(~near(mask, radius_px), radius_px)
+
+
+def near(mask: Mask, radius_px: float) -> Mask:
+    """Pixels at most `radius_px` from one that is True. Beyond the image's edge, nothing is."""
+    return ndimage.distance_transform_edt(~mask) <= radius_px if mask.any() else mask
+
+
+def without_small(mask: Mask, least_px: float) -> Mask:
+    """Drop connected pieces of fewer than `least_px` pixels, but none that fills a good part of a small image."""
+    pieces, _ = ndimage.label(mask)
+    large = np.bincount(pieces.ravel()) >= min(least_px, LARGE_SHARE * mask.size)
+    large[0] = False
+    return large[pieces]

@@ -1,0 +1,46 @@
+"""A real section as SpatialData."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from spatialdata import SpatialData
+
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import build
+from pixnet_sd.datasets._her2st_files import SPOT_DIAMETER_UM, read_section
+
+
+def her2st(section: str = "C2") -> SpatialData:
+    """A HER2-positive breast cancer section: H&E image, 100 µm spots, raw counts.
+
+    Four serial sections of one patient, C2 to C5, measured with the first Spatial Transcriptomics arrays (Andersson et
+    al., Nature Communications 12, 6012, 2021; CC BY 4.0). Files are fetched once, checked, and kept in the folder that
+    the environment variable ``PIXNET_SD_DATA_DIR`` names, or in the user's cache.
+
+    Parameters
+    ----------
+    section
+        ``"C2"``, ``"C3"``, ``"C4"`` or ``"C5"``.
+
+    Returns
+    -------
+    An object with the image ``"he"``, the circles ``"spots"`` and the table ``"spots_counts"``; coordinate systems in
+    pixels (``"global"``) and in µm (``"micrometers"``).
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.her2st("C2")  # doctest: +SKIP
+    """
+    found = read_section(section)
+    systems = build.systems({"global": np.eye(3), "micrometers": np.diag([found.mpp, found.mpp, 1.0])})
+    spots = pd.Index(found.spot_ids.astype(object))
+    genes = pd.DataFrame(index=pd.Index(found.genes.astype(object)))
+    elements = {
+        "he": build.image(found.image(), ["r", "g", "b"], systems, chunks=(3, 1024, 1024), pyramid=True),
+        "spots": build.circles(found.centres_xy_px, SPOT_DIAMETER_UM / 2 / found.mpp, spots, systems),
+        "spots_counts": build.table(found.counts, genes, "spots", spots, spatial=found.centres_xy_px * found.mpp),
+    }
+    logger.info("her2st %s: %d spots; %d under tissue have no counts", section, len(spots), found.spots_without_counts)
+    return build.section(elements, {}, {"he": found.mpp})

@@ -1,0 +1,182 @@
+"""A synthetic section as SpatialData: what is seen, what would be measured, and the truth behind both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import shapely
+from spatialdata import SpatialData
+
+from pixnet_sd._aggregate import aggregate
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._grid import Window
+from pixnet_sd._keys import loadings_key
+from pixnet_sd._sdata import build, placement
+from pixnet_sd.datasets._histology import Histology
+
+SPOT_DIAMETER_UM, SPOT_PITCH_UM = 55.0, 100.0
+SIZES_PX = (256, 20_000)
+LAZY_FROM_PX = 2048
+BLOCK_PX = 1024
+LEAST_TISSUE = 0.5
+UNIT = "counts/um2"
+
+
+def toy(
+    seed: int = 0,
+    *,
+    size_px: int = 1024,
+    mpp: float = 0.5,
+    bins_um: float | tuple[float, ...] = 8.0,
+    bins_rotation_deg: float = 0.0,
+    pyramid: bool = False,
+    progress: bool | None = False,
+) -> SpatialData:
+    """A synthetic H&E section whose true expression is known everywhere.
+
+    It shows stroma, glands with lumen, lymphocytes and tumour. Six programmes of expression follow what is visible; the
+    counts are Poisson draws from the true rate over each shape, so predictions and aggregations can be scored exactly.
+
+    Parameters
+    ----------
+    seed
+        Another seed is another slide and another draw.
+    size_px
+        Side of the image in pixels, 256 to 20,000. Above 2048 pixels are made when they are read.
+    mpp
+        µm per pixel.
+    bins_um
+        Sides of the square bins, like Visium HD's 2, 8 and 16 µm.
+    bins_rotation_deg
+        Turns the lattice of the bins, as on a real slide.
+    pyramid
+        Store the image at several resolutions.
+    progress
+        Show progress bars; large slides take minutes.
+
+    Returns
+    -------
+    An object with
+
+    - the image ``"he"``, and ``"truth"``, the true programmes in counts per µm², with ``"truth_loadings"``:
+      ``ps.tl.aggregate(sdata, "cells", image_key="truth")`` gives the expected counts of any shapes;
+    - the shapes ``"spots"`` (55 µm circles, hexagonal pitch of 100 µm), ``"bins_8um"`` and ``"cells"`` (outlines of
+      nuclei, in µm, with their ``cell_type``);
+    - the tables ``"spots_counts"`` and ``"bins_8um_counts"``;
+    - coordinate systems in pixels (``"global"``) and in µm (``"micrometers"``).
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=512)
+    >>> sorted(sdata.shapes)
+    ['bins_8um', 'cells', 'spots']
+    """
+    if not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
+        raise PixnetValueError(f"size_px={size_px} was asked for; {SIZES_PX[0]} to {SIZES_PX[1]} can be made.")
+    slide = Histology(size_px, size_px, mpp, seed)
+    places = {"spots": hexagonal_spots(slide)}
+    for size_um in np.atleast_1d(bins_um):
+        places[f"bins_{size_um:g}um"] = square_bins(slide, float(size_um), bins_rotation_deg)
+    rates = raster(slide, slide.programmes, len(slide.programme_names), np.float32)
+    elements = {**rasters(slide, rates, pyramid=pyramid), "cells": cell_outlines(slide)}
+    for number, (key, frame) in enumerate(places.items()):
+        elements[key] = frame[tissue_share(slide, frame) >= LEAST_TISSUE]
+        random = np.random.default_rng([seed, number])
+        elements[f"{key}_counts"] = measure(slide, rates, key, elements[key], random, progress)
+    facts = {"truth": {"kind": "truth", "unit": UNIT, "mpp": mpp}}
+    return build.section(elements, facts, {"he": mpp})
+
+
+def in_pixels(slide: Histology) -> build.Transformations:
+    """Of elements that are given in pixels of the image."""
+    return build.systems({"global": np.eye(3), "micrometers": np.diag([slide.mpp, slide.mpp, 1.0])})
+
+
+def in_micrometers(slide: Histology) -> build.Transformations:
+    return build.systems({"global": np.diag([1 / slide.mpp, 1 / slide.mpp, 1.0]), "micrometers": np.eye(3)})
+
+
+def raster(slide: Histology, evaluate: Callable[[Window], np.ndarray], depth: int, dtype: Any) -> da.Array:
+    """A raster made window by window; held in memory where the slide is small."""
+    window = slide.window
+    if max(window.shape) <= LAZY_FROM_PX:
+        return da.from_array(evaluate(window), chunks=(depth, BLOCK_PX, BLOCK_PX))
+    sides = da.core.normalize_chunks((BLOCK_PX, BLOCK_PX), window.shape)
+
+    def block(block_info: dict | None = None) -> np.ndarray:
+        _, (y0, y1), (x0, x1) = block_info[None]["array-location"]  # type: ignore[index]
+        return evaluate(Window(y0, x0, y1, x1))
+
+    return da.map_blocks(block, chunks=((depth,), *sides), dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+
+
+def rasters(slide: Histology, rates: da.Array, *, pyramid: bool) -> dict[str, Any]:
+    picture = raster(slide, slide.image, 3, np.uint8)
+    loadings = build.loadings(slide.loadings, slide.programme_names, pd.DataFrame(index=pd.Index(slide.genes)))
+    return {
+        "he": build.image(picture, ["r", "g", "b"], in_pixels(slide), pyramid=pyramid, chunks=(3, BLOCK_PX, BLOCK_PX)),
+        "truth": build.image(rates, slide.programme_names, in_pixels(slide), chunks=(len(rates), BLOCK_PX, BLOCK_PX)),
+        loadings_key("truth"): loadings,
+    }
+
+
+def cell_outlines(slide: Histology) -> Any:
+    outlines, types = slide.cells()
+    outlines_um = shapely.transform(outlines, lambda xy: xy * slide.mpp)
+    return build.polygons(
+        outlines_um, pd.RangeIndex(len(outlines)), in_micrometers(slide), cell_type=pd.Categorical(types)
+    )
+
+
+def hexagonal_spots(slide: Histology) -> Any:
+    """Circles in rows that are shifted by half a pitch, whole ones only."""
+    radius, pitch = SPOT_DIAMETER_UM / 2, SPOT_PITCH_UM
+    row_um = pitch * np.sqrt(3) / 2
+    rows, columns = np.indices([int(side * slide.mpp / row_um) + 1 for side in slide.window.shape]).reshape(2, -1)
+    x, y = radius + columns * pitch + (rows % 2) * pitch / 2, radius + rows * row_um
+    whole = (x + radius <= slide.width_px * slide.mpp) & (y + radius <= slide.height_px * slide.mpp)
+    names = pd.Index([f"r{row:03d}c{column:03d}" for row, column in zip(rows[whole], columns[whole], strict=True)])
+    return build.circles(np.column_stack([x, y])[whole] / slide.mpp, radius / slide.mpp, names, in_pixels(slide))
+
+
+def square_bins(slide: Histology, size_um: float, rotation_deg: float) -> Any:
+    """A lattice of squares about the middle of the slide, whole ones only."""
+    size_px = size_um / slide.mpp
+    reach = int(np.hypot(*slide.window.shape) / 2 / size_px) + 1
+    rows, columns = np.indices((2 * reach, 2 * reach)).reshape(2, -1) - reach
+    corners = np.stack([[columns, rows], [columns + 1, rows], [columns + 1, rows + 1], [columns, rows + 1]])
+    angle = np.deg2rad(rotation_deg)
+    turn = size_px * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.array([slide.width_px, slide.height_px]) / 2
+    xy = np.einsum("ab,kbn->nka", turn, corners) + middle
+    slack = 1e-9 * slide.width_px
+    whole = ((xy >= -slack) & (xy <= np.array([slide.width_px, slide.height_px]) + slack)).all(axis=(1, 2))
+    return build.polygons(
+        shapely.polygons(xy[whole]),
+        pd.RangeIndex(int(whole.sum())),
+        in_pixels(slide),
+        array_row=rows[whole],
+        array_col=columns[whole],
+    )
+
+
+def tissue_share(slide: Histology, frame: Any) -> np.ndarray:
+    mask = raster(slide, lambda window: slide.tissue(window)[None].astype(np.uint8), 1, np.uint8)
+    return aggregate(mask, placement.in_pixels(frame, np.eye(3)), "mean").values[:, 0]
+
+
+def measure(
+    slide: Histology, rates: da.Array, key: str, frame: Any, random: np.random.Generator, progress: bool | None
+) -> Any:
+    """A table of counts as a sequencer would give it: Poisson about the true rate's integral over each shape."""
+    shapes = placement.in_pixels(frame, np.eye(3))
+    expected = aggregate(rates, shapes, "sum", progress=progress).values * slide.mpp**2 @ slide.loadings
+    counts = sp.csr_matrix(random.poisson(expected).astype(np.int32))
+    genes = pd.DataFrame(index=pd.Index(slide.genes))
+    return build.table(counts, genes, key, frame.index, spatial=shapes.centroid * slide.mpp)

@@ -1,0 +1,1 @@
+"""The network layer: torch, timm and arrays. Knows no SpatialData."""

@@ -1,0 +1,57 @@
+"""Several networks as one: their programmes side by side, their loadings divided by their number. Torch only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import lcm
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._grid import round_up
+from pixnet_sd.nn.network import PixNet
+
+
+class Ensemble(nn.Module):
+    """The mean of its members, as one network: the step from programmes to genes is linear, so a mean of maps is too.
+
+    It has what a `PixNet` has: `stride`, `alignment`, `margin`, `unit`, `loadings`, `intercept`.
+    """
+
+    def __init__(self, members: Sequence[PixNet]) -> None:
+        super().__init__()
+        self.members = cast("Sequence[PixNet]", nn.ModuleList(members))
+        self.stride, self.unit, self.mpp = self.agreed()
+        self.alignment = lcm(*(member.alignment for member in members))
+        self.margin = round_up(max(member.margin for member in members), self.alignment)
+
+    def agreed(self) -> tuple[int, str, float]:
+        kinds = {(member.stride, member.unit, member.config.mpp) for member in self.members}
+        if len(kinds) != 1:
+            raise PixnetValueError(
+                "The members of a model must be one or more networks with the same stride, unit and um/px; got "
+                f"{sorted(kinds)}."
+            )
+        return kinds.pop()
+
+    @property
+    def loadings(self) -> Tensor:
+        """(K, G), K over all members."""
+        return torch.cat([member.loadings for member in self.members]) / len(self.members)
+
+    @property
+    def intercept(self) -> Tensor:
+        """(G,)."""
+        return torch.stack([member.intercept for member in self.members]).mean(0)
+
+    @property
+    def programmes_of_members(self) -> list[slice]:
+        """Which of the programmes are each member's."""
+        ends = torch.tensor([0] + [len(member.loadings) for member in self.members]).cumsum(0).tolist()
+        return [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] -> programmes of all members (B, K, H/stride, W/stride)."""
+        return torch.cat([member(image) for member in self.members], dim=1)

@@ -1,0 +1,96 @@
+"""From decoder features to programmes, and from pooled programmes to genes. Torch only.
+
+Both heads are linear after the programmes: `pooled @ loadings + intercept`, so that pooling over a shape and the step
+to genes commute, and a map needs K channels whatever the number of genes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SMALLEST_DISPERSION = 1e-3
+"""Below it a negative binomial is a Poisson for any count seen here, and its log-gamma terms lose their digits."""
+
+SMALLEST_RATE = 1e-8
+
+
+class RateHead(nn.Module):
+    """Non-negative programmes times non-negative loadings: expected counts per um2 at size factor 1.
+
+    The scale lives in the programmes: each row of the loadings sums to 1, the gene profile of one programme, so
+    programme k is the counts per um2 (over the model's genes) that it contributes.
+    """
+
+    unit: ClassVar[str] = "counts/um2"
+    intercept: Tensor
+
+    def __init__(self, width: int, programmes: int, genes: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(width, programmes, 1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(programmes, 1, 1))
+        self.raw_loadings = nn.Parameter(0.5 * torch.randn(programmes, genes))
+        self.log_dispersion = nn.Parameter(torch.full((genes,), -1.0))
+        self.register_buffer("intercept", torch.zeros(genes), persistent=False)
+
+    @property
+    def loadings(self) -> Tensor:
+        """(K, G), non-negative, rows sum to 1."""
+        positive = F.softplus(self.raw_loadings)
+        return positive / positive.sum(1, keepdim=True)
+
+    @property
+    def dispersion(self) -> Tensor:
+        """(G,): the negative binomial's variance is mean + dispersion * mean^2."""
+        return self.log_dispersion.exp() + SMALLEST_DISPERSION
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width, h, w) -> programmes (B, K, h, w) >= 0, in float32 also under autocast."""
+        return F.softplus(self.project(features).float() + self.bias)
+
+    @torch.no_grad()
+    def start_at(self, rates: Tensor) -> None:
+        """Begin at the mean rate per um2 of every gene (G,): training then learns where, not how much."""
+        total = rates.sum().clamp_min(SMALLEST_RATE)
+        profile = (rates / total).clamp_min(SMALLEST_RATE)
+        profiles = profile * balanced(torch.exp(0.5 * torch.randn_like(self.raw_loadings)), profile)
+        self.raw_loadings.copy_(inverse_softplus(len(rates) * profiles))
+        self.bias.fill_(inverse_softplus(total / len(self.bias)))
+
+
+def balanced(factors: Tensor, profile: Tensor) -> Tensor:
+    """(K, G) random factors, scaled so that every gene keeps its mean and every programme its total.
+
+    Rows and columns in turn, until both hold (Sinkhorn and Knopp, Pacific J. Math. 21 (1967) 343-348).
+    """
+    for _ in range(20):
+        factors = factors / factors.mean(0)
+        factors = factors / (factors @ profile)[:, None]
+    return factors
+
+
+class LogHead(nn.Module):
+    """Plain linear, as in the paper: the decoder's features are the programmes, their gene map is log expression."""
+
+    unit: ClassVar[str] = "log1p"
+
+    def __init__(self, width: int, genes: int) -> None:
+        super().__init__()
+        self.loadings = nn.Parameter(torch.randn(width, genes) / width**0.5)
+        self.intercept = nn.Parameter(torch.zeros(genes))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, K, h, w) -> the same, in float32 also under autocast."""
+        return features.float()
+
+    @torch.no_grad()
+    def start_at(self, means: Tensor) -> None:
+        """Begin at the mean log expression of every gene (G,)."""
+        self.intercept.copy_(means)
+
+
+def inverse_softplus(value: Tensor) -> Tensor:
+    return value + torch.log(-torch.expm1(-value))

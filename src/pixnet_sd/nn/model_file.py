@@ -1,0 +1,168 @@
+"""The model's folder: `weights.safetensors` and `model.json`, written whole and read strictly. No pickle.
+
+Knows files, safetensors and the hub; not what a network is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
+
+FORMAT = "pixnet-sd model"
+VERSION = 1
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+KEYS = {"genes", "ensembl", "unit", "mpp", "library_size", "members", "card", "history"}
+HEADER = {"format", "version", "sha256"}
+BUNDLED = Path(__file__).parents[1] / "weights" / "default"
+HUB = "hf-hub:"
+FOREIGN = {b"PK\x03\x04": "a zip archive (a torch file, perhaps)", b"\x80": "a pickle", b"\x1f\x8b": "a gzip archive"}
+LARGEST_DESCRIPTION = 64 * 2**20
+
+
+def write(folder: Path, weights: bytes, description: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Each file appears whole; a stop in between leaves a pair whose sha256 does not match, which `read` refuses."""
+    if (folder / DESCRIPTION).exists() and not overwrite:
+        raise PixnetValueError(f"There is a model at {folder} already. Give another path, or `overwrite=True`.")
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {"format": FORMAT, "version": VERSION, "sha256": hashlib.sha256(weights).hexdigest()}
+    replace(folder / WEIGHTS, weights)
+    replace(folder / DESCRIPTION, json.dumps({**header, **description}, indent=1).encode())
+
+
+def replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def find(name: str | Path) -> Path:
+    """The folder that a name means; a hub name is fetched first."""
+    if str(name).startswith(HUB):
+        return fetch(str(name).removeprefix(HUB))
+    folder = BUNDLED if name == "default" else Path(name)
+    if folder.is_dir():
+        return folder
+    if name == "default":
+        raise PixnetRuntimeError(f"This installation has no bundled model at {folder}. Give a folder or a hub name.")
+    if folder.is_file():
+        raise PixnetValueError(f"{folder} is {kind(folder)}; a model is a folder with {WEIGHTS} and {DESCRIPTION}.")
+    raise PixnetValueError(f'There is no model at {folder}. Give a folder, "default", or "hf-hub:org/name@revision".')
+
+
+def fetch(name: str) -> Path:
+    """Download the two files of a pinned revision, or find them in the hub's cache."""
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not revision:
+        raise PixnetValueError(
+            f'A hub model is named "hf-hub:org/name@revision"; got "{HUB}{name}". The revision (a commit or a tag) is '
+            "needed, because what a name means on the hub may change."
+        )
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[WEIGHTS, DESCRIPTION]))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PixnetRuntimeError(f"Could not fetch {HUB}{name}: {error}") from error
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description without its header, and the weights, both checked."""
+    description = read_description(folder / DESCRIPTION)
+    content = content_of(folder / WEIGHTS)
+    try:
+        tensors = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise PixnetValueError(
+            f"{folder / WEIGHTS} is {kind(folder / WEIGHTS)}, damaged or truncated ({len(content)} bytes): {error}. "
+            "Fetch it again."
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != description["sha256"]:
+        raise PixnetValueError(
+            f"{folder / WEIGHTS} has sha256 {found[:12]}..., but {DESCRIPTION} was written for "
+            f"{str(description['sha256'])[:12]}... The two files do not belong together; fetch both again."
+        )
+    return {key: description[key] for key in KEYS}, tensors
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    content = content_of(path, LARGEST_DESCRIPTION)
+    try:
+        values = json.loads(content)
+    except ValueError as error:
+        raise PixnetValueError(f"{path} is {kind(path)}, not the JSON of a model: {error}.") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise PixnetValueError(f'{path} does not describe a model: it has no "format": "{FORMAT}".')
+    if values.get("version") != VERSION:
+        raise PixnetValueError(
+            f"{path} has format version {values.get('version')!r}; this release reads {VERSION}. Use the release of "
+            "pixnet-sd that wrote it, or a newer one."
+        )
+    expected = KEYS | HEADER
+    if set(values) != expected:
+        raise PixnetValueError(
+            f"{path} has unknown keys {sorted(set(values) - expected)} and lacks {sorted(expected - set(values))}."
+        )
+    return values
+
+
+def content_of(path: Path, largest: int | None = None) -> bytes:
+    if not path.is_file():
+        raise PixnetValueError(f"There is no {path.name} in {path.parent}; a model has {WEIGHTS} and {DESCRIPTION}.")
+    size = path.stat().st_size
+    if largest is not None and size > largest:
+        raise PixnetValueError(f"{path} has {size} bytes; more than {largest} cannot be right.")
+    return path.read_bytes()
+
+
+def kind(path: Path) -> str:
+    """What a file is, by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((name for magic, name in FOREIGN.items() if start.startswith(magic)), "an unknown file")
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Whatever a hand-made description breaks, the error names its file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PixnetValueError(f"{folder / DESCRIPTION} does not describe a model: {error}") from error
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Put the weights in; every name, shape and type must be the network's."""
+    expected = network.state_dict()
+    lacking, unknown = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
+    wrong = [
+        f"{key} is {tuple(tensors[key].shape)} {tensors[key].dtype}, not {tuple(value.shape)} {value.dtype}"
+        for key, value in expected.items()
+        if key in tensors and (tensors[key].shape != value.shape or tensors[key].dtype != value.dtype)
+    ]
+    broken = [key for key, value in tensors.items() if not torch.isfinite(value).all()]
+    for problem, keys in (
+        ("lacks", lacking),
+        ("has unknown", unknown),
+        ("has wrong", wrong),
+        ("is not finite in", broken),
+    ):
+        if keys:
+            raise PixnetValueError(f"{folder / WEIGHTS} {problem} {len(keys)} tensors: {keys[:3]}.")
+    network.load_state_dict(dict(tensors))

@@ -1,0 +1,195 @@
+"""PixNet: everything seen at each pixel, a decoder, a head. Torch only.
+
+image (B, 3, H, W) -> sources (list of maps) -> decoder features -> programmes (B, K, H/stride, W/stride)
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn.decoder import Decoder
+from pixnet_sd.nn.encoder import build_encoder
+from pixnet_sd.nn.encoder_base import Encoder
+from pixnet_sd.nn.features import Features
+from pixnet_sd.nn.heads import LogHead, RateHead
+from pixnet_sd.nn.margin import measure_margin
+from pixnet_sd.nn.readout import Readout, RidgeFit
+from pixnet_sd.nn.weights import PRETRAINED
+
+STRIDES = (1, 2, 4, 8)
+
+WIDEST = 8192
+"""More channels cannot be meant; a file that asks for them is refused before they are allocated."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of a network. It is stored with the weights, so a network can be built again."""
+
+    encoder: str = "tf_efficientnet_lite0"
+    """"stain", a foundation model by name, or any timm CNN."""
+    levels: tuple[int, ...] | None = (0, 1, 2, 3)
+    """Which of a CNN's pyramid levels to use, counted from its finest; None for all."""
+    window_px: int | None = None
+    """Fixed windows for an encoder with a global operation."""
+    encoder_depth: int | None = None
+    """Another depth of a foundation model; None as published."""
+    encoder_dim: int | None = None
+    """Another width of a foundation model; None as published."""
+    mpp: float = 0.5
+    """Micrometres per input pixel."""
+    stride: int = 4
+    """Input pixels per output pixel: 1, 2, 4 or 8."""
+    stain: bool = True
+    """Colour statistics beside the encoder, at every level."""
+    context_um: tuple[float, ...] = (150.0,)
+    """Sides of the boxes whose means join the coarsest level."""
+    second_look: bool = False
+    """The encoder also sees the image at half resolution."""
+    decoder: str = "safb"
+    """"safb", the paper's decoder, or "readout", one linear projection."""
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
+    """Channels of the decoder's levels, fine to coarse; levels that do not exist take none."""
+    programmes: int = 16
+    """Channels of the map, K."""
+    head: str = "rate"
+    """"rate": counts per um2, non-negative. "log": log expression, with K the decoder's width."""
+
+    def __post_init__(self) -> None:
+        require(self.stride in STRIDES, "stride", self.stride, f"one of {STRIDES}")
+        require(self.mpp > 0, "mpp", self.mpp, "positive")
+        require(0 < self.programmes <= WIDEST, "programmes", self.programmes, f"from 1 to {WIDEST}")
+        require(all(0 < width <= WIDEST for width in self.widths), "widths", self.widths, f"from 1 to {WIDEST}")
+        require(self.decoder in ("safb", "readout"), "decoder", self.decoder, '"safb" or "readout"')
+        require(self.head in ("rate", "log"), "head", self.head, '"rate" or "log"')
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> NetworkConfig:
+        fields = set(cls.__dataclass_fields__)
+        if set(values) != fields:
+            raise PixnetValueError(
+                f"A network's configuration has unknown keys {sorted(set(values) - fields)} and lacks "
+                f"{sorted(fields - set(values))}; it was written by another version or edited by hand."
+            )
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**arguments)
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise PixnetValueError(f"A network's `{name}` must be {allowed}; got {value!r}.")
+
+
+class PixNet(nn.Module):
+    """A dense map of programmes from an image; `pooled @ loadings + intercept` are genes.
+
+    Attributes
+    ----------
+    stride
+        Input pixels per output pixel.
+    alignment
+        Origins and sides of tiles must be multiples of this many input pixels.
+    margin
+        Input pixels around a tile beyond which nothing matters, a multiple of `alignment`.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        genes: int,
+        *,
+        encoder_weights: str | Path | None = PRETRAINED,
+        margin: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.stride = config, config.stride
+        self.features = Features(
+            build_config_encoder(config, encoder_weights),
+            config.stride,
+            stain=config.stain,
+            look_twice=config.second_look,
+            context_px=[size_um / config.mpp for size_um in config.context_um],
+        )
+        self.decoder = build_decoder(config, self.features)
+        self.head = build_head(config, self.decoder.width, genes)
+        self.alignment = self.features.alignment
+        self.margin = self.measure() if margin is None else margin
+        require(self.margin % self.alignment == 0, "margin", margin, f"a multiple of its alignment {self.alignment}")
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.features.encoder
+
+    @property
+    def unit(self) -> str:
+        """What pooled genes are in: "counts/um2" or "log1p"."""
+        return self.head.unit
+
+    @property
+    def loadings(self) -> Tensor:
+        """(K, G)."""
+        return self.head.loadings
+
+    @property
+    def intercept(self) -> Tensor:
+        """(G,)."""
+        return self.head.intercept
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1], sides multiples of `alignment` -> programmes (B, K, H/stride, W/stride)."""
+        if any(side % self.alignment for side in image.shape[-2:]) or image.shape[1] != 3:
+            raise PixnetValueError(
+                f"A tile must be (B, 3, H, W) with sides that are multiples of {self.alignment}; got "
+                f"{tuple(image.shape)}. Pad it with white."
+            )
+        return self.decode(self.features(image))
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
+        """Maps of `features`, which may come from a cache, to programmes."""
+        return self.head(self.decoder(maps))
+
+    def measure(self) -> int:
+        encoder = self.encoder.stand_in()
+        return measure_margin(
+            self, lambda image: self.decode(self.features(image, encoder)), self.alignment, self.stride
+        )
+
+    @torch.no_grad()
+    def start_at_ridge(self, fit: RidgeFit) -> None:
+        """Become the fitted ridge: needs the "readout" decoder and the "log" head, with K the fit's rank."""
+        if not isinstance(self.decoder, Readout) or not isinstance(self.head, LogHead):
+            raise PixnetValueError('A ridge fits a network with decoder="readout" and head="log" only.')
+        self.decoder.start_at(fit)
+        self.head.loadings.copy_(torch.from_numpy(fit.loadings))
+        self.head.intercept.copy_(torch.from_numpy(fit.intercept))
+
+
+def build_config_encoder(config: NetworkConfig, weights: str | Path | None) -> Encoder:
+    return build_encoder(
+        config.encoder,
+        weights=weights,
+        levels=config.levels,
+        window_px=config.window_px,
+        depth=config.encoder_depth,
+        dim=config.encoder_dim,
+    )
+
+
+def build_decoder(config: NetworkConfig, features: Features) -> Decoder | Readout:
+    if config.decoder == "readout":
+        return Readout(features.sources, config.stride, config.programmes)
+    require(len(config.widths) >= len(features.levels), "widths", config.widths, f"one per level {features.levels}")
+    return Decoder(features.sources, features.levels, config.widths)
+
+
+def build_head(config: NetworkConfig, width: int, genes: int) -> RateHead | LogHead:
+    return RateHead(width, config.programmes, genes) if config.head == "rate" else LogHead(width, genes)

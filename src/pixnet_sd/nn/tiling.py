@@ -1,0 +1,138 @@
+"""Run a network over a picture of any size, tile by tile, as if over the whole at once. Torch and numpy.
+
+The network is called once per tile. Reading runs ahead in a thread, so the device does not wait for the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._grid import Tile, Window
+from pixnet_sd._log import logger
+from pixnet_sd._pixels import Picture
+
+AHEAD = 2
+"""Batches that are read before they are needed."""
+READERS = 2
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a network gave for the core of one tile."""
+
+    core: Window
+    """In pixels of the picture; it begins at a multiple of the network's alignment."""
+    maps: tuple[np.ndarray, ...]
+    """One (c, y, x) for each output, at the output's stride; at the picture's far edges, rounded up."""
+
+
+def over_tiles(
+    compute: Callable[[Tensor], Sequence[Tensor]],
+    picture: Picture,
+    plan: Iterable[Tile],
+    strides: Sequence[int],
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 1,
+) -> Iterator[Finished]:
+    """Cores of all tiles in the order of the plan.
+
+    `compute` takes (B, 3, H, W) RGB in [0, 1] and gives one map for each of `strides`.
+    """
+    batches, compute = batched(plan, batch_size), WithinMemory(compute)
+    with closing(read_ahead(picture, batches)) as ready, torch.inference_mode():
+        for tiles, pixels in ready:
+            maps = compute(to_unit(pixels, device))
+            for row, tile in enumerate(tiles):
+                kept = (crop(m[row], tile, stride) for m, stride in zip(maps, strides, strict=True))
+                yield Finished(tile.core, tuple(kept))
+
+
+def batched(items: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def read_ahead(picture: Picture, batches: Iterator[list[Tile]]) -> Iterator[tuple[list[Tile], np.ndarray]]:
+    """Batches with their pixels; threads are always some batches ahead."""
+    with ThreadPoolExecutor(READERS, "read-tiles") as reader:
+        waiting: list[tuple[list[Tile], Future[np.ndarray]]] = []
+        try:
+            while True:
+                for tiles in islice(batches, AHEAD + 1 - len(waiting)):
+                    waiting.append((tiles, reader.submit(read_batch, picture, tiles)))
+                if not waiting:
+                    return
+                tiles, pixels = waiting.pop(0)
+                yield tiles, pixels.result()
+        finally:
+            for _, pixels in waiting:
+                pixels.cancel()
+
+
+def read_batch(picture: Picture, tiles: list[Tile]) -> np.ndarray:
+    return np.stack([picture.read(tile.read) for tile in tiles])
+
+
+def to_unit(pixels: np.ndarray, device: torch.device | str) -> Tensor:
+    """uint8 to float in [0, 1], on the device: a quarter of the bytes travels, and never a float64, which MPS lacks."""
+    return torch.from_numpy(pixels).to(device).float().div_(255)
+
+
+def crop(tile_map: Tensor, tile: Tile, stride: int) -> np.ndarray:
+    core = tile.core.relative_to(tile.read).coarsened(stride)
+    rows, columns = core.slices
+    # A copy: a view would keep the whole batch in memory.
+    return np.ascontiguousarray(tile_map[:, rows, columns].float().cpu().numpy())
+
+
+class WithinMemory:
+    """Runs a network on as many tiles at once as the device holds: where they are too many, half of them, from then on.
+
+    A tile's result does not depend on its neighbours in a batch.
+    """
+
+    def __init__(self, compute: Callable[[Tensor], Sequence[Tensor]]) -> None:
+        self.compute = compute
+        self.most: int | None = None
+
+    def __call__(self, tiles: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> one map for each output."""
+        parts: list[Sequence[Tensor]] = []
+        remaining = tiles
+        while len(remaining):
+            part = self.attempt(remaining[: self.most])
+            if part is not None:
+                parts.append(part)
+                remaining = remaining[self.most or len(remaining) :]
+        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+
+    def attempt(self, tiles: Tensor) -> Sequence[Tensor] | None:
+        """None where they did not fit; the error is let go first, for it holds on to the memory that failed."""
+        try:
+            return self.compute(tiles)
+        except torch.OutOfMemoryError as error:
+            if len(tiles) == 1:
+                raise PixnetRuntimeError(
+                    f"One tile of {tiles.shape[-2]} x {tiles.shape[-1]} px does not fit into the memory of "
+                    f"{tiles.device}: {error}. Pass a smaller tile_size, or device='cpu'."
+                ) from error
+        self.shrink(len(tiles))
+        return None
+
+    def shrink(self, count: int) -> None:
+        if self.most is None:
+            logger.info("%d tiles at once do not fit into the device's memory; the batch is halved until they do", count)
+        self.most = count // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

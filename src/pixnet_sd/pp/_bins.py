@@ -1,0 +1,124 @@
+"""Square bins over the tissue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+from spatialdata import SpatialData
+
+from pixnet_sd._aggregate import aggregate
+from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._grid import PixelGrid
+from pixnet_sd._keys import tissue_key as default_tissue_key
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import affine, build, elements, images, store, units
+from pixnet_sd._shapes import from_polygons
+
+BIN_LIMIT = 50_000_000
+
+
+def bins(
+    sdata: SpatialData,
+    size_um: float,
+    *,
+    image_key: str | None = None,
+    tissue_key: str | None = None,
+    min_tissue: float = 0.5,
+    key_added: str | None = None,
+    overwrite: bool = False,
+    inplace: bool = True,
+) -> Any:
+    """Cover the tissue with square bins, as a shapes element.
+
+    Bins begin at the image's corner, so four bins of 8 µm fill one of 16 µm exactly; those at the far edges are left
+    out where they would reach over the image.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds the image.
+    size_um
+        Side of a bin in µm.
+    image_key
+        The image; may be left out when there is one.
+    tissue_key
+        Labels that mark tissue; ``"{image}_tissue"`` by default. Where that is not there, bins fill the whole image.
+    min_tissue
+        Share of a bin's area that must be tissue.
+    key_added
+        Name of the shapes; ``"bins_{size_um}um"`` by default.
+    overwrite
+        Replace shapes of that name.
+    inplace
+        Add the shapes to the object. Otherwise they are returned.
+
+    Returns
+    -------
+    The shapes element if ``inplace=False``, else None.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=256)
+    >>> ps.pp.bins(sdata, 16)
+    >>> len(sdata.shapes["bins_16um"])
+    64
+    """
+    key = elements.image_key(sdata, image_key)
+    name = key_added or f"bins_{size_um:g}um"
+    if inplace:
+        store.check(sdata, [name], overwrite=overwrite)
+    size_px = size_um / units.image_mpp(sdata, key)
+    rows, columns = lattice(images.read_image(sdata, key).grid, size_px, size_um)
+    squares = shapely.box(columns * size_px, rows * size_px, (columns + 1) * size_px, (rows + 1) * size_px)
+    labels_key = find_tissue(sdata, key, tissue_key)
+    kept = on_tissue(sdata, key, labels_key, squares, min_tissue)
+    frame = build.polygons(
+        squares[kept],
+        pd.RangeIndex(int(kept.sum())),
+        affine.transformations(sdata.images[key]),
+        array_row=rows[kept],
+        array_col=columns[kept],
+    )
+    if not inplace:
+        return frame
+    facts = {"kind": "bins", "image": key, "size_um": float(size_um), "tissue": labels_key}
+    store.attach(sdata, {name: frame}, {name: facts}, overwrite=overwrite)
+    return None
+
+
+def lattice(grid: PixelGrid, size_px: float, size_um: float) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column numbers of all bins that fit into the image, row by row."""
+    if not size_px > 0:
+        raise PixnetValueError(f"size_um must be positive; got {size_um}.")
+    n_rows, n_columns = (int(side / size_px * (1 + 1e-9)) for side in grid.shape)
+    if not 1 <= n_rows * n_columns <= BIN_LIMIT:
+        raise PixnetValueError(
+            f"Bins of {size_um:g} µm ({size_px:.3g} px) on an image of {grid.height} x {grid.width} px would be "
+            f"{n_rows * n_columns:,}; between 1 and {BIN_LIMIT:,} can be made."
+        )
+    rows, columns = np.indices((n_rows, n_columns))
+    return rows.ravel(), columns.ravel()
+
+
+def find_tissue(sdata: SpatialData, image_key: str, tissue_key: str | None) -> str | None:
+    key = tissue_key or default_tissue_key(image_key)
+    if key in sdata.labels:
+        return key
+    if tissue_key is not None:
+        raise PixnetKeyError(f"tissue_key={tissue_key!r} is not among the labels: {sorted(sdata.labels)}.")
+    logger.info("no labels %r, so bins fill the whole image; pp.tissue would mark the tissue", key)
+    return None
+
+
+def on_tissue(
+    sdata: SpatialData, image_key: str, labels_key: str | None, squares: np.ndarray, min_tissue: float
+) -> np.ndarray:
+    if labels_key is None:
+        return np.ones(len(squares), dtype=bool)
+    shapes = from_polygons(squares, affine.between(sdata, image_key, labels_key))
+    share = aggregate(images.read_mask(sdata, labels_key), shapes, "mean").values[:, 0]
+    return np.nan_to_num(share) >= min_tissue

@@ -1,0 +1,125 @@
+"""Choose the genes to model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import counts, elements
+
+Method = Literal["mean", "highly_variable", "spatially_variable"]
+TARGET_SUM = 1e4
+
+
+def select_genes(
+    sdata: SpatialData,
+    table_key: str | None = None,
+    *,
+    n: int = 250,
+    method: Method = "mean",
+    layer: str | None = None,
+    key_added: str = "selected",
+    inplace: bool = True,
+) -> pd.DataFrame | None:
+    """Mark the genes to model in a table's ``var``. Nothing is filtered.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds the table.
+    table_key
+        The table with raw counts; may be left out when there is one.
+    n
+        How many genes to mark.
+    method
+        ``"mean"``: the highest mean count per 10,000, as in the paper. ``"highly_variable"``: scanpy's highly variable
+        genes. ``"spatially_variable"``: squidpy's Moran's I, among the `4 n` genes of the highest mean.
+    layer
+        The layer with raw counts; by default X.
+    key_added
+        Name of the boolean column; ``"{key_added}_score"`` holds what the genes were ranked by.
+    inplace
+        Add the columns. Otherwise they are returned.
+
+    Returns
+    -------
+    The two columns if ``inplace=False``, else None.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=512)
+    >>> ps.pp.select_genes(sdata, "spots_counts", n=10)
+    >>> int(sdata.tables["spots_counts"].var["selected"].sum())
+    10
+    """
+    key = elements.table_key(sdata, table_key)
+    table = sdata.tables[key]
+    if method not in SCORES:
+        raise PixnetValueError(f"method={method!r} is unknown; use one of {sorted(SCORES)}.")
+    if not 1 <= n <= table.n_vars:
+        raise PixnetValueError(f"n={n} genes were asked for; table {key!r} has {table.n_vars}.")
+    matrix = counts.to_csr(table, layer, key)
+    counts.check_counts(matrix, key, layer)
+    scores = SCORES[method](normalised(matrix), table, n)
+    best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:n]
+    columns = pd.DataFrame({key_added: False, f"{key_added}_score": scores}, index=table.var_names)
+    columns.iloc[best, 0] = True
+    if not inplace:
+        return columns
+    table.var[columns.columns] = columns
+    logger.info("marked %d genes in sdata.tables[%r].var[%r]", n, key, key_added)
+    return None
+
+
+def normalised(matrix: sp.csr_array) -> sp.csr_array:
+    """Counts per 10,000; rows without counts stay zero."""
+    totals = np.asarray(matrix.sum(axis=1)).ravel()
+    factors = np.divide(TARGET_SUM, totals, out=np.zeros(len(totals)), where=totals > 0)
+    return sp.csr_array(sp.diags_array(factors) @ matrix)
+
+
+def mean_score(rates: sp.csr_array, table: AnnData, n: int) -> np.ndarray:
+    return np.asarray(rates.mean(axis=0)).ravel()
+
+
+def highly_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.ndarray:
+    import scanpy as sc
+
+    found = sc.pp.highly_variable_genes(logged(rates, table), n_top_genes=n, inplace=False)
+    return found["dispersions_norm"].to_numpy(dtype=float)
+
+
+def spatially_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.ndarray:
+    import squidpy as sq
+
+    if "spatial" not in table.obsm:
+        raise PixnetValueError("method='spatially_variable' needs the places of the rows in table.obsm['spatial'].")
+    means = mean_score(rates, table, n)
+    candidates = np.sort(np.argsort(-means, kind="stable")[: 4 * n])
+    logs = logged(rates, table)[:, candidates].copy()
+    sq.gr.spatial_neighbors(logs, coord_type="generic", n_neighs=6)
+    found = sq.gr.spatial_autocorr(logs, mode="moran", n_perms=None, copy=True, show_progress_bar=False)
+    scores = np.full(table.n_vars, np.nan)
+    scores[candidates] = found["I"].reindex(logs.var_names).to_numpy(dtype=float)
+    return scores
+
+
+def logged(rates: sp.csr_array, table: AnnData) -> AnnData:
+    spatial = {"spatial": table.obsm["spatial"]} if "spatial" in table.obsm else {}
+    matrix = sp.csr_matrix(rates).log1p()  # scanpy does not know sparse arrays everywhere yet
+    return AnnData(matrix, obs=pd.DataFrame(index=table.obs_names), var=table.var[[]], obsm=spatial)
+
+
+SCORES = {
+    "mean": mean_score,
+    "highly_variable": highly_variable_score,
+    "spatially_variable": spatially_variable_score,
+}

@@ -1,0 +1,72 @@
+"""Find tissue on an H&E image."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._keys import tissue_key
+from pixnet_sd._sdata import affine, build, elements, images, store, units
+from pixnet_sd._tissue import tissue_mask
+
+WORKING_MPP = 8.0
+"""Fine enough for the outline of a section, coarse enough that a whole slide takes a second."""
+
+
+def tissue(
+    sdata: SpatialData,
+    image_key: str | None = None,
+    *,
+    value_range: tuple[float, float] | None = None,
+    key_added: str | None = None,
+    overwrite: bool = False,
+    inplace: bool = True,
+) -> Any:
+    """Mark tissue against glass, as labels (1 tissue, 0 glass) at about 8 µm per pixel.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds the image.
+    image_key
+        The H&E image; may be left out when there is one.
+    value_range
+        Black and white of an image that is not uint8, e.g. ``(0, 65535)``.
+    key_added
+        Name of the labels; ``"{image}_tissue"`` by default, which is squidpy's name too.
+    overwrite
+        Replace labels of that name.
+    inplace
+        Add the labels to the object. Otherwise they are returned.
+
+    Returns
+    -------
+    The labels element if ``inplace=False``, else None.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=512)
+    >>> ps.pp.tissue(sdata)
+    >>> sdata.labels["he_tissue"].dims
+    ('y', 'x')
+    """
+    key = elements.image_key(sdata, image_key)
+    name = key_added or tissue_key(key)
+    mpp = units.image_mpp(sdata, key)
+    if inplace:
+        store.check(sdata, [name], overwrite=overwrite)
+    image = images.read_rgb(sdata, key, value_range)
+    level = images.overview(image, max(1.0, WORKING_MPP / mpp))
+    mask = tissue_mask(level.data.compute(), images.level_mpp(level, mpp))
+    if not mask.any():
+        warnings.warn(f"No tissue was found on image {key!r}; it may be empty glass.", PixnetWarning, stacklevel=2)
+    labels = build.labels(mask.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
+    if not inplace:
+        return labels
+    facts = {"kind": "tissue", "image": key, "mpp": images.level_mpp(level, mpp), "share": float(mask.mean())}
+    store.attach(sdata, {name: labels}, {name: facts}, overwrite=overwrite)
+    return None

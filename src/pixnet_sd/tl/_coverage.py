@@ -1,0 +1,51 @@
+"""The weights behind every aggregation."""
+
+from __future__ import annotations
+
+import scipy.sparse as sp
+from spatialdata import SpatialData
+
+from pixnet_sd._coverage import coverage as coverage_weights
+from pixnet_sd._sdata import elements, images, placement
+
+
+def coverage(
+    sdata: SpatialData,
+    shapes_key: str | None = None,
+    image_key: str | None = None,
+    *,
+    coordinate_system: str | None = None,
+) -> sp.csr_array:
+    """How much of each pixel each shape covers, exactly, as a sparse matrix (shapes x pixels).
+
+    Row ``i`` is shape ``i`` of the element; column ``y * width + x`` is a pixel of the raster's finest level. Each
+    entry is the covered share of that pixel, so a row sums to the shape's area in pixels, and ``weights @ values`` sums
+    a flattened channel over the shapes.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds both.
+    shapes_key
+        Polygons or circles; may be left out when there is one element.
+    image_key
+        The raster; may be left out when there is one.
+    coordinate_system
+        The coordinate system in which the two lie over each other; only needed where several disagree.
+
+    Returns
+    -------
+    A CSR matrix of float64.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=256)
+    >>> weights = ps.tl.coverage(sdata, "cells", "he")
+    >>> weights.shape[1] == 256 * 256
+    True
+    """
+    image = elements.image_key(sdata, image_key)
+    grid = images.read_image(sdata, image).grid
+    placed = placement.read_shapes(sdata, elements.shapes_key(sdata, shapes_key), image, grid, coordinate_system)
+    return coverage_weights(placed.shapes, grid.window)

@@ -1,0 +1,128 @@
+"""Results are attached whole or not at all, and nothing that was there is lost."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import spatialdata as sd
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError
+from pixnet_sd._grid import PixelGrid
+from pixnet_sd._sdata import affine, build, store
+from pixnet_sd._sdata.provenance import recorded
+
+SYSTEMS = build.systems({"global": np.eye(3), "um": np.array([[0.5, 0.1, 3.0], [-0.1, 0.5, 4.0], [0, 0, 1]])})
+IMAGE = np.arange(3 * 20 * 30, dtype=np.uint8).reshape(3, 20, 30)
+
+
+@pytest.fixture
+def backed(tmp_path: Path) -> SpatialData:
+    spots = build.circles(np.array([[5.0, 5.0], [15.0, 9.0]]), 3.0, pd.Index(["a", "b"]), SYSTEMS)
+    build.section({"he": build.image(IMAGE, "rgb", SYSTEMS), "spots": spots}, {}, {"he": 0.5}).write(
+        tmp_path / "s.zarr"
+    )
+    return sd.read_zarr(tmp_path / "s.zarr")
+
+
+def results(sdata: SpatialData, value: float) -> dict:
+    grid = PixelGrid(20, 30).coarsened(4)
+    raster = np.full((2, *grid.shape), value, np.float32)
+    raster[:, 0, 0] = np.nan
+    values = np.full((2, 1), value)
+    return {
+        "map": build.image(raster, ["p0", "p1"], affine.grid_transformations(sdata["he"], grid)),
+        "mask": build.labels(np.ones(grid.shape, np.uint8), affine.grid_transformations(sdata["he"], grid)),
+        "result": build.table(values, pd.DataFrame(index=["G"]), "spots", sdata["spots"].index),
+    }
+
+
+FACTS: dict = {"map": {"unit": "counts/um2"}, "mask": {}, "result": {"statistic": "sum"}}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_round_trip_keeps_rasters_tables_transforms_and_provenance(backed: SpatialData) -> None:
+    store.attach(backed, results(backed, 2.0), FACTS, overwrite=False)
+    again = sd.read_zarr(str(backed.path))
+    expected = results(backed, 2.0)
+    np.testing.assert_array_equal(again["map"].values, expected["map"].values)
+    np.testing.assert_array_equal(again["mask"].values, expected["mask"].values)
+    np.testing.assert_array_equal(again["result"].X, [[2.0], [2.0]])
+    for name, wanted in affine.transformations(expected["map"]).items():
+        found = affine.transformations(again["map"])[name]
+        np.testing.assert_allclose(affine.matrix(found), affine.matrix(wanted), atol=1e-12)
+    assert (recorded(again, "map") or {})["unit"] == "counts/um2"
+    assert again["result"].uns["spatialdata_attrs"]["region"] == "spots"
+
+
+def test_elements_that_were_there_keep_their_bytes(backed: SpatialData) -> None:
+    folder = Path(str(backed.path))
+    before = {name: hashes(folder / name) for name in ("images/he", "shapes/spots")}
+    store.attach(backed, results(backed, 2.0), FACTS, overwrite=False)
+    store.attach(backed, results(backed, 3.0), FACTS, overwrite=True)
+    assert {name: hashes(folder / name) for name in before} == before
+    assert float(sd.read_zarr(folder)["map"].max()) == float(backed["map"].max()) == 3.0
+    assert [path.name for path in folder.parent.iterdir()] == ["s.zarr"]
+
+
+def test_a_name_that_is_taken_stops_everything_before_the_first_write(backed: SpatialData) -> None:
+    before = hashes(Path(str(backed.path)))
+    with pytest.raises(PixnetKeyError, match=r"replace 'he'.*overwrite=True"):
+        store.attach(backed, {**results(backed, 1.0), "he": backed["he"]}, FACTS, overwrite=False)
+    assert hashes(Path(str(backed.path))) == before
+    assert "map" not in backed
+
+
+def test_a_write_that_fails_half_way_leaves_the_store_as_it_was(
+    backed: SpatialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hashes(Path(str(backed.path)))
+
+    def full_disk(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SpatialData, "write", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        store.attach(backed, results(backed, 1.0), FACTS, overwrite=False)
+    monkeypatch.undo()
+    assert hashes(Path(str(backed.path))) == before
+    assert "map" not in backed
+    assert "map" not in sd.read_zarr(str(backed.path))
+
+
+def test_an_unrelated_write_afterwards_leaves_the_store_readable(backed: SpatialData) -> None:
+    store.attach(backed, results(backed, 2.0), FACTS, overwrite=False)
+    backed["other"] = build.labels(np.ones((4, 4), np.uint8), SYSTEMS)
+    backed.write_element("other")
+    assert {"he", "map", "mask", "other"} <= store.names(sd.read_zarr(str(backed.path)))
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_the_work(
+    backed: SpatialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(PixnetRuntimeError, match="cannot be written"):
+        store.check(backed, ["map"], overwrite=False)
+
+
+def test_in_memory(backed: SpatialData) -> None:
+    sdata = build.section({"he": build.image(IMAGE, "rgb", SYSTEMS), "spots": backed["spots"]}, {}, {})
+    store.attach(sdata, results(sdata, 2.0), FACTS, overwrite=False)
+    store.attach(sdata, results(sdata, 4.0), FACTS, overwrite=True)
+    assert float(sdata["map"].max()) == 4.0
+    assert recorded(sdata, "result") is not None
+
+
+def test_exchange_swaps_two_directories(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    if store.exchange(tmp_path / "one", tmp_path / "other"):
+        assert (tmp_path / "one" / "other").exists()
+        assert (tmp_path / "other" / "one").exists()

@@ -1,0 +1,45 @@
+"""Fixtures that several test files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from spatialdata import SpatialData, deepcopy
+
+import pixnet_sd as ps
+
+# The first call of a compiled kernel takes a second, so single examples have no deadline.
+settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("default")
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real sections, slides and encoders; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("PIXNET_SD_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data is not at {folder}; set PIXNET_SD_TEST_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_section() -> SpatialData:
+    """A synthetic section of 256 µm; read only, tests that write take `toy`."""
+    return ps.datasets.toy(size_px=512)
+
+
+@pytest.fixture
+def toy(toy_section: SpatialData) -> SpatialData:
+    """The same, to write to."""
+    return deepcopy(toy_section)
+
+
+@pytest.fixture(scope="session")
+def real_section(real_data: Path) -> SpatialData:
+    """A real breast cancer section with its spots."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIXNET_SD_DATA_DIR", str(real_data))
+        return ps.datasets.her2st("C2")

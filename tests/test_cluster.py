@@ -1,0 +1,46 @@
+"""An active dask cluster pools on its workers, with the same result; without one distributed is not imported."""
+
+import subprocess
+import sys
+
+import dask.array as da
+import numpy as np
+import pytest
+import shapely
+
+from pixnet_sd._aggregate import aggregate
+from pixnet_sd._cluster import active_client
+from pixnet_sd._shapes import from_polygons
+
+
+@pytest.fixture(scope="module")
+def client():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("statistic", ["sum", "mean", "std", "min", "max", "median"])
+def test_workers_give_the_same_result(client, statistic):
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(-10, 190, (2, 300))
+    boxes = shapely.box(*corner, *(corner + rng.uniform(1, 30, (2, 300))))
+    shapes = from_polygons(np.concatenate([boxes, shapely.buffer(shapely.centroid(boxes), 11), [None]]), np.eye(3))
+    raster = rng.normal(size=(4, 200, 180)).astype(np.float32)
+    raster[1, 50:90] = np.nan
+    lazy = da.from_array(raster, chunks=(2, 60, 70))
+    assert active_client() is client
+    there, here = aggregate(lazy, shapes, statistic, block_limit=70 * 60 * 8), aggregate(raster, shapes, statistic)
+    np.testing.assert_allclose(there.values, here.values, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(there.covered, here.covered, rtol=1e-12, atol=1e-12)
+
+
+def test_looking_for_a_client_does_not_import_distributed():
+    code = (
+        "import sys; from pixnet_sd._cluster import active_client; print(active_client(), 'distributed' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["None", "False"]

@@ -1,0 +1,208 @@
+"""From any raster to a table: exact, in order, whole, and with its unit."""
+
+from pathlib import Path
+
+import anndata as ad
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+import shapely
+import spatialdata as sd
+from exactextract import exact_extract
+from exactextract.raster import NumPyRasterSource
+from spatialdata import SpatialData
+
+import pixnet_sd as ps
+from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
+from pixnet_sd._sdata import build
+
+IDENTITY = build.systems({"global": np.eye(3)})
+
+
+def table_of(sdata: SpatialData, shapes_key: str, **options: object) -> ad.AnnData:
+    return ps.tl.aggregate(sdata, shapes_key, inplace=False, **options)  # type: ignore[arg-type]
+
+
+def holding(raster: np.ndarray, geometries: list, index: list | None = None, **matrices: np.ndarray) -> SpatialData:
+    """A raster in pixels, and polygons that may lie in another coordinate system."""
+    names = [f"c{n}" for n in range(len(raster))]
+    systems = build.systems(matrices.get("shapes") is None and {"global": np.eye(3)} or {"global": matrices["shapes"]})
+    ids = pd.Index(index if index is not None else range(len(geometries)))
+    shapes = build.polygons(np.array(geometries, dtype=object), ids, systems)
+    return build.section({"raster": build.image(raster, names, IDENTITY), "cells": shapes}, {}, {})
+
+
+RAMP = np.arange(16.0).reshape(1, 4, 4)
+
+
+def test_by_hand_half_a_pixel_each_way() -> None:
+    sdata = holding(RAMP, [shapely.box(0.5, 0.5, 1.5, 1.5), shapely.box(0, 0, 4, 4)])
+    np.testing.assert_allclose(table_of(sdata, "cells").X, np.array([[2.5], [120.0]]))  # (0 + 1 + 4 + 5) / 4, and all of it
+    np.testing.assert_allclose(table_of(sdata, "cells", statistic="mean").X, [[2.5], [7.5]])
+
+
+def test_against_exactextract_on_cells(toy_section: SpatialData) -> None:
+    cells = toy_section["cells"].geometry.affine_transform([2, 0, 0, 2, 0, 0])
+    flipped = gpd.GeoDataFrame(geometry=cells.affine_transform([1, 0, 0, -1, 0, 512]), crs=3857)
+    pixels = toy_section["he"].values.astype(np.float64)
+    for statistic, theirs in {"sum": "sum", "mean": "mean", "max": "max", "min": "min", "std": "stdev"}.items():
+        ours = table_of(toy_section, "cells", image_key="he", statistic=statistic)
+        for channel in range(3):
+            raster = NumPyRasterSource(pixels[channel], 0, 0, 512, 512, srs_wkt=flipped.crs.to_wkt())
+            expected = exact_extract(raster, flipped, [theirs], output="pandas")[theirs]
+            np.testing.assert_allclose(ours.X[:, channel], expected, rtol=2e-6)
+
+
+def test_programmes_then_loadings_equal_genes_then_pooling(toy_section: SpatialData) -> None:
+    factorised = table_of(toy_section, "cells", image_key="truth")
+    loadings = toy_section["truth_loadings"].X
+    genes = np.tensordot(loadings.T, toy_section["truth"].values, axes=1)
+    plain = build.image(genes, toy_section["truth_loadings"].var_names.tolist(), IDENTITY)
+    sdata = build.section({"genes": plain, "cells": toy_section["cells"]}, {}, {"genes": 0.5})
+    direct = table_of(sdata, "cells", image_key="genes")
+    np.testing.assert_allclose(factorised.X, direct.X * 0.25, rtol=1e-4, atol=1e-6)
+    assert factorised.var_names.equals(direct.var_names)
+
+
+def test_sums_are_additive_over_scales() -> None:
+    sdata = ps.datasets.toy(size_px=256, bins_um=(2.0, 8.0))
+    small, large = (table_of(sdata, f"bins_{size}um", image_key="truth") for size in (2, 8))
+    parent = sdata["bins_2um"][["array_row", "array_col"]].floordiv(4)
+    totals = pd.DataFrame(np.asarray(small.X, float)).groupby([parent["array_row"].values, parent["array_col"].values])
+    whole = totals.sum()[totals.size() == 16]
+    keys = pd.MultiIndex.from_frame(sdata["bins_8um"][["array_row", "array_col"]])
+    found = pd.DataFrame(large.X, index=keys).reindex(whole.index).dropna()
+    assert len(found) > 50
+    np.testing.assert_allclose(found, whole.loc[found.index], rtol=1e-5, atol=1e-6)
+
+
+def test_units_sums_are_counts_and_means_are_densities(toy_section: SpatialData) -> None:
+    sums, means = (table_of(toy_section, "spots", image_key="truth", statistic=s) for s in ("sum", "mean"))
+    area_um2 = np.pi * 27.5**2
+    np.testing.assert_allclose(sums.X, means.X * area_um2, rtol=1e-5)
+    assert sums.uns["pixnet_sd"]["unit"] == "counts"
+    assert means.uns["pixnet_sd"]["unit"] == "counts/um2"
+    np.testing.assert_allclose(sums.obsm["spatial"], toy_section["spots"].get_coordinates() * 0.5)
+
+
+def test_genes_may_be_chosen(toy_section: SpatialData) -> None:
+    some = table_of(toy_section, "cells", image_key="truth", genes=["EPCAM", "COL1A1"])
+    every = table_of(toy_section, "cells", image_key="truth")
+    np.testing.assert_allclose(some.X, every[:, ["EPCAM", "COL1A1"]].X)
+    with pytest.raises(PixnetKeyError, match="NOGENE"):
+        table_of(toy_section, "cells", image_key="truth", genes=["NOGENE"])
+
+
+@pytest.mark.parametrize("index", [[7, 3, 5], ["b", "a", "c"]])
+def test_every_shape_in_order_with_its_id(index: list) -> None:
+    outside = shapely.box(10, 10, 12, 12)
+    sdata = holding(RAMP, [shapely.box(0, 0, 2, 2), outside, shapely.box(3, 0, 5, 1)], index)
+    table = table_of(sdata, "cells")
+    assert table.obs["instance_id"].tolist() == index
+    assert table.obs["instance_id"].dtype == sdata["cells"].index.dtype
+    np.testing.assert_allclose(table.X.ravel(), [10, np.nan, 3])
+    np.testing.assert_allclose(table.obs["coverage"], [1, 0, 0.5])
+    sdata["result"] = table
+    assert sd.get_values("c0", element_name="cells", sdata=sdata, table_name="result").index.tolist() == index
+
+
+def test_nan_pixels_are_left_out_of_values_and_coverage() -> None:
+    raster = np.ones((2, 4, 4))
+    raster[:, :, 2:] = np.nan
+    sdata = holding(raster, [shapely.box(0, 0, 4, 4), shapely.box(3, 0, 4, 4)])
+    table = table_of(sdata, "cells", statistic="mean")
+    np.testing.assert_allclose(table.X, np.array([[1.0, 1.0], [np.nan, np.nan]]))
+    np.testing.assert_allclose(table.obs["coverage"], [0.5, 0])
+    assert "coverage" not in table.layers
+
+
+def test_channels_that_differ_in_their_nan_have_their_own_coverage() -> None:
+    raster = np.ones((2, 4, 4))
+    raster[1, :, 2:] = np.nan
+    table = table_of(holding(raster, [shapely.box(0, 0, 4, 4)]), "cells")
+    np.testing.assert_allclose(table.X, [[16, 8]])
+    np.testing.assert_allclose(table.layers["coverage"], [[1, 0.5]])
+
+
+def test_shapes_in_another_rotated_system_land_where_they_should() -> None:
+    angle = np.deg2rad(30)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 7.0], [np.sin(angle), np.cos(angle), -2.0], [0, 0, 1.0]])
+    square = shapely.box(1, 1, 3, 2)
+    own = shapely.transform(square, lambda xy: (xy - turn[:2, 2]) @ np.linalg.inv(turn[:2, :2]).T)
+    turned = table_of(holding(RAMP, [own], shapes=turn), "cells")
+    np.testing.assert_allclose(turned.X, table_of(holding(RAMP, [square]), "cells").X, atol=1e-5)
+
+
+def test_all_shapes_outside_is_an_error_and_most_is_a_warning() -> None:
+    inside, outside = shapely.box(0, 0, 1, 1), shapely.box(50, 50, 51, 51)
+    with pytest.raises(PixnetValueError, match=r"0% of the shapes 'cells'.*50.0.*4 x 4"):
+        table_of(holding(RAMP, [outside]), "cells")
+    with pytest.warns(PixnetWarning, match="Only 33%"):
+        table_of(holding(RAMP, [inside, outside, outside]), "cells")
+
+
+def test_invalid_shapes_are_repaired_with_a_warning_and_empty_ones_are_nan() -> None:
+    bow_tie = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    with pytest.warns(PixnetWarning, match=r"1 invalid shapes of 'cells' were repaired, e.g. \[0\]"):
+        table = table_of(holding(np.ones((1, 4, 4)), [bow_tie, shapely.Polygon()]), "cells")
+    np.testing.assert_allclose(table.X.ravel(), [2, np.nan])
+
+
+def test_log_expression_has_a_mean_and_no_sum(toy: SpatialData) -> None:
+    logged = build.image(np.ones((1, 512, 512), np.float32), ["G"], build.systems({"global": np.eye(3)}))
+    sdata = build.section({"log": logged, "spots": toy["spots"]}, {"log": {"kind": "map", "unit": "log1p"}}, {})
+    assert table_of(sdata, "spots", image_key="log").uns["pixnet_sd"]["statistic"] == "mean"
+    with pytest.raises(PixnetValueError, match="logs do not add up"):
+        table_of(sdata, "spots", image_key="log", statistic="sum")
+
+
+def test_results_are_added_and_not_replaced_unless_asked(toy: SpatialData) -> None:
+    ps.tl.aggregate(toy, "cells", image_key="truth")
+    with pytest.raises(PixnetKeyError, match="overwrite=True"):
+        ps.tl.aggregate(toy, "cells", image_key="truth")
+    ps.tl.aggregate(toy, "cells", image_key="truth", overwrite=True)
+    ps.tl.aggregate(toy, "cells", image_key="he", key_added="colour", statistic="median")
+    assert {"cells_expression", "colour"} <= set(toy.tables)
+
+
+def test_unknown_names_list_what_there_is(toy_section: SpatialData) -> None:
+    with pytest.raises(PixnetKeyError, match=r"there are 2: 'he', 'truth'"):
+        table_of(toy_section, "cells")
+    with pytest.raises(PixnetKeyError, match="'spots'"):
+        table_of(toy_section, "nonsense", image_key="he")
+    with pytest.raises(PixnetValueError, match="statistic"):
+        table_of(toy_section, "cells", image_key="he", statistic="mode")
+
+
+def test_backed_store_round_trip(toy: SpatialData, tmp_path: Path) -> None:
+    expected = table_of(toy, "cells", image_key="truth")
+    toy.write(tmp_path / "toy.zarr")
+    backed = sd.read_zarr(tmp_path / "toy.zarr")
+    ps.tl.aggregate(backed, "cells", image_key="truth")
+    again = sd.read_zarr(tmp_path / "toy.zarr")
+    np.testing.assert_allclose(again["cells_expression"].X, expected.X, rtol=1e-6)
+    assert again["cells_expression"].uns["pixnet_sd"]["unit"] == "counts"
+    assert again.attrs["pixnet_sd"]["elements"]["cells_expression"]["raster"] == "truth"
+
+
+def test_scanpy_runs_on_the_table(toy_section: SpatialData) -> None:
+    table = table_of(toy_section, "bins_8um", image_key="truth")
+    sc.pp.normalize_total(table, target_sum=1e4)
+    sc.pp.log1p(table)
+    sc.pp.pca(table, n_comps=10)
+    assert np.isfinite(table.obsm["X_pca"]).all()
+
+
+def test_coverage_weights_give_the_same_sums(toy_section: SpatialData) -> None:
+    weights = ps.tl.coverage(toy_section, "cells", "he")
+    red = toy_section["he"].values[0].ravel().astype(float)
+    np.testing.assert_allclose(weights @ red, table_of(toy_section, "cells", image_key="he").X[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(weights.sum(axis=1), toy_section["cells"].area * 4, rtol=1e-9)
+
+
+def test_spatialdata_cannot_do_this_itself(toy_section: SpatialData) -> None:
+    """When it can, the documentation must say so."""
+    with pytest.raises(NotImplementedError):
+        sd.aggregate(values=toy_section["he"], by=toy_section["cells"])
