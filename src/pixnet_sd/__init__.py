@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "datasets": "datasets",
+        "pl": "pl",
         "pp": "pp",
         "tl": "tl",
         "PixnetError": "_errors",
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy(
 
 if TYPE_CHECKING:
     from pixnet_sd import datasets as datasets
+    from pixnet_sd import pl as pl
     from pixnet_sd import pp as pp
     from pixnet_sd import tl as tl
     from pixnet_sd._errors import PixnetError as PixnetError

@@ -5,6 +5,7 @@ affine      3 x 3 matrices between elements
 images      pixels, pyramid levels, RGB
 geometry    shapes in their own coordinates
 placement   shapes in raster pixels
+pictures    pixels for a plot, no more than it can show
 counts      measured tables
 pairs       a predicted and a measured table of the same shapes
 maps        a raster that can be aggregated, with the genes behind it

@@ -1,0 +1,152 @@
+"""Measured beside predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from spatialdata import SpatialData
+
+from pixnet_sd._sdata import elements
+from pixnet_sd.pl._backdrop import Backdrop, read_backdrop
+from pixnet_sd.pl._canvas import Panel, finish, picture_panels
+from pixnet_sd.pl._colours import limits
+from pixnet_sd.pl._furniture import COLOUR_BAR_IN, LARGE, plain_axes
+from pixnet_sd.pl._profiles import Profiles, read_profiles
+from pixnet_sd.pl._shapes import Style, draw_panel, visible
+from pixnet_sd.pl._theme import Theme, theme_of
+from pixnet_sd.pl._values import Numbers
+from pixnet_sd.pl._view import Region, find_view
+
+UNIT = "log(1 + counts per 10,000)"
+FEW_POINTS, MOST_POINTS = 300, 20_000
+"""Points of the scatter are large and solid up to the first, small and faint from the second."""
+
+
+def compare(
+    sdata: SpatialData,
+    gene: str,
+    *,
+    measured_table: str,
+    predicted_table: str,
+    shapes_key: str | None = None,
+    layer: str | None = None,
+    unit: str | None = None,
+    image_key: str | None = None,
+    box: Region | None = None,
+    box_unit: str = "um",
+    coordinate_system: str | None = None,
+    over: bool = True,
+    he: str = "grey",
+    value_range: tuple[float, float] | None = None,
+    cmap: str | Colormap | None = None,
+    dark: bool = False,
+    ax: Sequence[Axes] | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> list[Axes]:
+    """Draw a gene as it was measured, as it was predicted, and one against the other.
+
+    Both are in log(1 + counts per 10,000), made as by ``tl.evaluate``, and share one colour scale. The Pearson
+    correlation is that of ``tl.evaluate``: over all shapes that can be compared, also those outside `box`. Shapes
+    without counts, or without a prediction, are not drawn.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds the tables, their shapes and the image.
+    gene
+        A gene that both tables hold.
+    measured_table
+        The table with raw counts.
+    predicted_table
+        The table that was predicted for the same shapes.
+    shapes_key
+        The shapes; may be left out when both tables annotate only one element.
+    layer
+        The layer of the measured table with raw counts; by default X.
+    unit
+        What the prediction holds: ``"counts"``, ``"counts/um2"`` or ``"log1p"``. Tables of this package state it.
+    image_key
+        The H&E image; may be left out when there is one.
+    box
+        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `box_unit`, or the key of
+        shapes to show the surroundings of. By default the surroundings of the shapes.
+    box_unit
+        ``"um"`` or ``"px"``, pixels of the image's finest level.
+    coordinate_system
+        The one in which elements lie over each other; only needed where several disagree.
+    over
+        Draw over the H&E. Otherwise on plain paper.
+    he
+        ``"grey"`` (on a dark figure its negative) or ``"colour"``.
+    value_range
+        Black and white of an H&E image that is not uint8, e.g. ``(0, 65535)``.
+    cmap
+        A colour map of matplotlib; by default magma.
+    dark
+        Light text on a dark figure.
+    ax
+        Three axes to draw into. In a figure with ``layout="constrained"`` nothing overlaps.
+    show
+        Show the figure. By default only where it is new and the session is interactive.
+    save
+        File to save the figure to.
+
+    Returns
+    -------
+    The axes: measured, predicted, scatter.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=256)
+    >>> ps.tl.aggregate(sdata, "bins_8um", image_key="truth")
+    >>> tables = {"measured_table": "bins_8um_counts", "predicted_table": "bins_8um_expression"}
+    >>> axes = ps.pl.compare(sdata, "COL1A1", **tables)
+    >>> [one.get_title() for one in axes[:2]]
+    ['COL1A1 measured', 'COL1A1 predicted']
+    """
+    pair = read_profiles(sdata, gene, measured_table, predicted_table, shapes_key, layer, unit)
+    shapes, image, theme = pair.shapes_key, elements.image_key(sdata, image_key), theme_of(dark)
+    view = find_view(sdata, image, shapes if box is None else box, box_unit, coordinate_system)
+    panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOUR_BAR_IN, theme=theme)
+    below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
+    placed, rows = visible(sdata, shapes, view, coordinate_system)
+    style = same_scale(pair, cmap, theme)
+    for panel, word, values in zip(panels, ("measured", "predicted"), (pair.measured, pair.predicted), strict=False):
+        draw_panel(panel, view, below, placed, Numbers(values[rows], UNIT), f"{gene} {word}", style)
+    draw_scatter(panels[2], pair, theme)
+    axes = [panel.ax for panel in panels]
+    finish(axes, new=ax is None, show=show, save=save)
+    return axes
+
+
+def same_scale(pair: Profiles, cmap: str | Colormap | None, theme: Theme) -> Style:
+    # Logs of counts per 10,000 do not begin at 0: a scale that does would show one colour.
+    ends = limits(np.concatenate([pair.measured, pair.predicted]), "p1", "p99")
+    return Style(cmap, ends.vmin, ends.vmax, None, 0.85, None, 0.0, theme)
+
+
+def draw_scatter(panel: Panel, pair: Profiles, theme: Theme) -> None:
+    """Each point a shape; the line is where both are equal."""
+    ax, x, y = panel.ax, pair.measured[pair.compared], pair.predicted[pair.compared]
+    crowd = np.clip(np.log(max(len(x), 1) / FEW_POINTS) / np.log(MOST_POINTS / FEW_POINTS), 0, 1)
+    ax.axline((0, 0), slope=1, color=theme.faint, linewidth=0.8, linestyle="--", zorder=1)
+    point = {"s": 14 - 11 * crowd, "alpha": 0.75 - 0.6 * crowd, "linewidths": 0, "zorder": 2, "rasterized": crowd > 0.5}
+    ax.scatter(x, y, color=plt.get_cmap("magma")(0.45 if theme.paper == "#ffffff" else 0.75), **point)
+    ends = padded(np.concatenate([x, y]))
+    ax.set(xlim=ends, ylim=ends, box_aspect=1, xlabel=f"measured, {UNIT}", ylabel="predicted")
+    plain_axes(ax, theme)
+    pearson = "Pearson undefined" if np.isnan(pair.pearson) else f"Pearson {pair.pearson:.2f}"
+    ax.set_title(f"{pearson}, {len(x):,} shapes", fontsize=LARGE)
+
+
+def padded(values: np.ndarray) -> tuple[float, float]:
+    low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
+    margin = 0.04 * ((high - low) or 1.0)
+    return float(low - margin), float(high + margin)

@@ -1,0 +1,103 @@
+"""One gene, measured and predicted, on one scale: the profiles that `tl.evaluate` scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from spatialdata import SpatialData
+
+from pixnet_sd import _scores
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._keys import choose
+from pixnet_sd._sdata import counts, elements, maps, pairs
+from pixnet_sd.pl._lookup import require_known
+
+UNITS = ("counts", maps.RATE, maps.LOG)
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """A gene in log(1 + counts per 10,000), for each shape of an element; NaN where the two cannot be compared."""
+
+    shapes_key: str
+    measured: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def compared(self) -> np.ndarray:
+        return np.isfinite(self.measured) & np.isfinite(self.predicted)
+
+    @property
+    def pearson(self) -> float:
+        """NaN where the measured gene does not vary, 0 where only the prediction does not."""
+        measured, predicted = self.measured[self.compared, None], self.predicted[self.compared, None]
+        if not len(measured):
+            return float("nan")
+        return float(_scores.score_genes(predicted, measured)["pearson"].iloc[0])
+
+
+def read_profiles(
+    sdata: SpatialData,
+    gene: str,
+    measured_table: str,
+    predicted_table: str,
+    shapes_key: str | None,
+    layer: str | None,
+    unit: str | None,
+) -> Profiles:
+    """The gene in both tables, for every shape of the element that both annotate."""
+    elements.check_sdata(sdata)
+    for argument, key in (("measured_table", measured_table), ("predicted_table", predicted_table)):
+        choose("tables", key, sdata.tables, argument)
+        require_known([gene], sdata.tables[key].var_names, f"table {key!r}")
+    pair = pairs.read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=[gene])
+    kept = usable(pair, check_unit(unit or pair.unit, predicted_table))
+    rows = rows_of_both(sdata, pair.shapes_key, measured_table, predicted_table)[kept]
+    found = np.full((2, len(sdata.shapes[pair.shapes_key])), np.nan)
+    found[:, rows] = profiles(pair.of_shapes(kept), gene, logged=(unit or pair.unit) == maps.LOG)
+    return Profiles(pair.shapes_key, *found)
+
+
+def check_unit(unit: str | None, table_key: str) -> str:
+    if unit not in UNITS:
+        found = "does not state its unit" if unit is None else f"would be in {unit!r}"
+        raise PixnetValueError(
+            f"The prediction {table_key!r} {found}. Pass unit=... with one of {', '.join(map(repr, UNITS))}."
+        )
+    return unit
+
+
+def rows_of_both(sdata: SpatialData, shapes_key: str, one: str, other: str) -> np.ndarray:
+    """Positions of the shapes that both tables have, ascending, as in a `Pair`."""
+    here, there = (
+        counts.positions(
+            sdata.shapes[shapes_key], shapes_key, counts.annotating(sdata.tables[key], key, shapes_key)[1], key
+        )
+        for key in (one, other)
+    )
+    return np.intersect1d(here, there)
+
+
+def usable(pair: pairs.Pair, unit: str) -> np.ndarray:
+    """Shapes with a measured and a predicted profile."""
+    predicted = ~np.isnan(pair.predicted).any(axis=1)
+    some = np.ones(len(predicted), bool) if unit == maps.LOG else (pair.predicted != 0).any(axis=1)
+    usable_rows: np.ndarray = (pair.totals > 0) & predicted & some
+    return usable_rows
+
+
+def profiles(pair: pairs.Pair, gene: str, *, logged: bool) -> np.ndarray:
+    """(2, shapes): measured by the total over all genes, predicted by its own, brought to the same whole."""
+    column = pair.genes.index(gene)
+    measured = _scores.log_profile(pair.counts[:, [column]].toarray(), pair.totals).ravel()
+    predicted = pair.predicted[:, column]
+    if logged or not len(measured):
+        return np.stack([measured, predicted])
+    if (pair.predicted < 0).any():
+        raise PixnetValueError(
+            f"Expected counts cannot be negative; the prediction goes down to {pair.predicted.min():.4g}. "
+            f"If it holds log expression, pass unit={maps.LOG!r}."
+        )
+    own = pair.predicted.sum(axis=1, dtype=float) * pair.totals.sum() / pair.counts.sum()
+    return np.stack([measured, _scores.log_profile(predicted[:, None], own).ravel()])

@@ -1,0 +1,164 @@
+"""Per-gene scores, from best to worst."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from scipy.optimize import isotonic_regression
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.pl._canvas import finish, new_figure
+from pixnet_sd.pl._furniture import SMALL, plain_axes
+from pixnet_sd.pl._lookup import require_known
+from pixnet_sd.pl._theme import Theme, theme_of
+
+SIZE_IN = (6.4, 3.8)
+BLUE = {False: "#0072B2", True: "#56B4E9"}
+"""Light and dark; both of Okabe and Ito."""
+ROOM = 0.28
+"""Beside the curve, for names; as a share of its width."""
+NAME_IN = 0.16
+"""Height of a line of names."""
+
+
+def scores(
+    scores: pd.DataFrame,
+    column: str = "pearson",
+    *,
+    n_named: int = 6,
+    dark: bool = False,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
+    """Draw per-gene scores from best to worst, with their quartile, median and mean, and the genes at both ends named.
+
+    Parameters
+    ----------
+    scores
+        Genes in the index and a column of scores, as ``tl.evaluate`` gives them. Genes whose score is NaN are left out
+        and counted in the label of the axis.
+    column
+        The scores to draw. For ``"pearson"`` the marks are PCC@F (first quartile), PCC@S (median) and PCC@M (mean).
+    n_named
+        How many genes to name at each end.
+    dark
+        Light text on a dark figure.
+    ax
+        Axes to draw into.
+    show
+        Show the figure. By default only where it is new and the session is interactive.
+    save
+        File to save the figure to.
+
+    Returns
+    -------
+    The axes.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import pixnet_sd as ps
+    >>> frame = pd.DataFrame({"pearson": [0.6, 0.1, 0.4]}, index=["ERBB2", "ACTB", "FN1"])
+    >>> ax = ps.pl.scores(frame)
+    >>> ax.get_xlabel()
+    '3 genes, best first'
+    """
+    require_known([column], scores.columns, "the scores' columns")
+    ranked, theme = rank(scores[column], column), theme_of(dark)
+    chosen = new_figure(SIZE_IN, theme).add_subplot() if ax is None else ax
+    draw_curve(chosen, ranked, BLUE[dark], theme)
+    chosen.set(xlabel=axis_label(len(ranked), len(scores)), ylabel=column.capitalize())
+    plain_axes(chosen, theme)
+    summaries = mark_summaries(chosen, ranked, column == "pearson", theme)
+    name_ends(chosen, ranked, summaries, n_named, theme)
+    finish([chosen], new=ax is None, show=show, save=save)
+    return chosen
+
+
+def rank(column: pd.Series, name: str) -> pd.Series:
+    ranked = column.astype(float).dropna().sort_values(ascending=False, kind="stable")
+    if ranked.empty:
+        raise PixnetValueError(f"None of the {len(column)} genes has a score in column {name!r}; all are NaN.")
+    return ranked
+
+
+def axis_label(drawn: int, given: int) -> str:
+    left_out = f" ({given - drawn} without a score left out)" if given > drawn else ""
+    return f"{drawn:,} genes, best first{left_out}"
+
+
+def draw_curve(ax: Axes, ranked: pd.Series, colour: str, theme: Theme) -> None:
+    """The curve, with room for names on both sides of it."""
+    count = len(ranked)
+    places = np.arange(1, count + 1)
+    ax.fill_between(places, ranked, color=colour, alpha=0.18, linewidth=0, zorder=1)
+    ax.plot(places, ranked, color=colour, linewidth=1.6, marker="o" if count < 60 else "", markersize=3, zorder=3)
+    low, high = min(0.0, float(ranked.min())), max(0.0, float(ranked.max()))
+    margin = 0.08 * ((high - low) or 1.0)
+    ax.set(xlim=(1 - ROOM * count, count * (1 + ROOM)), ylim=(low - margin, high + margin))
+    ticks = MaxNLocator(5, integer=True).tick_values(1, count)
+    ax.set_xticks([int(tick) for tick in ticks if 1 <= tick <= count])
+
+
+def mark_summaries(ax: Axes, ranked: pd.Series, pearson: bool, theme: Theme) -> dict[str, float]:
+    """Lines under the curve at the quartile, median and mean; their values by name."""
+    names = ("PCC@F", "PCC@S", "PCC@M") if pearson else ("first quartile", "median", "mean")
+    values = dict(zip(names, (ranked.quantile(0.25), ranked.median(), ranked.mean()), strict=True))
+    ax.hlines([0.0], 1, len(ranked), color=theme.faint, linewidth=0.6, zorder=2)
+    ax.hlines(list(values.values()), 1, len(ranked), color=theme.faint, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
+    return {f"{name} {value:.2f}": value for name, value in values.items()}
+
+
+def name_ends(ax: Axes, ranked: pd.Series, summaries: dict[str, float], n_named: int, theme: Theme) -> None:
+    """The best genes to the left of the curve; the worst to its right, with the summaries among them."""
+    height_in = axes_height_in(ax)
+    count = min(n_named, len(ranked) // 2, int(height_in / NAME_IN) - len(summaries))
+    last = len(ranked)
+    best = [(str(name), row + 1, value) for row, (name, value) in enumerate(ranked.iloc[: max(count, 0)].items())]
+    worst = [(str(ranked.index[-k]), last + 1 - k, ranked.iloc[-k]) for k in range(1, count + 1)]
+    marks = [(name, last, value) for name, value in summaries.items()]
+    gap = NAME_IN / height_in * float(np.ptp(ax.get_ylim()))
+    write_column(ax, best, (1 - 0.09 * last, "right"), gap, theme)
+    write_column(ax, worst + marks, (last * 1.09, "left"), gap, theme)
+
+
+def write_column(
+    ax: Axes, labels: list[tuple[str, int, float]], column: tuple[float, str], gap: float, theme: Theme
+) -> None:
+    """Names, each with the point (x, y) that it belongs to, below each other and tied to their points."""
+    low, high = ax.get_ylim()
+    places = apart(np.array([y for _, _, y in labels]), gap, low + gap / 2, high - gap / 2)
+    for (name, x, y), place in zip(labels, places, strict=True):
+        ax.annotate(
+            name,
+            (x, y),
+            xytext=(column[0], place),
+            ha=column[1],
+            va="center",
+            fontsize=SMALL,
+            color=theme.ink,
+            arrowprops={"arrowstyle": "-", "color": theme.faint, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 1},
+            zorder=4,
+        )
+
+
+def apart(values: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+    """Places from `low` to `high` in the order of the values, `gap` apart, moved as little as squares can say."""
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(len(values))
+    places = np.empty(len(values))
+    if len(values):
+        spread = isotonic_regression(values[order] - steps).x
+        places[order] = np.clip(spread, low, max(low, high - steps[-1])) + steps
+    return places
+
+
+def axes_height_in(ax: Axes) -> float:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return ax.get_window_extent().height / figure.dpi
