@@ -58,6 +58,12 @@ def test_edges_on_pixel_borders_touch_no_neighbour():
     assert coverage(polygons(block), Window(0, 0, 9, 9)).nnz == 12
 
 
+def test_rounding_of_a_border_touches_no_neighbour():
+    blunt = shapely.box(3 - 1e-12, 2, 7 + 2e-12, 5 + 1e-12)
+    sharp = Polygon([(3, 2), (7 + 1e-12, 2), (7, 5), (5, 5 + 1e-12), (3, 5)])
+    assert coverage(polygons(blunt, sharp), Window(0, 0, 9, 9)).nnz == 24
+
+
 vertex = st.one_of(
     st.integers(-3, 15).map(float), st.floats(-3, 15, allow_subnormal=False), st.integers(-6, 30).map(lambda n: n / 2)
 )

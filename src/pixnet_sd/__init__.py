@@ -17,6 +17,11 @@ __getattr__, __dir__, __all__ = lazy(
         "pl": "pl",
         "pp": "pp",
         "tl": "tl",
+        "Card": "nn.model",
+        "Model": "nn.model",
+        "NetworkConfig": "nn.network",
+        "TrainConfig": "nn.train_config",
+        "encoders": "nn.encoder",
         "PixnetError": "_errors",
         "PixnetWarning": "_errors",
         "settings": "_settings",
@@ -31,3 +36,8 @@ if TYPE_CHECKING:
     from pixnet_sd._errors import PixnetError as PixnetError
     from pixnet_sd._errors import PixnetWarning as PixnetWarning
     from pixnet_sd._settings import settings as settings
+    from pixnet_sd.nn.encoder import encoders as encoders
+    from pixnet_sd.nn.model import Card as Card
+    from pixnet_sd.nn.model import Model as Model
+    from pixnet_sd.nn.network import NetworkConfig as NetworkConfig
+    from pixnet_sd.nn.train_config import TrainConfig as TrainConfig

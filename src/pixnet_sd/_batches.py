@@ -13,12 +13,16 @@ import numpy as np
 from numba import njit
 
 from pixnet_sd._ellipse import ellipse_spans
-from pixnet_sd._scanline import collect, noise_of, scan_polygon
+from pixnet_sd._scanline import collect, scan_polygon
 from pixnet_sd._shapes import ELLIPSE, EMPTY, RECTANGLE
 
 BATCH_PX = 2**14
 """Pixels in a batch; a single row of a wide shape may take more."""
 BATCH_RUNS = 2**12
+
+NOISE = 1e-10
+"""Overlaps below this share of a pixel (or of the shape, if that is less) are rounding of its coordinates, and none: a
+bin that ends on a pixel's border must not take the next pixel into its minimum."""
 
 Batch = namedtuple("Batch", "places cuts weights owner first covered scratch")
 """Run e belongs to shape owner[e] and has the spans first[e] to first[e + 1]. Span s begins at pixel places[s] of the
@@ -44,7 +48,7 @@ def fill_batch(geometry, rows, end, window, cursor, batch):
     """Runs of the shapes rows[cursor[0]:end], as many as fit. Moves the cursor; returns the number of runs."""
     # Arrays are taken out of their tuples here: each time inside the loop would cost atomic reference counts, which
     # made a small rectangle take four times as long.
-    kind, bounds, xy, start, sign, ring, ellipses = geometry
+    kind, bounds, area, xy, start, sign, ring, ellipses = geometry
     places, cuts, weights, owner, first, covered, scratch = batch
     run, span, at, stride = 0, 0, 0, window[3] - window[1]
     k, done = cursor[0], cursor[1]
@@ -54,13 +58,15 @@ def fill_batch(geometry, rows, end, window, cursor, batch):
         top, bottom = y0 + done, min(y1, y0 + done + strip_height(y1 - y0 - done, x1 - x0))
         box, place = (top, x0, bottom, x1), (top - window[0]) * stride + x0 - window[1]
         if bottom > top:
+            noise = NOISE * min(1.0, area[i])
             if kind[i] == RECTANGLE:
-                span, at = rectangle_spans(bounds, i, box, place, stride, places, cuts, weights, span, at)
+                span, at = rectangle_spans(bounds, i, box, noise, place, stride, places, cuts, weights, span, at)
             elif kind[i] == ELLIPSE:
-                span, at = ellipse_spans(bounds, ellipses, i, box, place, stride, places, cuts, weights, span, at)
+                span, at = ellipse_spans(
+                    bounds, ellipses, i, box, noise, place, stride, places, cuts, weights, span, at
+                )
             else:
                 cells = scan_polygon(xy, start, sign, ring[i], ring[i + 1], box, scratch)
-                noise = noise_of(bounds[i, 3] - bounds[i, 1])
                 span, at = collect(cells, noise, place, stride, places, cuts, weights, span, at)
             owner[run], first[run + 1], cuts[span], covered[run] = i, span, at, sum_of(weights, before, at)
             run += 1
@@ -87,17 +93,22 @@ def strip_height(height, width):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def rectangle_spans(bounds, i, box, place, stride, places, cuts, weights, span, at):
+def rectangle_spans(bounds, i, box, noise, place, stride, places, cuts, weights, span, at):
     """The overlap is separable: the share of the pixel's height times that of its width."""
     left, top, right, bottom = bounds[i, 0], bounds[i, 1], bounds[i, 2], bounds[i, 3]
     y0, x0, y1, x1 = box
     for y in range(y0, y1):
         along_y = min(bottom, y + 1.0) - max(top, float(y))
-        places[span], cuts[span] = place, at
+        inside = False
         for x in range(x0, x1):
-            weights[at] = along_y * (min(right, x + 1.0) - max(left, float(x)))
-            at += 1
-        span, place = span + 1, place + stride
+            weight = along_y * (min(right, x + 1.0) - max(left, float(x)))
+            if weight > noise and not inside:
+                places[span], cuts[span] = place + x - x0, at
+                span += 1
+            inside = weight > noise
+            weights[at] = weight
+            at += inside
+        place += stride
     return span, at
 
 

@@ -48,13 +48,13 @@ def plan_blocks(raster: Any, limit_bytes: int) -> list[list[Block]]:
     """Blocks that partition the raster, a list for each group of channels; each chunk lies in one block.
 
     A block is at most `limit_bytes`, unless a single chunk is more. An array in memory is cut into bands of whole
-    rows, which are views of it.
+    rows, which are views of it and free, unless its dtype has to be converted.
     """
     n_channels, height, width = raster.shape
-    itemsize = np.dtype(raster.dtype).itemsize
+    dtype = np.dtype(raster.dtype)
+    itemsize = max(dtype.itemsize, exact_dtype(dtype).itemsize)
     if isinstance(raster, np.ndarray):
-        band_px = max(BLOCK_SIDE_PX // 16, limit_bytes // max(1, n_channels * width * itemsize))
-        rows, columns, groups = merge((1,) * height, band_px), [(0, width)], [(0, n_channels)]
+        rows, columns, groups = merge((1,) * height, band_height(raster, limit_bytes)), [(0, width)], [(0, n_channels)]
     else:
         side_px = min(BLOCK_SIDE_PX, int((limit_bytes / (itemsize * max(raster.chunks[0]))) ** 0.5))
         rows, columns = merge(raster.chunks[1], side_px), merge(raster.chunks[2], side_px)
@@ -62,6 +62,13 @@ def plan_blocks(raster: Any, limit_bytes: int) -> list[list[Block]]:
         groups = merge(raster.chunks[0], limit_bytes // plane_bytes)
     windows = [Window(y0, x0, y1, x1) for y0, y1 in rows for x0, x1 in columns]
     return [[Block(slice(*group), window) for window in windows] for group in groups]
+
+
+def band_height(raster: np.ndarray, limit_bytes: int) -> int:
+    """Few, high bands of what is read in place, since each border cuts shapes; else as many as the limit asks for."""
+    exact = exact_dtype(raster.dtype)
+    row_bytes, free = max(1, raster.shape[0] * raster.shape[2] * exact.itemsize), exact == raster.dtype
+    return max(BLOCK_SIDE_PX * 4 if free else 1, limit_bytes // row_bytes)
 
 
 def merge(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:
@@ -96,6 +103,8 @@ def read_ahead(raster: Any, blocks: Iterable[Block]) -> Iterator[tuple[Block, np
 
 def flat_pixels(block_cyx: np.ndarray) -> np.ndarray:
     """A block as (channels, pixels), of a dtype that kernels are compiled for; a view where it can be."""
-    dtype = block_cyx.dtype
-    exact = EXACT_DTYPES.get(dtype.str[1:], "f8")
-    return block_cyx.astype(exact, copy=False).reshape(len(block_cyx), -1)
+    return block_cyx.astype(exact_dtype(block_cyx.dtype), copy=False).reshape(len(block_cyx), -1)
+
+
+def exact_dtype(dtype: np.dtype) -> np.dtype:
+    return np.dtype(EXACT_DTYPES.get(dtype.str[1:], "f8"))

@@ -13,10 +13,10 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def ellipse_spans(bounds, ellipses, i, box, place, stride, places, cuts, weights, span, at):
-    """Spans of the pixels of the box (y0, x0, y1, x1) that ellipse i overlaps, whose first pixel is `place`.
+def ellipse_spans(bounds, ellipses, i, box, noise, place, stride, places, cuts, weights, span, at):
+    """Spans of the pixels of the box (y0, x0, y1, x1) that ellipse i overlaps by more than noise.
 
-    Spans are written from `span` on, weights from `at` on. Returns what follows.
+    Spans are written from `span` on, weights from `at` on; `place` is the box's first pixel. Returns what follows.
     """
     y0, x0, y1, x1 = box
     matrix = ellipses[i]
@@ -30,10 +30,10 @@ def ellipse_spans(bounds, ellipses, i, box, place, stride, places, cuts, weights
             weight = 1.0
             if column < inner_left + cx or column + 1 > inner_right + cx:
                 weight = min(area * disc_in_pixel(inverse, column - cx, row - cy), 1.0)
-            if weight > 0.0 and not inside:
+            if weight > noise and not inside:
                 places[span], cuts[span] = place + column, at
                 span += 1
-            inside = weight > 0.0
+            inside = weight > noise
             weights[at] = weight
             at += inside
         place += stride

@@ -12,8 +12,8 @@ from math import floor
 
 from numba import njit
 
-NOISE = 1e-13
-"""Overlaps below this, relative to a shape of less than a pixel's height, are rounding and count as none."""
+WHOLE = 1 - 1e-13
+"""A pixel covered by more than this is covered whole; the rest is rounding."""
 
 
 @njit(nogil=True, cache=True)
@@ -28,11 +28,6 @@ def scan_polygon(xy, start, sign, first_ring, last_ring, box, scratch):
     for r in range(first_ring, last_ring):
         add_ring(cells, xy, start[r], start[r + 1], x0, y0, sign[r])
     return cells
-
-
-@njit(nogil=True, cache=True)
-def noise_of(height_px):
-    return NOISE * min(1.0, height_px)
 
 
 @njit(nogil=True, cache=True)
@@ -116,7 +111,7 @@ def collect(cells, noise, place, stride, places, cuts, weights, span, at):
                 places[span], cuts[span] = place + column, at
                 span += 1
             inside = covered > noise
-            weights[at] = covered if covered < 1.0 - NOISE else 1.0
+            weights[at] = covered if covered < WHOLE else 1.0
             at += inside
         place += stride
     return span, at

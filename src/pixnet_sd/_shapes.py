@@ -20,7 +20,7 @@ ROWS_NAMED = 5
 CACHED_GEOMETRIES = 4096
 """GEOS objects lie scattered in memory; about so many stay in a core's cache from one question to the next."""
 
-Geometry = namedtuple("Geometry", "kind bounds xy start sign first ellipses")
+Geometry = namedtuple("Geometry", "kind bounds area xy start sign first ellipses")
 """The arrays of `Shapes` as compiled code takes them."""
 
 
@@ -54,7 +54,9 @@ class Shapes:
     @property
     def geometry(self) -> Geometry:
         rings = self.rings
-        return Geometry(self.kind, self.bounds, rings.xy, rings.start, rings.sign, rings.first, self.ellipses)
+        return Geometry(
+            self.kind, self.bounds, self.area, rings.xy, rings.start, rings.sign, rings.first, self.ellipses
+        )
 
     def take(self, rows: np.ndarray) -> Shapes:
         """The shapes `rows`, in that order, with nothing shared with the others."""
