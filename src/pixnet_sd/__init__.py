@@ -20,7 +20,6 @@ __getattr__, __dir__, __all__ = lazy(
         "Card": "nn.model",
         "Model": "nn.model",
         "NetworkConfig": "nn.network",
-        "TrainConfig": "nn.train_config",
         "encoders": "nn.encoder",
         "PixnetError": "_errors",
         "PixnetWarning": "_errors",
@@ -40,4 +39,3 @@ if TYPE_CHECKING:
     from pixnet_sd.nn.model import Card as Card
     from pixnet_sd.nn.model import Model as Model
     from pixnet_sd.nn.network import NetworkConfig as NetworkConfig
-    from pixnet_sd.nn.train_config import TrainConfig as TrainConfig

@@ -39,7 +39,9 @@ RAMP = np.arange(16.0).reshape(1, 4, 4)
 
 def test_by_hand_half_a_pixel_each_way() -> None:
     sdata = holding(RAMP, [shapely.box(0.5, 0.5, 1.5, 1.5), shapely.box(0, 0, 4, 4)])
-    np.testing.assert_allclose(table_of(sdata, "cells").X, np.array([[2.5], [120.0]]))  # (0 + 1 + 4 + 5) / 4, and all of it
+    np.testing.assert_allclose(
+        table_of(sdata, "cells").X, np.array([[2.5], [120.0]])
+    )  # (0 + 1 + 4 + 5) / 4, and all of it
     np.testing.assert_allclose(table_of(sdata, "cells", statistic="mean").X, [[2.5], [7.5]])
 
 

@@ -13,6 +13,7 @@ from spatialdata import SpatialData
 from spatialdata.models import get_table_keys
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._keys import choose
 from pixnet_sd._sdata.geometry import check_index
 
 
@@ -117,3 +118,15 @@ def gene_columns(available: pd.Index, genes: Sequence[str] | None, table_key: st
             f"its names look like {available[:3].tolist()}."
         )
     return columns
+
+
+def annotated_shapes(sdata: SpatialData, table_key: str) -> str:
+    """The one shapes element that a table annotates."""
+    regions = get_table_keys(sdata.tables[table_key])[0]
+    named = [regions] if isinstance(regions, str) else list(regions)
+    return choose(
+        "shapes that table " + repr(table_key) + " annotates",
+        None,
+        [k for k in named if k in sdata.shapes],
+        "shapes_key",
+    )

@@ -33,8 +33,12 @@ def attach(
 ) -> None:
     """Put all elements into the object, and into its store; nothing is touched before all checks have passed."""
     check(sdata, list(elements), overwrite=overwrite)
-    attached = publish(sdata, elements) if sdata.is_backed() else dict(elements)
-    for key, element in attached.items():
+    enter(sdata, publish(sdata, elements) if sdata.is_backed() else elements, facts)
+
+
+def enter(sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, dict[str, Any]]) -> None:
+    """Hold the elements in the object, in place of others of their names, and record what is known of them."""
+    for key, element in elements.items():
         if key in names(sdata):
             del sdata[key]
         sdata[key] = element
@@ -45,11 +49,16 @@ def attach(
 
 def check(sdata: SpatialData, keys: list[str], *, overwrite: bool) -> None:
     """What can be known before the work: names are free, the store can be written."""
-    require_free(keys, names(sdata), overwrite=overwrite)
+    require_free(keys, names(sdata) | names_on_disk(sdata), overwrite=overwrite)
     if sdata.is_backed() and not os.access(store_path(sdata), os.W_OK):
         raise PixnetRuntimeError(
             f"The store {store_path(sdata)} cannot be written. Use inplace=False to get the result, or copy the store."
         )
+
+
+def names_on_disk(sdata: SpatialData) -> set[str]:
+    """Also of elements that the object does not hold any more."""
+    return {path.name for path in store_path(sdata).glob("*/*") if path.is_dir()} if sdata.is_backed() else set()
 
 
 def slot(sdata: SpatialData, key: str) -> str:
@@ -69,9 +78,14 @@ def publish(sdata: SpatialData, elements: Mapping[str, Any]) -> dict[str, Any]:
         kinds = stage(elements, staged)
         for key, kind in kinds.items():
             move_element(staged / kind / key, store, kind, folder)
+    return consolidated(sdata, kinds)
+
+
+def consolidated(sdata: SpatialData, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Elements that have been moved into the store, read from there."""
     sdata.write_consolidated_metadata()
-    fresh = sd.read_zarr(store, selection=tuple(set(kinds.values())))
-    return {key: fresh[key] for key in elements}
+    fresh = sd.read_zarr(store_path(sdata), selection=tuple(set(kinds.values())))
+    return {key: fresh[key] for key in kinds}
 
 
 @contextmanager

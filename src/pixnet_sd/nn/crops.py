@@ -80,7 +80,7 @@ def crop_weights(shapes: Shapes, crops: Sequence[Crop], stride: int) -> sp.csr_a
     return sp.csr_array(sp.block_diag(blocks, format="csr"))
 
 
-def to_torch(weights: sp.csr_array, device: torch.device | str) -> torch.Tensor:
+def to_torch(weights: sp.csr_array) -> torch.Tensor:
     start, places = (torch.from_numpy(part.astype(np.int64)) for part in (weights.indptr, weights.indices))
     values = torch.from_numpy(weights.data.astype(np.float32))
-    return torch.sparse_csr_tensor(start, places, values, weights.shape).to(device)
+    return torch.sparse_csr_tensor(start, places, values, weights.shape)

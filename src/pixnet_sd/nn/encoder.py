@@ -55,7 +55,18 @@ def build_encoder(
 
 
 def encoders() -> pd.DataFrame:
-    """The encoders known by name, with what one must know to choose one; timm CNNs work by their own names too."""
+    """The encoders known by name, with what one must know to choose one; timm CNNs work by their own names too.
+
+    Returns
+    -------
+    One row per foundation model: licence, whether access must be asked for and where, µm per pixel, dimensions.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> "uni2-h" in ps.encoders().index
+    True
+    """
     import pandas as pd
 
     return pd.DataFrame([row.summary() for row in FOUNDATION.values()]).set_index("name")

@@ -23,6 +23,7 @@ from pixnet_sd.nn.readout import Readout, RidgeFit
 from pixnet_sd.nn.weights import PRETRAINED
 
 STRIDES = (1, 2, 4, 8)
+DECODERS = ("safb", "readout")
 
 WIDEST = 8192
 """More channels cannot be meant; a file that asks for them is refused before they are allocated."""
@@ -66,7 +67,7 @@ class NetworkConfig:
         require(self.mpp > 0, "mpp", self.mpp, "positive")
         require(0 < self.programmes <= WIDEST, "programmes", self.programmes, f"from 1 to {WIDEST}")
         require(all(0 < width <= WIDEST for width in self.widths), "widths", self.widths, f"from 1 to {WIDEST}")
-        require(self.decoder in ("safb", "readout"), "decoder", self.decoder, '"safb" or "readout"')
+        require(self.decoder in DECODERS, "decoder", self.decoder, f"one of {DECODERS}")
         require(self.head in ("rate", "log"), "head", self.head, '"rate" or "log"')
 
     def to_json(self) -> dict[str, Any]:

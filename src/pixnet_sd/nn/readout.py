@@ -7,7 +7,7 @@ same numbers are a dense map: pooling, standardising and projecting commute.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -106,6 +106,13 @@ def fit_ridge(
     return RidgeFit(
         ridge.mean, ridge.scale, weights @ directions.T, directions, ridge.intercept, penalty=penalty, scores=scores
     )
+
+
+def padded(fit: RidgeFit, rank: int) -> RidgeFit:
+    """A fit of lower rank than was asked for, with programmes that are always zero."""
+    missing = rank - fit.projection.shape[1]
+    projection = np.pad(fit.projection, ((0, 0), (0, missing)))
+    return replace(fit, projection=projection, loadings=np.pad(fit.loadings, ((0, missing), (0, 0))))
 
 
 class Ridge:

@@ -5,7 +5,7 @@ The network is called once per tile. Reading runs ahead in a thread, so the devi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -63,14 +63,14 @@ def batched(items: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
         yield batch
 
 
-def read_ahead(picture: Picture, batches: Iterator[list[Tile]]) -> Iterator[tuple[list[Tile], np.ndarray]]:
+def read_ahead(picture: Picture, batches: Iterator[list[Tile]]) -> Generator[tuple[list[Tile], np.ndarray], None, None]:
     """Batches with their pixels; threads are always some batches ahead."""
     with ThreadPoolExecutor(READERS, "read-tiles") as reader:
         waiting: list[tuple[list[Tile], Future[np.ndarray]]] = []
         try:
             while True:
-                for tiles in islice(batches, AHEAD + 1 - len(waiting)):
-                    waiting.append((tiles, reader.submit(read_batch, picture, tiles)))
+                wanted = islice(batches, AHEAD + 1 - len(waiting))
+                waiting.extend((tiles, reader.submit(read_batch, picture, tiles)) for tiles in wanted)
                 if not waiting:
                     return
                 tiles, pixels = waiting.pop(0)
@@ -132,7 +132,7 @@ class WithinMemory:
 
     def shrink(self, count: int) -> None:
         if self.most is None:
-            logger.info("%d tiles at once do not fit into the device's memory; the batch is halved until they do", count)
+            logger.info("%d tiles at once are too many for the device's memory; halving until they fit", count)
         self.most = count // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -4,9 +4,24 @@ from typing import TYPE_CHECKING
 
 from pixnet_sd._lazy import lazy
 
-__getattr__, __dir__, __all__ = lazy(__name__, {"aggregate": "_aggregate", "coverage": "_coverage", "evaluate": "_evaluate"})
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "aggregate": "_aggregate",
+        "coverage": "_coverage",
+        "evaluate": "_evaluate",
+        "expand": "_expand",
+        "predict": "_predict",
+        "predict_shapes": "_predict_shapes",
+        "train": "_train",
+    },
+)
 
 if TYPE_CHECKING:
     from pixnet_sd.tl._aggregate import aggregate as aggregate
     from pixnet_sd.tl._coverage import coverage as coverage
     from pixnet_sd.tl._evaluate import evaluate as evaluate
+    from pixnet_sd.tl._expand import expand as expand
+    from pixnet_sd.tl._predict import predict as predict
+    from pixnet_sd.tl._predict_shapes import predict_shapes as predict_shapes
+    from pixnet_sd.tl._train import train as train

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,14 +10,10 @@ from spatialdata import SpatialData
 
 from pixnet_sd._aggregate import Pooled
 from pixnet_sd._aggregate import aggregate as pool
-from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._keys import expression_key
-from pixnet_sd._sdata import build, elements, maps, placement, store
-
-LINEAR = ("sum", "mean")
-"""Statistics that commute with loadings."""
-LITTLE_OVERLAP = 0.5
+from pixnet_sd._sdata import elements, maps, placement, store
+from pixnet_sd.tl._tables import LINEAR, check_overlap, check_statistic, provenance, quantities, to_table
 
 
 def aggregate(
@@ -100,41 +95,6 @@ def aggregate(
     return None
 
 
-def check_statistic(statistic: str | None, raster: maps.Map) -> str:
-    if statistic is None:
-        return "mean" if raster.unit == maps.LOG else "sum"
-    if statistic == "sum" and raster.unit == maps.LOG:
-        raise PixnetValueError(
-            f"statistic='sum' was asked of {raster.key!r}, which holds log expression; logs do not add up. "
-            "Use statistic='mean', or a model of rates."
-        )
-    return statistic
-
-
-def check_overlap(placed: placement.PlacedShapes, grid: PixelGrid, raster_key: str) -> None:
-    """Shapes that miss the raster are the commonest silent error: none over it is an error, few are a warning."""
-    x0, y0, x1, y1 = placed.shapes.bounds.T
-    over = (x1 > 0) & (y1 > 0) & (x0 < grid.width) & (y0 < grid.height)
-    real = placed.shapes.area > 0
-    share = over[real].mean() if real.any() else 1.0
-    where = f"{share:.0%} of the shapes {placed.key!r} lie over the raster {raster_key!r}"
-    if share == 0:
-        low, high = np.nanmin(placed.shapes.bounds[:, :2], axis=0), np.nanmax(placed.shapes.bounds[:, 2:], axis=0)
-        raise PixnetValueError(
-            f"{where}: in its pixels they span {low.round(1).tolist()} to {high.round(1).tolist()} (x, y), and it is "
-            f"{grid.width} x {grid.height}. Check the transformations, or pass coordinate_system=..."
-        )
-    if share < LITTLE_OVERLAP:
-        warnings.warn(f"Only {where}; the others are NaN.", PixnetWarning, stacklevel=3)
-    if len(placed.shapes.repaired):
-        rows = placed.index[placed.shapes.repaired[:5]].tolist()
-        warnings.warn(
-            f"{len(placed.shapes.repaired)} invalid shapes of {placed.key!r} were repaired, e.g. {rows}.",
-            PixnetWarning,
-            stacklevel=3,
-        )
-
-
 def compute(
     raster: maps.Map, placed: placement.PlacedShapes, statistic: str, quantile: float, progress: bool | None
 ) -> tuple[np.ndarray, Pooled]:
@@ -142,51 +102,4 @@ def compute(
     factorised = raster.loadings is not None and statistic in LINEAR
     data = raster.data if factorised else raster.expanded()
     pooled = pool(data, placed.shapes, statistic, quantile=quantile, progress=progress)
-    values = pooled.values
-    if factorised:
-        assert raster.loadings is not None
-        values = values @ raster.loadings.matrix + (raster.loadings.intercept if statistic == "mean" else 0.0)
-    if raster.unit == maps.RATE and statistic == "sum":
-        values = values * pixel_area_um2(raster)
-    return values, pooled
-
-
-def pixel_area_um2(raster: maps.Map) -> float:
-    if raster.mpp is None:
-        raise PixnetValueError(
-            f"{raster.key!r} is in {maps.RATE}, but its µm per pixel are unknown, so no counts can be summed. "
-            "State them with pp.mpp, or use statistic='mean'."
-        )
-    return raster.mpp**2
-
-
-def provenance(raster: maps.Map, shapes_key: str, statistic: str, quantile: float) -> dict[str, Any]:
-    unit = "counts" if raster.unit == maps.RATE and statistic == "sum" else raster.unit
-    facts = {
-        "shapes": shapes_key,
-        "raster": raster.key,
-        "statistic": statistic,
-        "quantile": quantile if statistic == "quantile" else None,
-        "unit": unit,
-        "mpp": raster.mpp,
-    }
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def to_table(
-    values: np.ndarray, pooled: Pooled, raster: maps.Map, placed: placement.PlacedShapes, facts: dict[str, Any]
-) -> Any:
-    area = placed.shapes.area
-    share = np.divide(pooled.covered, area[:, None], out=np.zeros_like(pooled.covered), where=area[:, None] > 0)
-    table = build.table(
-        values.astype(np.float32),
-        raster.var.copy(),
-        placed.key,
-        placed.index,
-        obs={"coverage": np.clip(share.max(axis=1), 0.0, 1.0), "area_px": area},
-        spatial=placed.shapes.centroid * (raster.mpp or 1.0),
-    )
-    if share.shape[1] > 1 and raster.loadings is None:
-        table.layers["coverage"] = share.astype(np.float32)
-    table.uns["pixnet_sd"] = {**facts, "spatial_unit": "px" if raster.mpp is None else "um"}
-    return table
+    return quantities(pooled.values, raster, statistic, factorised=factorised), pooled

@@ -1,0 +1,161 @@
+"""What prediction costs: beside the bare network, beside one crop for each shape, and in memory as slides grow.
+
+The networks are untrained: these are figures of speed and memory, and nothing is said of accuracy.
+"""
+
+import argparse
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import spatialdata as sd
+import torch
+from spatialdata import SpatialData
+from spatialdata.models import Image2DModel
+
+import pixnet_sd as ps
+from pixnet_sd.nn.model import Card, Model
+from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.tiling import read_batch, to_unit
+from pixnet_sd.tl._job import prepare
+from pixnet_sd.tl._predict import predict
+from pixnet_sd.tl._predict_shapes import predict_shapes
+
+CROP_PX = 224
+SPOT_PITCH_UM = 100.0
+GENES = [f"gene{number}" for number in range(250)]
+
+
+def untrained(**shape: object) -> Model:
+    torch.manual_seed(0)
+    config = NetworkConfig.from_json({**NetworkConfig().to_json(), **shape})
+    return Model([PixNet(config, len(GENES), encoder_weights=None)], GENES, Card("untrained, for speed only"))
+
+
+def noise(size_px: int) -> SpatialData:
+    """A lazy image without structure."""
+    pixels = da.random.default_rng(0).integers(0, 256, (3, size_px, size_px), dtype=np.uint8, chunks=(3, 1024, 1024))
+    sdata = SpatialData.init_from_elements(
+        {"he": Image2DModel.parse(pixels, dims=("c", "y", "x"), c_coords=list("rgb"))}
+    )
+    ps.pp.mpp(sdata, "he", mpp=0.5)
+    return sdata
+
+
+def seconds(work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def job_of(sdata: SpatialData, model: Model, **options):
+    rest = dict.fromkeys(("mpp", "tissue_key", "value_range", "device", "batch_size"))
+    return prepare(sdata, "he", model, allow_upsample=False, augment=False, **{**rest, "tile_size": None, **options})
+
+
+def overhead(size_px: int, tile_px: int, repeats: int) -> None:
+    """The whole of `tl.predict`, and the same network over the same tiles that are already in memory."""
+    model = untrained()
+    sdata = noise(size_px)
+    sdata["he"] = sdata["he"].persist()
+    job = job_of(sdata, model, tile_size=tile_px)
+    network = model.network.to(memory_format=torch.channels_last)
+    ready = [
+        to_unit(read_batch(job.picture, [t]), "cpu").contiguous(memory_format=torch.channels_last) for t in job.plan
+    ]
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for tile in ready:
+                network(tile)
+
+    def whole(folder: str | None) -> None:
+        slide = SpatialData.init_from_elements({"he": sdata["he"]}, attrs=sdata.attrs)
+        if folder:
+            slide.write(Path(folder) / "slide.zarr")
+        predict(slide, "he", model=model, tile_size=tile_px, progress=False)
+
+    bare()
+    times: dict[str, list[float]] = {"bare network": [], "tl.predict, in memory": [], "tl.predict, backed by zarr": []}
+    for _ in range(repeats):
+        times["bare network"].append(seconds(bare))
+        times["tl.predict, in memory"].append(seconds(lambda: whole(None)))
+        with tempfile.TemporaryDirectory() as folder:
+            times["tl.predict, backed by zarr"].append(seconds(lambda folder=folder: whole(folder)))
+    print(f"\n### Over the bare network ({size_px}² px, {len(ready)} tiles of {tile_px} px)\n")
+    print("| | seconds (least) | of the bare network |\n|---|---|---|")
+    least = {name: min(values) for name, values in times.items()}
+    for name, value in least.items():
+        print(f"| {name} | {value:.2f} | {value / least['bare network']:.2f} |")
+
+
+def beside_crops(size_px: int, sample: int) -> None:
+    """One dense pass and aggregation, and the same encoder on a crop around every shape."""
+    model = untrained()
+    slide = noise(size_px)
+    slide["he"] = slide["he"].persist()
+    ps.pp.bins(slide, 8.0, image_key="he")
+    side_um = size_px * 0.5
+    counts = {"8 µm bins": len(slide["bins_8um"]), "55 µm spots": int(side_um**2 / (SPOT_PITCH_UM**2 * 3**0.5 / 2))}
+    dense_s = seconds(lambda: predict_shapes(slide, "bins_8um", model=model, image_key="he", progress=False))
+    crops = torch.rand(sample, 3, CROP_PX, CROP_PX).contiguous(memory_format=torch.channels_last)
+    encoder = model.network.members[0].encoder.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        encoder(crops)
+        crop_s = min(seconds(lambda: encoder(crops)) for _ in range(3)) / sample
+    print(f"\n### Beside a crop of {CROP_PX} px for each shape ({size_px}² px at 0.5 µm; crops timed on {sample})\n")
+    print("| shapes | number | dense + aggregate, s | crops (encoder only), s | times faster |\n|---|---|---|---|---|")
+    for name, count in counts.items():
+        print(f"| {name} | {count} | {dense_s:.1f} | {count * crop_s:.1f} | {count * crop_s / dense_s:.1f} |")
+
+
+def peak(size_px: int) -> None:
+    """In a process of its own: a lazy image, a store, and how much memory was added at the worst moment."""
+    model = untrained(encoder="stain", widths=[8, 8, 8, 8], context_um=[])
+    with tempfile.TemporaryDirectory() as folder:
+        noise(256).write(Path(folder) / "slide.zarr")
+        sdata = sd.read_zarr(Path(folder) / "slide.zarr")
+        predict(sdata, "he", model=model, genes=GENES[:2], progress=False)  # what is loaded and compiled once
+        base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        del sdata["he"]
+        sdata["he"] = noise(size_px)["he"]
+        predict(sdata, "he", model=model, overwrite=True, progress=False)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
+
+
+def memory(sizes_px: list[int]) -> None:
+    print("\n### Memory over that of a 256² px slide (backed by zarr, tiles of 1024 px, a small network)\n")
+    print("| image | added at the peak, MB |\n|---|---|")
+    for size_px in sizes_px:
+        command = [sys.executable, __file__, "--peak", str(size_px)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        print(f"| {size_px}² px | {float(said.split()[-1]):.0f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=4096, help="side of the slide in px, for the first two tables")
+    parser.add_argument("--tile", type=int, default=1024)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sample", type=int, default=32, help="crops that are timed")
+    parser.add_argument("--memory", type=int, nargs="*", default=[4096, 8192, 16384])
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        peak(options.peak)
+        return
+    ps.settings.progress = False
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; untrained networks")
+    overhead(options.size, options.tile, options.repeats)
+    beside_crops(options.size, options.sample)
+    memory(options.memory)
+
+
+if __name__ == "__main__":
+    main()

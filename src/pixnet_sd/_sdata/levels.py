@@ -1,0 +1,67 @@
+"""The resolutions of an image element, taken apart and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from pixnet_sd._sdata import affine, build
+from pixnet_sd._sdata.maps import Map, of_genes
+from pixnet_sd._sdata.pictures import block_means
+
+CHUNKS = (16, 256, 256)
+PYRAMID_FROM_PX = 1024
+"""Rasters with a longer side get coarser levels."""
+
+
+def arrays_of(element: Any) -> list[da.Array]:
+    """(c, y, x) of each level, finest first."""
+    if isinstance(element, xr.DataArray):
+        return [element.data]
+    return [next(iter(level.values())).data for level in element.values()]
+
+
+def with_arrays(element: Any, arrays: Sequence[Any]) -> Any:
+    """The element with other values of the same shapes: its names, coordinates and transformations stay."""
+    if isinstance(element, xr.DataArray):
+        return element.copy(data=arrays[0])
+    levels = {}
+    for (name, level), array in zip(element.items(), arrays, strict=True):
+        (variable, values), *_ = level.to_dataset().items()
+        levels[name] = xr.Dataset({variable: values.copy(data=array)})
+    return xr.DataTree.from_dict(levels)
+
+
+def blank_raster(shape: tuple[int, int, int], channels: Sequence[str], transformations: build.Transformations) -> Any:
+    """An element of float32 without values, with coarser levels where it is large."""
+    values = da.zeros(shape, chunks=CHUNKS, dtype=np.float32)
+    return build.image(values, channels, transformations, pyramid=max(shape[1:]) > PYRAMID_FROM_PX)
+
+
+def filled(blank: Any, values: np.ndarray) -> Any:
+    """A blank raster with the values of its finest level, and their means at the coarser ones."""
+    arrays = [values]
+    for level in arrays_of(blank)[1:]:
+        height, width = level.shape[1:]
+        arrays.append(block_means(arrays[-1][:, : 2 * height, : 2 * width], 2))
+    return with_arrays(blank, [da.from_array(array, chunks=CHUNKS) for array in arrays])
+
+
+def expanded(programmes: Any, raster: Map) -> Any:
+    """Genes of a raster as an image element, lazy over the element that holds its programmes, level by level."""
+    names = raster.genes
+    arrays = [genes_of(replace(raster, data=level)) for level in arrays_of(programmes)]
+    blank = build.image(arrays[0], names, affine.transformations(programmes), pyramid=len(arrays) > 1)
+    return with_arrays(blank, arrays)
+
+
+def genes_of(raster: Map) -> da.Array:
+    """(genes, y, x), a few genes at a time, so that reading one does not compute all."""
+    step = CHUNKS[0]
+    groups = [raster.genes[start : start + step] for start in range(0, len(raster.genes), step)]
+    return da.concatenate([of_genes(raster, group).expanded() for group in groups])

@@ -1,0 +1,54 @@
+"""Tissue labels as seen from the pixels of a raster, whatever the two's places and sizes of pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dask.array as da
+import numpy as np
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetKeyError
+from pixnet_sd._grid import PixelGrid, Window
+from pixnet_sd._keys import tissue_key as default_tissue_key
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import affine, images
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Where there is tissue: a pixel of the raster counts by its centre."""
+
+    labels: da.Array
+    """(1, y, x): 1 on tissue."""
+    from_raster: np.ndarray
+    """3 x 3, raster pixels to pixels of the labels."""
+
+    def on(self, window: Window) -> np.ndarray:
+        """Boolean (y, x) for a window of the raster. Beyond the labels there is no tissue."""
+        rows, columns = np.indices(window.shape).reshape(2, -1) + 0.5
+        centres = np.stack([columns + window.x0, rows + window.y0, np.ones_like(rows)])
+        x, y = np.floor((self.from_raster @ centres)[:2]).astype(int)
+        height, width = self.labels.shape[1:]
+        inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+        found = np.zeros(len(x), bool)
+        if inside.any():
+            found[inside] = self.look_up(y[inside], x[inside])
+        return found.reshape(window.shape)
+
+    def look_up(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        y0, x0 = y.min(), x.min()
+        part = self.labels[0, y0 : y.max() + 1, x0 : x.max() + 1].compute(scheduler="synchronous")
+        return part[y - y0, x - x0] > 0
+
+
+def read_tissue(sdata: SpatialData, image_key: str, tissue_key: str | None, grid: PixelGrid) -> Tissue | None:
+    """Tissue for a raster that lies on `grid` over an image; None, and a line in the log, where no labels mark it."""
+    key = tissue_key or default_tissue_key(image_key)
+    if key not in sdata.labels:
+        if tissue_key is not None:
+            raise PixnetKeyError(f"tissue_key={tissue_key!r} is not among the labels: {sorted(sdata.labels)}.")
+        logger.info("no labels %r, so the whole image is predicted; pp.tissue would mark the tissue", key)
+        return None
+    to_image = affine.between(sdata, key, image_key)
+    return Tissue(images.read_mask(sdata, key), np.linalg.solve(to_image, grid.to_source))

@@ -1,0 +1,170 @@
+"""An image element that is written block by block, outlives the process that began it, and appears in the store whole.
+
+It grows in a folder beside the store, on the same file system, so a store never holds half a raster. A process that is
+killed leaves the folder; the same call takes it up again, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import zarr
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._grid import Window
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import levels, store
+from pixnet_sd._sdata.ledger import Ledger
+from pixnet_sd._sdata.levels import CHUNKS
+from pixnet_sd._sdata.pictures import block_means
+
+WAITING = 2
+"""Blocks that wait for the disk; with more of them the work would run ahead of it, in memory."""
+PYRAMID_SHARE = 4 / 3
+"""Of a raster with all its coarser levels."""
+
+
+class Growing:
+    """A raster element in a folder of its own, some of whose blocks are there."""
+
+    def __init__(self, folder: Path, key: str, blank: Any, plan: Mapping[str, Any]) -> None:
+        self.folder, self.element = folder, folder / "staged.zarr" / "images" / key
+        self.ledger = Ledger(folder / "ledger.jsonl", plan)
+        if not (folder / "laid-out").exists():
+            lay_out(key, blank, folder / "staged.zarr")
+            (folder / "laid-out").touch()
+        self.levels = open_levels(self.element) if self.element.exists() else []
+
+    def missing(self, windows: Mapping[int, Window]) -> set[int]:
+        """Of numbered windows, those that are not there with the values that were noted."""
+        return {n for n, window in windows.items() if n not in self.ledger.done or not self.intact(n, window)}
+
+    def intact(self, number: int, window: Window) -> bool:
+        return self.ledger.holds(number, np.asarray(self.levels[0][:, *window.slices]))
+
+    def fill(self, blocks: Iterable[tuple[int, Window, np.ndarray]]) -> None:
+        """Write numbered blocks in a thread, while the next ones are computed."""
+        with ThreadPoolExecutor(1, "write-blocks") as writer:
+            waiting: deque[Future[None]] = deque()
+            for number, window, values in blocks:
+                waiting.append(writer.submit(self.write, number, window, values))
+                if len(waiting) > WAITING:
+                    waiting.popleft().result()
+            for future in waiting:
+                future.result()
+
+    def write(self, number: int, window: Window, values: np.ndarray) -> None:
+        self.levels[0][:, *window.slices] = values
+        self.ledger.add(number, values)
+
+    def lazy_levels(self) -> list[da.Array]:
+        return [da.from_zarr(level) for level in self.levels]
+
+    def add_levels(self) -> None:
+        """Compute the coarser levels from the finest, a few chunks at a time."""
+        for fine, coarse in zip(self.levels, self.levels[1:], strict=False):
+            for window in chunk_windows(coarse):
+                rows, columns = Window(*(2 * side for side in (window.y0, window.x0, window.y1, window.x1))).slices
+                coarse[:, *window.slices] = block_means(np.asarray(fine[:, rows, columns]), 2)
+
+
+@contextmanager
+def growing(sdata: SpatialData, key: str, blank: Any, plan: Mapping[str, Any], *, resume: bool) -> Iterator[Growing]:
+    """The element, taken up where an interrupted call left it. Its folder stays, unless it is published."""
+    folder = folder_of(sdata, key)
+    folder.mkdir(exist_ok=True)
+    with locked(folder):
+        if not resume:
+            clear(folder)
+        for partial in folder.rglob("*.partial"):  # what zarr was writing when the process was killed
+            partial.unlink()
+        raster = Growing(folder, key, blank, plan)
+        try:
+            yield raster
+        except BaseException:
+            logger.warning("interrupted; %s keeps what is done, and the same call resumes it", folder)
+            raise
+        finally:
+            raster.ledger.close()
+
+
+def folder_of(sdata: SpatialData, key: str) -> Path:
+    path = store.store_path(sdata)
+    return path.parent / f".{path.name}.{key}.partial"
+
+
+def clear(folder: Path) -> None:
+    """Files first: they say what the folders hold, and must not outlive them."""
+    for path in sorted(folder.iterdir(), key=Path.is_dir):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time. The lock ends with its process, however that ends."""
+    with (folder / "lock").open("w") as file:
+        try:
+            lock(file.fileno())
+        except OSError as error:
+            raise PixnetRuntimeError(
+                f"Another process is writing this result; it works in {folder}. Wait for it, or give another name."
+            ) from error
+        yield
+
+
+def lock(descriptor: int) -> None:
+    with suppress(ImportError):  # no such locks on Windows
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def lay_out(key: str, blank: Any, path: Path) -> None:
+    """Write an element of zeros, which zarr does not store, and then say that what is not stored is NaN."""
+    shutil.rmtree(path, ignore_errors=True)
+    # At every level: the coarser ones are not to be computed from the finest.
+    zeros = [da.zeros(level.shape, chunks=CHUNKS, dtype=np.float32) for level in levels.arrays_of(blank)]
+    SpatialData.init_from_elements({key: levels.with_arrays(blank, zeros)}).write(path)
+    for array in (path / "images" / key).glob("*/zarr.json"):
+        metadata = json.loads(array.read_text())
+        array.write_text(json.dumps({**metadata, "fill_value": "NaN"}, indent=2))
+
+
+def open_levels(element: Path) -> list[zarr.Array]:
+    """Of a raster element on disk, finest first."""
+    attributes: Any = zarr.open_group(element, mode="r", use_consolidated=False).attrs["ome"]
+    paths = [element / one["path"] for one in attributes["multiscales"][0]["datasets"]]
+    return [zarr.open_array(path, mode="r+") for path in paths]
+
+
+def chunk_windows(array: zarr.Array) -> Iterator[Window]:
+    _, height, width = array.shape
+    _, step_y, step_x = array.chunks
+    for y in range(0, height, step_y):
+        for x in range(0, width, step_x):
+            yield Window(y, x, min(y + step_y, height), min(x + step_x, width))
+
+
+def check_space(sdata: SpatialData, key: str, values: int) -> None:
+    """Say how much room float32 values with their pyramid take at most, and refuse what the disk cannot hold."""
+    needed = int(values * 4 * PYRAMID_SHARE)
+    free = shutil.disk_usage(store.store_path(sdata).parent).free
+    logger.info("%r takes up to %.2f GB; %.1f GB are free", key, needed / 1e9, free / 1e9)
+    if needed > free:
+        raise PixnetRuntimeError(
+            f"{key!r} takes up to {needed:,} bytes, and {free:,} are free beside {store.store_path(sdata)}. Make room, "
+            "or use tl.predict_shapes, which stores no raster."
+        )

@@ -1,0 +1,89 @@
+"""Genes of a stored map, as an image element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._keys import expression_key
+from pixnet_sd._sdata import levels, maps, provenance, store
+from pixnet_sd._settings import settings
+
+
+def expand(
+    sdata: SpatialData,
+    genes: Sequence[str] | None = None,
+    *,
+    image_key: str | None = None,
+    key_added: str | None = None,
+    overwrite: bool = False,
+    inplace: bool = True,
+) -> Any:
+    """Attach genes of a predicted map as an image element with gene names in ``c``.
+
+    The element is lazy: a gene is computed from the stored programmes when it is read, at every level of the pyramid.
+    In a backed object it belongs to the object, not to the store; ``sdata.write_element`` stores it as plain pixels.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds the map.
+    genes
+        By default all.
+    image_key
+        The map; may be left out when there is one.
+    key_added
+        Name of the element; ``"{image}_expression"`` by default.
+    overwrite
+        Replace an element of that name that is not in the store.
+    inplace
+        Add the element to the object. Otherwise it is returned.
+
+    Returns
+    -------
+    The image element if ``inplace=False``, else None.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=256)
+    >>> ps.tl.expand(sdata, ["EPCAM"], image_key="truth")
+    >>> sdata.images["truth_expression"].dims
+    ('c', 'y', 'x')
+    """
+    raster = maps.read_map(sdata, image_key, genes)
+    if raster.loadings is None:
+        raise PixnetKeyError(f"{raster.key!r} has no loadings, so it holds its quantities already: {raster.genes[:5]}.")
+    facts = provenance.recorded(sdata, raster.key) or {}
+    name = key_added or expression_key(facts.get("image", raster.key))
+    check_size(raster)
+    element = levels.expanded(sdata.images[raster.key], raster)
+    if not inplace:
+        return element
+    check_free(sdata, name, overwrite=overwrite)
+    known = {key: facts[key] for key in facts.keys() & {"image", "unit", "mpp", "model", "sha256"}}
+    store.enter(sdata, {name: element}, {name: {"kind": "expression", "programmes": raster.key, **known}})
+    return None
+
+
+def check_size(raster: maps.Map) -> None:
+    """A write makes a lazy element real, so one that is too large for that is not attached."""
+    needed = len(raster.genes) * raster.data[0].size * 4
+    if needed > settings.raster_limit:
+        raise PixnetValueError(
+            f"{len(raster.genes)} genes of {raster.key!r} would take {needed:,} bytes when written, more than "
+            f"settings.raster_limit ({settings.raster_limit:,}). Name some with genes=[...], or raise the limit."
+        )
+
+
+def check_free(sdata: SpatialData, name: str, *, overwrite: bool) -> None:
+    """An element in the store stays: a lazy one of the same name would hide it until the store is read again."""
+    store.check(sdata, [name], overwrite=overwrite)
+    if sdata.is_backed() and (store.store_path(sdata) / "images" / name).exists():
+        raise PixnetKeyError(
+            f"{name!r} is in the store {store.store_path(sdata)}. Pass another key_added, or remove it first with "
+            f"sdata.delete_element_from_disk({name!r})."
+        )

@@ -1,0 +1,200 @@
+"""From an image to tables for shapes; no raster is kept, on disk or in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from spatialdata import SpatialData
+from tqdm.auto import tqdm
+
+from pixnet_sd._aggregate import Accumulator
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._grid import Tile
+from pixnet_sd._keys import expression_key
+from pixnet_sd._sdata import elements, maps, placement, store
+from pixnet_sd._settings import settings
+from pixnet_sd.tl._job import Job, prepare
+from pixnet_sd.tl._tables import LINEAR, check_overlap, check_statistic, provenance, quantities, to_table
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One table to be made."""
+
+    placed: placement.PlacedShapes
+    pooling: Accumulator
+
+
+def predict_shapes(
+    sdata: SpatialData,
+    shapes_key: str | Sequence[str] | None = None,
+    *,
+    model: Any = None,
+    image_key: str | None = None,
+    statistic: str | None = None,
+    genes: Sequence[str] | None = None,
+    mpp: float | None = None,
+    tissue_key: str | None = None,
+    coordinate_system: str | None = None,
+    key_added: str | Mapping[str, str] | None = None,
+    value_range: tuple[float, float] | None = None,
+    allow_upsample: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    batch_size: int | None = None,
+    tile_size: int | None = None,
+    augment: bool = False,
+    inplace: bool = True,
+    progress: bool | None = None,
+) -> Any:
+    """Predict gene expression of shapes straight from the image.
+
+    The same as `predict` followed by `aggregate`, but the map is pooled while it is made and never stored: a million
+    cells on a whole slide need megabytes. Only tiles that meet a shape and tissue are computed, each once, whatever the
+    number of shapes elements.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds image and shapes.
+    shapes_key
+        Polygons or circles, one element or several; may be left out when there is one.
+    model
+        A ``ps.Model``, or the name or folder of one; by default the bundled one.
+    image_key
+        The H&E image; may be left out when there is one.
+    statistic
+        ``"sum"``, the default for models of rates, which gives expected counts; or ``"mean"``, the default for models
+        of log expression.
+    genes
+        Genes to put into the tables; by default all.
+    mpp
+        µm per pixel of the image, where the object does not say it.
+    tissue_key
+        Labels that mark tissue; ``"{image}_tissue"`` by default. What lies outside counts as not covered.
+    coordinate_system
+        The coordinate system in which shapes and image lie over each other; only needed where several disagree.
+    key_added
+        Name of the table, ``"{shapes}_expression"`` by default; for several shapes elements, a mapping of names.
+    value_range
+        Black and white of an image that is not uint8, e.g. ``(0, 65535)``.
+    allow_upsample
+        Interpolate an image that is coarser than what the model was trained on.
+    overwrite
+        Replace tables of that name.
+    device
+        ``"cpu"``, ``"cuda"``, ``"mps"``; by default the fastest there is.
+    batch_size
+        Tiles at once.
+    tile_size
+        Side in pixels of what a tile keeps.
+    augment
+        Average over the eight turned and mirrored views of each tile, at eight times the cost.
+    inplace
+        Add the tables to the object. Otherwise they are returned.
+    progress
+        Show a progress bar; by default ``ps.settings.progress``.
+
+    Returns
+    -------
+    If ``inplace=False`` the table, or for a list of shapes elements a dict of tables; else None. They are as
+    `aggregate` makes them.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=256)
+    >>> ps.tl.predict_shapes(sdata, ["cells", "bins_8um"], model="my_model")  # doctest: +SKIP
+    >>> sdata.tables["cells_expression"]  # doctest: +SKIP
+    """
+    keys = [elements.shapes_key(sdata, key) for key in as_list(shapes_key)]
+    names = table_names(keys, key_added)
+    if inplace:
+        store.check(sdata, list(names.values()), overwrite=overwrite)
+    job = prepare(
+        sdata,
+        image_key,
+        model,
+        mpp=mpp,
+        tissue_key=tissue_key,
+        value_range=value_range,
+        allow_upsample=allow_upsample,
+        device=device,
+        tile_size=tile_size,
+        batch_size=batch_size,
+        augment=augment,
+    )
+    raster = never_held(job, genes)
+    statistic = check_linear(check_statistic(statistic, raster))
+    wanted = [place(sdata, key, job, statistic, coordinate_system) for key in keys]
+    pool(job, wanted, progress)
+    tables = {names[one.placed.key]: finish(one, raster, statistic, job) for one in wanted}
+    if not inplace:
+        return tables if not (shapes_key is None or isinstance(shapes_key, str)) else next(iter(tables.values()))
+    facts = {name: {"kind": "table", **table.uns["pixnet_sd"]} for name, table in tables.items()}
+    store.attach(sdata, tables, facts, overwrite=overwrite)
+    return None
+
+
+def as_list(shapes_key: str | Sequence[str] | None) -> list[str | None]:
+    listed: list[str | None] = [shapes_key] if shapes_key is None or isinstance(shapes_key, str) else [*shapes_key]
+    if not listed or len(set(listed)) < len(listed):
+        raise PixnetValueError(f"shapes_key must name one or more different shapes elements; got {listed}.")
+    return listed
+
+
+def table_names(keys: Sequence[str], key_added: str | Mapping[str, str] | None) -> dict[str, str]:
+    if isinstance(key_added, str):
+        if len(keys) > 1:
+            raise PixnetValueError(
+                f"key_added={key_added!r} is one name for {len(keys)} tables. "
+                "Pass a mapping from shapes to names, or nothing."
+            )
+        return {keys[0]: key_added}
+    return {key: (key_added or {}).get(key, expression_key(key)) for key in keys}
+
+
+def never_held(job: Job, genes: Sequence[str] | None) -> maps.Map:
+    """The map as `predict` would store it; its pixels are never asked for."""
+    found = job.as_map(job.image_key, da.empty(job.shape, chunks=-1, dtype=np.float32))
+    return found if genes is None else maps.of_genes(found, genes)
+
+
+def check_linear(statistic: str) -> str:
+    if statistic not in LINEAR:
+        raise PixnetValueError(
+            f"statistic={statistic!r} needs the map of every gene; while predicting, only {' and '.join(LINEAR)} can "
+            "be pooled. Use tl.predict, then tl.aggregate."
+        )
+    return statistic
+
+
+def place(sdata: SpatialData, key: str, job: Job, statistic: str, coordinate_system: str | None) -> Wanted:
+    placed = placement.read_shapes(sdata, key, job.image_key, job.grid, coordinate_system)
+    check_overlap(placed, job.grid, job.image_key)
+    return Wanted(placed, Accumulator(placed.shapes, job.shape[0], statistic))
+
+
+def pool(job: Job, wanted: Sequence[Wanted], progress: bool | None) -> None:
+    plan = [tile for tile in job.plan if any(meets(one, job, tile) for one in wanted)]
+    shown = settings.progress if progress is None else progress
+    blocks = tqdm(job.blocks(plan), "predict", total=len(plan), unit="tile", disable=not shown, leave=False)
+    for window, block in blocks:
+        for one in wanted:
+            one.pooling.add(window, block)
+
+
+def meets(one: Wanted, job: Job, tile: Tile) -> bool:
+    return one.pooling.finder.meeting(job.window(tile)).size > 0
+
+
+def finish(one: Wanted, raster: maps.Map, statistic: str, job: Job) -> Any:
+    pooled = one.pooling.result()
+    values = quantities(pooled.values, raster, statistic, factorised=True)
+    facts = {**provenance(raster, one.placed.key, statistic, 0.5), **job.facts()}
+    facts["unit"] = "counts" if raster.unit == maps.RATE and statistic == "sum" else raster.unit
+    return to_table(values, pooled, raster, one.placed, facts)

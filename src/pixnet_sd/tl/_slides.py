@@ -1,0 +1,68 @@
+"""From SpatialData to what training reads: a picture at the model's µm per pixel, shapes in its pixels, counts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetValueError, PixnetWarning
+from pixnet_sd._grid import PixelGrid
+from pixnet_sd._sdata import counts, elements, images, placement, units
+from pixnet_sd.nn.slides import Measured, Slide
+from pixnet_sd.tl._job import at_step, check_resolution
+
+LEAST_SHAPES = 10
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How sections are read: the same for all."""
+
+    image_key: str | None
+    table_keys: Sequence[str] | None
+    layer: str | None
+    genes: Sequence[str]
+    mpp: float
+    value_range: tuple[float, float] | None
+    allow_upsample: bool
+
+
+def read_slide(sdata: SpatialData, name: str, how: Reading) -> Slide:
+    """One section with the measured shapes of its tables."""
+    key = elements.image_key(sdata, how.image_key)
+    image_mpp = units.image_mpp(sdata, key)
+    check_resolution(key, image_mpp, how.mpp, allow_upsample=how.allow_upsample)
+    picture, step = at_step(images.read_rgb(sdata, key, how.value_range), how.mpp / image_mpp)
+    grid = PixelGrid(picture.grid.height, picture.grid.width, step)
+    asked: Sequence[str | None] = how.table_keys or [None]
+    names = [elements.table_key(sdata, table) for table in asked]
+    measured = [read_measured(sdata, key, grid, table, how.layer, how.genes) for table in names]
+    return Slide(name, picture, image_mpp * step[0], tuple(measured))
+
+
+def read_measured(
+    sdata: SpatialData, image_key: str, grid: PixelGrid, table_key: str, layer: str | None, genes: Sequence[str]
+) -> Measured:
+    """The shapes that a table measures, those over the picture, with their counts."""
+    shapes_key = counts.annotated_shapes(sdata, table_key)
+    found = counts.read_counts(sdata, table_key, shapes_key, layer=layer, genes=genes)
+    shapes = placement.read_shapes(sdata, shapes_key, image_key, grid).shapes.take(found.rows)
+    x0, y0, x1, y1 = shapes.bounds.T
+    whole = (x0 >= 0) & (y0 >= 0) & (x1 <= grid.width) & (y1 <= grid.height) & (shapes.area > 0)
+    if whole.sum() < LEAST_SHAPES:
+        raise PixnetValueError(
+            f"Only {whole.sum()} of the {len(whole)} shapes of table {table_key!r} lie whole on image {image_key!r}; "
+            f"at least {LEAST_SHAPES} are needed. Check the transformations with pl.shapes."
+        )
+    if not whole.all():
+        warnings.warn(
+            f"{(~whole).sum()} of the {len(whole)} shapes of table {table_key!r} reach over image {image_key!r} and are "
+            "not learnt from.",
+            PixnetWarning,
+            stacklevel=4,
+        )
+    kept = whole.nonzero()[0]
+    return Measured(shapes.take(kept), found.matrix[kept], found.totals[kept])

@@ -1,0 +1,86 @@
+"""Genes are programmes times loadings, whenever and wherever they are read."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import spatialdata as sd
+from spatialdata import SpatialData
+
+import pixnet_sd as ps
+from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._sdata import affine, build, levels, maps
+from pixnet_sd.tl._expand import expand
+
+PROGRAMMES = np.random.default_rng(0).random((2, 40, 60)).astype(np.float32)
+LOADINGS = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
+INTERCEPT = np.array([0.0, 10.0, 20.0])
+GENES = np.einsum("kyx,kg->gyx", PROGRAMMES, LOADINGS) + INTERCEPT[:, None, None]
+
+
+@pytest.fixture
+def sdata() -> SpatialData:
+    systems = build.systems({"global": np.diag([4.0, 4.0, 1.0])})
+    var = pd.DataFrame({"intercept": INTERCEPT}, index=["A", "B", "C"])
+    elements = {
+        "he_programmes": levels.filled(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
+        "he_programmes_loadings": build.loadings(LOADINGS, ["p0", "p1"], var),
+    }
+    facts = {"kind": "programmes", "image": "he", "unit": "log1p", "mpp": 2.0}
+    return build.section(elements, {"he_programmes": facts}, {})
+
+
+def test_all_genes_or_some_where_the_map_lies(sdata: SpatialData) -> None:
+    expand(sdata)
+    found = sdata["he_expression"]
+    assert found.coords["c"].values.tolist() == ["A", "B", "C"]
+    np.testing.assert_allclose(found.values, GENES, rtol=1e-6)
+    matrices = [
+        affine.matrix(affine.transformations(sdata[key])["global"]) for key in ("he_expression", "he_programmes")
+    ]
+    np.testing.assert_array_equal(matrices[0], matrices[1])
+    some = expand(sdata, ["C", "A"], inplace=False)
+    np.testing.assert_allclose(some.values, GENES[[2, 0]], rtol=1e-6)
+
+
+def test_aggregation_finds_the_programmes_behind_the_genes(sdata: SpatialData) -> None:
+    expand(sdata)
+    assert maps.read_map(sdata, "he_expression").key == "he_programmes"
+
+
+def test_reading_one_gene_does_not_compute_all_others() -> None:
+    matrix = np.eye(40)
+    loadings = maps.Loadings(matrix, np.zeros(40))
+    programmes = build.image(
+        np.zeros((40, 8, 8), np.float32), [f"p{n}" for n in range(40)], build.systems({"global": np.eye(3)})
+    )
+    raster = maps.Map("m", programmes.data, pd.DataFrame(index=[f"g{n}" for n in range(40)]), loadings)
+    assert levels.genes_of(raster).chunks[0] == (16, 16, 8)
+
+
+def test_after_reading_a_store_again(sdata: SpatialData, tmp_path: Path) -> None:
+    sdata.write(tmp_path / "s.zarr")
+    again = sd.read_zarr(tmp_path / "s.zarr")
+    expand(again, ["B"])
+    np.testing.assert_allclose(again["he_expression"].values, GENES[[1]], rtol=1e-6)
+    assert "he_expression" not in sd.read_zarr(tmp_path / "s.zarr")
+    again.write_element("he_expression")
+    stored = sd.read_zarr(tmp_path / "s.zarr")
+    with pytest.raises(PixnetKeyError, match=r"is in the store .* another key_added"):
+        expand(stored, ["A"], overwrite=True)
+
+
+def test_too_much_is_refused_with_both_numbers(sdata: SpatialData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ps.settings, "raster_limit", 20_000)
+    with pytest.raises(PixnetValueError, match=r"3 genes .* 28,800 bytes .* \(20,000\)"):
+        expand(sdata)
+    expand(sdata, ["A", "B"])
+
+
+def test_what_is_no_map_is_refused(sdata: SpatialData) -> None:
+    sdata["plain"] = sdata["he_programmes"]
+    with pytest.raises(PixnetKeyError, match="no loadings"):
+        expand(sdata, image_key="plain")
+    with pytest.raises(PixnetKeyError, match="NOT_A_GENE"):
+        expand(sdata, ["NOT_A_GENE"])

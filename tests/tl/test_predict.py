@@ -1,0 +1,384 @@
+"""A predicted map: where it lies, what it holds, and that nothing is lost however its making ends."""
+
+import hashlib
+import multiprocessing
+import random
+import runpy
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spatialdata as sd
+import torch
+from spatialdata import SpatialData
+
+import pixnet_sd as ps
+from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetTypeError, PixnetValueError, PixnetWarning
+from pixnet_sd._grid import PixelGrid
+from pixnet_sd._sdata import affine, build, levels, maps, stream
+from pixnet_sd._sdata.provenance import recorded
+from pixnet_sd.nn.model import Card, Model
+from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.tl._job import load_model, snap
+from pixnet_sd.tl._predict import predict, whole_batches
+
+CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
+GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
+SIDE = 256
+KILLS = 3
+"""At random moments; one more while the result is moved into the store."""
+
+
+def tiny_model(seed: int = 0, **changes: object) -> Model:
+    torch.manual_seed(seed)
+    config = NetworkConfig.from_json({**CONFIG.to_json(), **changes})
+    return Model([PixNet(config, len(GENES), encoder_weights=None)], GENES, Card("tiny", scores={"VIM": 0.5}))
+
+
+def run(sdata: SpatialData, **options) -> Any:
+    options = {"model": tiny_model(), "tile_size": 128, "device": "cpu", "progress": False, **options}
+    return predict(sdata, "he", **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that share their cores with others wait for one another far longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def slide() -> SpatialData:
+    toy = ps.datasets.toy(size_px=SIDE)
+    picture = toy["he"].values[:, : SIDE - 3, :]
+    return build.section({"he": build.image(picture, "rgb", affine.transformations(toy["he"]))}, {}, {"he": 0.5})
+
+
+@pytest.fixture
+def memory(slide: SpatialData) -> SpatialData:
+    return build.section({"he": slide["he"]}, {}, {"he": 0.5})
+
+
+@pytest.fixture(scope="module")
+def stored(slide: SpatialData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slide") / "s.zarr"
+    slide.write(path)
+    return path
+
+
+@pytest.fixture
+def backed(stored: Path, tmp_path: Path) -> SpatialData:
+    shutil.copytree(stored, tmp_path / "s.zarr")
+    return sd.read_zarr(tmp_path / "s.zarr")
+
+
+@pytest.fixture(scope="module")
+def reference(slide: SpatialData) -> SpatialData:
+    sdata = build.section({"he": slide["he"]}, {}, {"he": 0.5})
+    run(sdata)
+    return sdata
+
+
+def test_what_is_added_and_where_it_lies(reference: SpatialData) -> None:
+    programmes, expression = reference["he_programmes"], reference["he_expression"]
+    assert programmes.shape == (3, 64, 64)
+    assert expression.coords["c"].values.tolist() == GENES
+    for element in (programmes, expression):
+        for name, onward in affine.transformations(reference["he"]).items():
+            found = affine.matrix(affine.transformations(element)[name])
+            np.testing.assert_allclose(found, affine.matrix(onward) @ np.diag([4.0, 4.0, 1.0]), rtol=1e-12)
+    facts = recorded(reference, "he_programmes") or {}
+    assert (facts["unit"], facts["mpp"], facts["sha256"]) == ("counts/um2", 2.0, tiny_model().sha256)
+
+
+def test_genes_are_programmes_times_loadings(reference: SpatialData) -> None:
+    table = reference["he_programmes_loadings"]
+    np.testing.assert_array_equal(table.var["score"], [np.nan, 0.5, np.nan, np.nan])
+    expected = np.einsum("kyx,kg->gyx", reference["he_programmes"].values, table.X)
+    np.testing.assert_allclose(reference["he_expression"].values, expected, rtol=1e-5)
+    assert maps.read_map(reference).genes == GENES
+    assert maps.read_map(reference, "he_expression").loadings is not None
+
+
+def test_programmes_are_those_of_the_network_over_the_whole_picture(reference: SpatialData) -> None:
+    model = tiny_model()
+    image = np.full((1, 3, SIDE + 144, SIDE + 144), 255, np.uint8)
+    image[0, :, 72 : 72 + SIDE - 3, 72 : 72 + SIDE] = reference["he"].values
+    with torch.inference_mode():
+        whole = model.network(torch.from_numpy(image).float() / 255)[0, :, 18:-18, 18:-18]
+    found = reference["he_programmes"].values
+    np.testing.assert_allclose(found, whole.numpy(), atol=1e-5 * found.std())
+
+
+@pytest.mark.parametrize("options", [{"tile_size": 64}, {"tile_size": 104, "batch_size": 4}])
+def test_tiles_batches_and_chunks_do_not_matter(slide: SpatialData, reference: SpatialData, options: dict) -> None:
+    chunked = slide["he"].chunk({"y": 70, "x": 101})
+    sdata = build.section({"he": chunked}, {}, {"he": 0.5})
+    run(sdata, **options)
+    expected = reference["he_programmes"].values
+    np.testing.assert_allclose(sdata["he_programmes"].values, expected, atol=1e-5 * expected.std())
+
+
+def test_a_store_gets_the_same_and_keeps_what_it_had(backed: SpatialData, reference: SpatialData) -> None:
+    path = Path(str(backed.path))
+    before = digests(path / "images" / "he")
+    run(backed)
+    np.testing.assert_array_equal(backed["he_expression"].values, reference["he_expression"].values)
+    again = sd.read_zarr(path)
+    np.testing.assert_array_equal(again["he_programmes"].values, reference["he_programmes"].values)
+    assert "he_expression" not in again
+    assert digests(path / "images" / "he") == before
+    assert [one.name for one in path.parent.iterdir()] == ["s.zarr"]
+    assert recorded(again, "he_programmes") == recorded(reference, "he_programmes")
+
+
+def test_chosen_genes_are_plain_pixels_in_the_store(backed: SpatialData, reference: SpatialData) -> None:
+    run(backed, genes=["CD3E", "EPCAM"])
+    again = sd.read_zarr(str(backed.path))
+    expected = reference["he_expression"].sel(c=["CD3E", "EPCAM"]).values
+    np.testing.assert_allclose(again["he_expression"].values, expected, rtol=1e-6)
+    assert maps.read_map(again, "he_expression").loadings is None
+    run(backed, overwrite=True)
+    assert "he_expression" not in sd.read_zarr(str(backed.path))
+    assert backed["he_expression"].coords["c"].values.tolist() == GENES
+
+
+def test_a_name_that_is_taken_is_refused_before_the_work(reference: SpatialData) -> None:
+    with pytest.raises(PixnetKeyError, match=r"he_expression.*overwrite=True"):
+        run(reference)
+    other = run(reference, inplace=False, genes=["VIM"])
+    np.testing.assert_allclose(other.values, reference["he_expression"].sel(c=["VIM"]).values, rtol=1e-6)
+
+
+def test_outside_tissue_is_nan_and_tiles_without_any_are_not_computed(
+    memory: SpatialData, reference: SpatialData
+) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[2:10, 3:9] = 7
+    memory["he_tissue"] = build.labels(mask, affine.grid_transformations(memory["he"], PixelGrid(32, 32, (8.0, 8.0))))
+    model, runs = tiny_model(), []
+    model.network.register_forward_hook(lambda *_: runs.append(1))
+    run(memory, model=model, tile_size=64)
+    tissue = np.kron(mask, np.ones((2, 2))) > 0
+    found, expected = memory["he_programmes"].values, reference["he_programmes"].values
+    assert np.isnan(found[:, ~tissue]).all()
+    np.testing.assert_allclose(found[:, tissue], expected[:, tissue], atol=1e-5 * expected.std())
+    assert len(runs) == 4
+
+
+def test_a_slide_without_tissue_gives_nan_and_one_warning(memory: SpatialData) -> None:
+    empty = np.zeros((32, 32), np.uint8)
+    memory["he_tissue"] = build.labels(empty, affine.grid_transformations(memory["he"], PixelGrid(32, 32, (8.0, 8.0))))
+    with pytest.warns(PixnetWarning, match="No tissue is marked"):
+        run(memory)
+    assert np.isnan(memory["he_programmes"].values).all()
+
+
+def test_an_image_of_another_resolution_is_resampled(memory: SpatialData) -> None:
+    run(memory, model=tiny_model(mpp=0.7))
+    scale = affine.matrix(affine.transformations(memory["he_programmes"])["global"])
+    np.testing.assert_allclose(scale, np.diag([5.6, 5.6, 1.0]), rtol=1e-12)
+    assert memory["he_programmes"].shape == (3, 46, 46)
+    assert (recorded(memory, "he_programmes") or {})["mpp"] == pytest.approx(2.8)
+
+
+def test_an_image_too_coarse_for_the_model_is_refused(memory: SpatialData) -> None:
+    with pytest.raises(PixnetValueError, match=r"0\.5 µm per pixel, the model reads 0\.25.*allow_upsample"):
+        run(memory, model=tiny_model(mpp=0.25))
+    run(memory, model=tiny_model(mpp=0.25), allow_upsample=True)
+    assert memory["he_programmes"].shape == (3, 127, 128)
+
+
+def test_steps_are_snapped_only_where_nobody_could_tell() -> None:
+    assert snap(1 + 1e-9, 20_000) == 1.0
+    assert snap(1.001, 20_000) == 1.001
+
+
+def test_coarser_levels_are_means_and_the_same_in_memory_and_in_a_store(
+    backed: SpatialData, memory: SpatialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(levels, "PYRAMID_FROM_PX", 32)
+    monkeypatch.setattr(build, "COARSEST_PX", 16)
+    for sdata in (backed, memory):
+        run(sdata)
+    for key in ("he_programmes", "he_expression"):
+        pairs = [levels.arrays_of(sdata[key]) for sdata in (backed, memory)]
+        assert [array.shape[1] for array in pairs[0]] == [64, 32, 16]
+        for one, other in zip(*pairs, strict=True):
+            np.testing.assert_allclose(one.compute(), other.compute(), rtol=1e-6)
+        fine, coarse = pairs[1][0].compute(), pairs[1][1].compute()
+        np.testing.assert_allclose(coarse, fine.reshape(len(fine), 32, 2, 32, 2).mean((2, 4)), rtol=1e-4)
+
+
+def test_too_many_genes_are_not_attached(memory: SpatialData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ps.settings, "raster_limit", 1000)
+    run(memory)
+    assert "he_programmes" in memory
+    assert "he_expression" not in memory
+
+
+def test_a_disk_that_is_too_small_is_refused_with_both_numbers(
+    backed: SpatialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    with pytest.raises(PixnetRuntimeError, match=r"up to 65,536 bytes, and 1,000 are free"):
+        run(backed)
+
+
+def test_something_else_than_a_model_is_refused() -> None:
+    with pytest.raises(PixnetTypeError, match=r"must be a pixnet_sd\.Model"):
+        load_model(tiny_model().network)
+
+
+class Stopped(BaseException):
+    """Stands for Ctrl-C."""
+
+
+def interrupt(sdata: SpatialData, after: int, **options) -> list[int]:
+    """Stop when some tiles are written; how many runs the network had."""
+    model, runs = tiny_model(), []
+
+    def count(*_: object) -> None:
+        runs.append(1)
+        if len(runs) > after:
+            raise Stopped
+
+    model.network.register_forward_hook(count)
+    with pytest.raises(Stopped):
+        run(sdata, model=model, tile_size=64, **options)
+    return runs
+
+
+def test_an_interrupted_call_is_resumed_and_tiles_that_are_done_are_not_computed_again(
+    backed: SpatialData, stored: Path, tmp_path: Path
+) -> None:
+    interrupt(backed, after=6, batch_size=2)
+    assert "he_programmes" not in sd.read_zarr(str(backed.path))
+    model, runs = tiny_model(), []
+    model.network.register_forward_hook(lambda *_: runs.append(1))
+    run(backed, model=model, tile_size=64, batch_size=2)
+    assert 2 <= len(runs) <= 4  # of eight batches, six or fewer were done
+    shutil.copytree(stored, tmp_path / "other.zarr")
+    undisturbed = sd.read_zarr(tmp_path / "other.zarr")
+    run(undisturbed, tile_size=64, batch_size=2)
+    assert digests(tmp_path / "other.zarr") == digests(tmp_path / "s.zarr")
+
+
+def test_a_block_that_was_damaged_meanwhile_is_computed_again(backed: SpatialData, reference: SpatialData) -> None:
+    interrupt(backed, after=6)
+    chunk = next((stream.folder_of(backed, "he_programmes") / "staged.zarr").rglob("c/0/0/0"))
+    chunk.unlink()
+    run(backed, tile_size=64)
+    expected = reference["he_programmes"].values
+    np.testing.assert_allclose(backed["he_programmes"].values, expected, atol=1e-5 * expected.std())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": tiny_model(seed=1)}, "sha256"),
+        ({"augment": True}, "augment: False then, True now"),
+        ({"tile_size": 128}, "tile_px: 64 then, 128 now"),
+        ({"batch_size": 2}, "batch_size: 1 then, 2 now"),
+    ],
+)
+def test_a_changed_model_or_parameter_does_not_resume_and_says_which(
+    backed: SpatialData, change: dict, said: str
+) -> None:
+    interrupt(backed, after=1)
+    with pytest.raises(PixnetValueError, match=said):
+        run(backed, **{"tile_size": 64, **change})
+    run(backed, **{"tile_size": 128, **change}, resume=False)
+    assert "he_programmes" in backed
+
+
+def test_two_processes_on_one_result(backed: SpatialData) -> None:
+    folder = stream.folder_of(backed, "he_programmes")
+    folder.mkdir()
+    with stream.locked(folder), pytest.raises(PixnetRuntimeError, match="Another process"):
+        run(backed)
+
+
+def test_batches_are_computed_whole() -> None:
+    assert whole_batches({5}, 8, 3) == [3, 4, 5]
+    assert whole_batches({7}, 8, 3) == [6, 7]
+    assert whole_batches(set(), 8, 3) == []
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".partial")
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def predict_in_process(path: Path) -> multiprocessing.process.BaseProcess:
+    context = multiprocessing.get_context("forkserver")
+    arguments = {"init_globals": {"killed_store": str(path)}, "run_name": "killed"}
+    process = context.Process(target=runpy.run_path, args=(__file__,), kwargs=arguments)
+    process.start()
+    return process
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and forkserver are POSIX")
+def test_killed_at_any_moment_nothing_is_lost_and_the_bytes_are_the_same(stored: Path, tmp_path: Path) -> None:
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["pixnet_sd.tl._predict", "pixnet_sd.nn.model"])
+    warm_up, expected, path = (shutil.copytree(stored, tmp_path / name) for name in ("w.zarr", "e.zarr", "k.zarr"))
+    run_in_process(warm_up)
+    whole_s, seed = run_in_process(expected), random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}; a whole run takes {whole_s:.1f} s")
+    chosen = random.Random(seed)
+    moments_s = [chosen.uniform(0.2, 1) * whole_s for _ in range(KILLS)]
+    for number, moment_s in enumerate([*moments_s, None]):
+        if is_finished(path):
+            shutil.rmtree(path)
+            shutil.copytree(stored, path)
+        kill(path, moment_s)
+        opened = sd.read_zarr(path)
+        assert digests(path / "images" / "he") == digests(expected / "images" / "he")
+        opened[f"other{number}"] = build.labels(np.ones((4, 4), np.uint8), affine.transformations(opened["he"]))
+        opened.write_element(f"other{number}")
+        assert f"other{number}" in sd.read_zarr(path)
+    if not is_finished(path):
+        run_in_process(path)
+    assert {"he", "he_programmes"} <= set(sd.read_zarr(path).images)
+    for kind in ("images", "tables"):
+        assert digests(path / kind) == digests(expected / kind)
+    assert sd.read_zarr(path).attrs == sd.read_zarr(expected).attrs
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".k.zarr")] == []
+
+
+def run_in_process(path: Path) -> float:
+    """Predict without a disturbance; how long it took."""
+    start = time.monotonic()
+    process = predict_in_process(path)
+    process.join()
+    assert process.exitcode == 0
+    return time.monotonic() - start
+
+
+def is_finished(path: Path) -> bool:
+    """A kill can come too late; the same call would then be refused, for the result is there."""
+    return (path / "images" / "he_programmes").exists() and not list(path.parent.glob(f".{path.name}.*.partial"))
+
+
+def kill(path: Path, moment_s: float | None) -> None:
+    """When a time has passed; without one, as soon as the first element was moved into the store."""
+    process = predict_in_process(path)
+    end = time.monotonic() + (30 if moment_s is None else moment_s)
+    moved = path / "tables" / "he_programmes_loadings"
+    while process.is_alive() and time.monotonic() < end and not (moment_s is None and moved.exists()):
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    assert moment_s is not None or process.exitcode == -9
+
+
+if __name__ == "killed":
+    torch.set_num_threads(1)
+    run(sd.read_zarr(globals()["killed_store"]), tile_size=64, batch_size=2)
