@@ -1,11 +1,11 @@
 """Sphinx configuration."""
 
-from importlib.metadata import version
+from importlib import metadata
 
 project = "pixnet-sd"
 author = "the pixnet-sd developers"
 copyright = f"2026, {author}"
-release = version("pixnet-sd")
+version = release = metadata.version("pixnet-sd")
 
 extensions = [
     "myst_nb",

@@ -59,8 +59,8 @@ def read_measured(
         )
     if not whole.all():
         warnings.warn(
-            f"{(~whole).sum()} of the {len(whole)} shapes of table {table_key!r} reach over image {image_key!r} and are "
-            "not learnt from.",
+            f"{(~whole).sum()} of the {len(whole)} shapes of table {table_key!r} reach over image {image_key!r} and "
+            "are not learnt from.",
             PixnetWarning,
             stacklevel=4,
         )

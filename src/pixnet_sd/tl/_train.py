@@ -46,9 +46,9 @@ def train(
 
     Features of a frozen encoder, colour, and what surrounds each pixel are pooled exactly over the measured shapes,
     and a ridge regression predicts ln(1 + counts per 10,000) from them. Pooling and regression are linear, so the same
-    numbers are a dense map: ``tl.predict`` evaluates it at every pixel. The fit is in closed form: the same data give the same
-    model. The penalty, and the scores that the model carries, come from leaving out one section in turn, or a quarter
-    of the only one.
+    numbers are a dense map: ``tl.predict`` evaluates it at every pixel. The fit is in closed form: the same data give
+    the same model. The penalty, and the scores that the model carries, come from leaving out one section in turn, or a
+    quarter of the only one.
 
     Parameters
     ----------
