@@ -208,3 +208,21 @@ def test_spatialdata_cannot_do_this_itself(toy_section: SpatialData) -> None:
     """When it can, the documentation must say so."""
     with pytest.raises(NotImplementedError):
         sd.aggregate(values=toy_section["he"], by=toy_section["cells"])
+
+
+def test_a_pyramid_of_odd_size_is_read_at_its_finest_level() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 801, 1001)).astype(np.uint8)
+    spots = build.circles(np.array([[3.0, 4.0], [500.5, 400.2], [1000.0, 800.0]]), 30.0, pd.RangeIndex(3), IDENTITY)
+    plain, pyramid = (build.image(pixels, "rgb", IDENTITY, pyramid=levels) for levels in (False, True))
+    tables = [table_of(build.section({"he": image, "spots": spots}, {}, {}), "spots") for image in (plain, pyramid)]
+    np.testing.assert_array_equal(tables[0].X, tables[1].X)
+
+
+def test_a_cluster_of_two_processes_gives_the_same(toy_section: SpatialData) -> None:
+    distributed = pytest.importorskip("distributed")
+    alone = table_of(toy_section, "cells", image_key="truth")
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    with cluster, distributed.Client(cluster):
+        together = table_of(toy_section, "cells", image_key="truth")
+    np.testing.assert_allclose(together.X, alone.X, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(together.obs["coverage"], alone.obs["coverage"], rtol=1e-12)
