@@ -52,9 +52,9 @@ def cluster(section: SpatialData) -> None:
 
 def draw(section: SpatialData, folder: Path) -> None:
     scores = ps.tl.evaluate(section, "spots_expression", "spots_counts")
-    ps.pl.expression(section, GENES, image_key="he", ncols=2, save=folder / "maps.png", show=False)
+    ps.pl.expression(section, GENES, image_key="he", vmin=0, ncols=2, save=folder / "maps.png", show=False)
     ps.pl.shapes(section, "cells", "leiden", image_key="he", save=folder / "clusters.png", show=False)
-    ps.pl.shapes(section, "cells", "KRT8", image_key="he", save=folder / "cells_KRT8.png", show=False)
+    ps.pl.shapes(section, "cells", "KRT8", image_key="he", vmin=0, save=folder / "cells_KRT8.png", show=False)
     ps.pl.scores(scores, save=folder / "scores.png", show=False)
     best = scores["pearson"].idxmax()
     ps.pl.compare(
