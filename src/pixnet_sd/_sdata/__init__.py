@@ -8,6 +8,7 @@ placement   shapes in raster pixels
 pictures    pixels for a plot, no more than it can show
 counts      measured tables
 pairs       a predicted and a measured table of the same shapes
+comparison  the scale on which the two are compared
 maps        a raster that can be aggregated, with the genes behind it
 units       µm per pixel
 build       elements from arrays

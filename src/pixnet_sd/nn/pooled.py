@@ -44,22 +44,21 @@ class Pooled:
 
 def pool_slides(network: PixNet, slides: Sequence[Slide], device: torch.device | str, bar: Bar) -> Pooled:
     """Every slide's features are computed tile by tile, each once, and kept on disk while they are pooled."""
-    parts = []
+    parts, reach = [], decoder_margin(network)
     for number, slide in enumerate(slides):
         group = number if len(slides) > 1 else None
-        parts += pool_slide(network, slide, group, device, bar)
+        parts += pool_slide(network, slide, group, reach, device, bar)
     features, profiles, groups = (np.concatenate(part) for part in zip(*parts, strict=True))
     known = np.isfinite(features).all(axis=1) & np.isfinite(profiles).all(axis=1)
     return Pooled(features[known], profiles[known], groups[known])
 
 
 def pool_slide(
-    network: PixNet, slide: Slide, group: int | None, device: torch.device | str, bar: Bar
+    network: PixNet, slide: Slide, group: int | None, reach_px: int, device: torch.device | str, bar: Bar
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Features, profiles and groups of each set of shapes."""
     sets = [one.shapes for one in slide.measured]
-    reach = decoder_margin(network)
-    crops = [crops_of(shapes, layout_for(shapes, network.alignment, reach)) for shapes in sets]
+    crops = [crops_of(shapes, layout_for(shapes, network.alignment, reach_px)) for shapes in sets]
     every = [crop for own in crops for crop in own]
     tick = bar(len(needed(tiles_of(network, slide), every)), f"features of {slide.name}")
     with TemporaryDirectory(prefix="pixnet_sd-") as folder:

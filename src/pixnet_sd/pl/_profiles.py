@@ -8,12 +8,9 @@ import numpy as np
 from spatialdata import SpatialData
 
 from pixnet_sd import _scores
-from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import choose
-from pixnet_sd._sdata import counts, elements, maps, pairs
+from pixnet_sd._sdata import comparison, counts, elements, pairs
 from pixnet_sd.pl._lookup import require_known
-
-UNITS = ("counts", maps.RATE, maps.LOG)
 
 
 @dataclass(frozen=True)
@@ -52,20 +49,12 @@ def read_profiles(
         choose("tables", key, sdata.tables, argument)
         require_known([gene], sdata.tables[key].var_names, f"table {key!r}")
     pair = pairs.read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=[gene])
-    kept = usable(pair, check_unit(unit or pair.unit, predicted_table))
+    stated = comparison.check_unit(unit or pair.unit, predicted_table)
+    kept = np.logical_and(*comparison.have_profiles(pair, stated))
     rows = rows_of_both(sdata, pair.shapes_key, measured_table, predicted_table)[kept]
     found = np.full((2, len(sdata.shapes[pair.shapes_key])), np.nan)
-    found[:, rows] = profiles(pair.of_shapes(kept), gene, logged=(unit or pair.unit) == maps.LOG)
+    found[:, rows] = profiles(pair.of_shapes(kept), gene, stated)
     return Profiles(pair.shapes_key, *found)
-
-
-def check_unit(unit: str | None, table_key: str) -> str:
-    if unit not in UNITS:
-        found = "does not state its unit" if unit is None else f"would be in {unit!r}"
-        raise PixnetValueError(
-            f"The prediction {table_key!r} {found}. Pass unit=... with one of {', '.join(map(repr, UNITS))}."
-        )
-    return unit
 
 
 def rows_of_both(sdata: SpatialData, shapes_key: str, one: str, other: str) -> np.ndarray:
@@ -79,25 +68,10 @@ def rows_of_both(sdata: SpatialData, shapes_key: str, one: str, other: str) -> n
     return np.intersect1d(here, there)
 
 
-def usable(pair: pairs.Pair, unit: str) -> np.ndarray:
-    """Shapes with a measured and a predicted profile."""
-    predicted = ~np.isnan(pair.predicted).any(axis=1)
-    some = np.ones(len(predicted), bool) if unit == maps.LOG else (pair.predicted != 0).any(axis=1)
-    usable_rows: np.ndarray = (pair.totals > 0) & predicted & some
-    return usable_rows
-
-
-def profiles(pair: pairs.Pair, gene: str, *, logged: bool) -> np.ndarray:
+def profiles(pair: pairs.Pair, gene: str, unit: str) -> np.ndarray:
     """(2, shapes): measured by the total over all genes, predicted by its own, brought to the same whole."""
     column = pair.genes.index(gene)
     measured = _scores.log_profile(pair.counts[:, [column]].toarray(), pair.totals).ravel()
     predicted = pair.predicted[:, column]
-    if logged or not len(measured):
-        return np.stack([measured, predicted])
-    if (pair.predicted < 0).any():
-        raise PixnetValueError(
-            f"Expected counts cannot be negative; the prediction goes down to {pair.predicted.min():.4g}. "
-            f"If it holds log expression, pass unit={maps.LOG!r}."
-        )
-    own = pair.predicted.sum(axis=1, dtype=float) * pair.totals.sum() / pair.counts.sum()
-    return np.stack([measured, _scores.log_profile(predicted[:, None], own).ravel()])
+    own = comparison.own_totals(pair, unit) if len(measured) else None
+    return np.stack([measured, predicted if own is None else _scores.log_profile(predicted[:, None], own).ravel()])

@@ -13,11 +13,10 @@ from spatialdata import SpatialData
 from pixnet_sd import _scores
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._log import logger
-from pixnet_sd._sdata.maps import LOG, RATE
+from pixnet_sd._sdata.comparison import check_unit, have_profiles, own_totals, share_of_counts
+from pixnet_sd._sdata.maps import LOG
 from pixnet_sd._sdata.pairs import Pair, read_pair
 
-COUNTS = "counts"
-UNITS = (COUNTS, RATE, LOG)
 LEAST_SHAPES = 3
 SMALL_SHARE = 0.1
 """Of all counts. Genes with less say little of a shape's total."""
@@ -95,7 +94,9 @@ def evaluate(
     unit = check_unit(unit or pair.unit, predicted_table)
     compared = pair.of_shapes(usable(pair, unit))
     columns = pd.Index(pair.genes).get_indexer(pd.Index(genes)) if genes is not None else np.arange(len(pair.genes))
-    scores = score(compared, columns, own_totals(compared, unit))
+    totals = own_totals(compared, unit)
+    warn_if_few_counts(compared, unit)
+    scores = score(compared, columns, totals)
     if ceiling:
         scores["ceiling"] = _scores.noise_ceiling(compared.counts[:, columns], compared.totals, seed=seed)
         scores["share_of_ceiling"] = _scores.share_of_ceiling(scores["pearson"], scores["ceiling"])
@@ -104,20 +105,9 @@ def evaluate(
     return scores
 
 
-def check_unit(unit: str | None, table_key: str) -> str:
-    if unit not in UNITS:
-        found = "does not state its unit" if unit is None else f"would be in {unit!r}"
-        raise PixnetValueError(
-            f"The prediction {table_key!r} {found}. Pass unit=... with one of {', '.join(map(repr, UNITS))}."
-        )
-    return unit
-
-
 def usable(pair: Pair, unit: str) -> np.ndarray:
     """Which shapes can be compared: both sides have a profile."""
-    measured, predicted = pair.totals > 0, ~np.isnan(pair.predicted).any(axis=1)
-    if unit != LOG:
-        predicted &= (pair.predicted != 0).any(axis=1)
+    measured, predicted = have_profiles(pair, unit)
     keep: np.ndarray = measured & predicted
     if keep.sum() < LEAST_SHAPES:
         raise PixnetValueError(
@@ -128,28 +118,15 @@ def usable(pair: Pair, unit: str) -> np.ndarray:
     return keep
 
 
-def own_totals(pair: Pair, unit: str) -> np.ndarray | None:
-    """The prediction's totals over all genes, also those it does not have; None for logs, which need none."""
-    if unit == LOG:
-        return None
-    if (pair.predicted < 0).any():
-        raise PixnetValueError(
-            f"Expected counts cannot be negative; the prediction goes down to {pair.predicted.min():.4g}. "
-            f"If it holds log expression, pass unit={LOG!r}."
-        )
+def warn_if_few_counts(pair: Pair, unit: str) -> None:
     share = share_of_counts(pair)
-    if share < SMALL_SHARE:
+    if unit != LOG and share < SMALL_SHARE:
         warnings.warn(
             f"The {len(pair.genes)} genes that both tables have make up {share:.1%} of all counts, so the total of a "
             "predicted profile is known badly. Predict more genes for a fair score.",
             PixnetWarning,
             stacklevel=3,
         )
-    return np.asarray(pair.predicted.sum(axis=1, dtype=float) / share)
-
-
-def share_of_counts(pair: Pair) -> float:
-    return float(pair.counts.sum() / pair.totals.sum())
 
 
 def score(pair: Pair, columns: np.ndarray, own: np.ndarray | None) -> pd.DataFrame:
