@@ -3,6 +3,8 @@
 nox -s demo       toy tissue to clusters, with pictures in demo/
 nox -s tests      the test suite; arguments after -- go to pytest
 nox -s lint types docs notebooks bench
+nox -s fuzz       a long search for inputs that break promises; arguments after -- go to pytest
+nox -s audit      what a scanner for insecure code finds
 """
 
 import os
@@ -76,3 +78,19 @@ def bench(session: nox.Session) -> None:
     prepare(session, "bench")
     for name in session.posargs or ["imports"]:
         run(session, "python", f"benchmarks/{name}.py")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """A long search for inputs that break promises, from another start each time."""
+    prepare(session, "test")
+    session.env["HYPOTHESIS_PROFILE"] = "long"
+    run(session, "python", "-m", "pytest", "tests/hardening", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """What a scanner for insecure code finds in the package, from medium severity on."""
+    prepare(session)
+    run(session, "python", "-m", "pip", "install", "--quiet", "bandit>=1.8")
+    run(session, "bandit", "--quiet", "--recursive", "--severity-level", "medium", "src")

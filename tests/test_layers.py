@@ -10,7 +10,7 @@ import pixnet_sd
 
 PACKAGE = Path(pixnet_sd.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = {"pp", "tl", "pl", "datasets", "_sdata", "nn"}
+LAYERS = {"pp", "tl", "pl", "datasets", "_sdata", "nn", "cli"}
 NOT_TO_BE_IMPORTED = {
     "pp": {"tl", "pl", "datasets", "demo"},
     "tl": {"pp", "pl", "datasets", "demo"},
@@ -18,6 +18,7 @@ NOT_TO_BE_IMPORTED = {
     "datasets": {"pp", "tl", "pl", "nn", "demo"},
     "_sdata": {"pp", "tl", "pl", "datasets", "nn", "demo"},
     "nn": {"pp", "tl", "pl", "datasets", "_sdata", "demo"},
+    "cli": set(),
     "bottom": {"pp", "tl", "pl", "datasets", "_sdata", "nn", "demo"},
 }
 FRAMEWORKS = {
@@ -29,7 +30,7 @@ FRAMEWORKS = {
 
 def layer_of(path: Path) -> str:
     first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return first if first in LAYERS | {"__init__", "demo", "cli"} else "bottom"
+    return first if first in LAYERS | {"__init__", "__main__", "demo"} else "bottom"
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -20,6 +20,8 @@ __getattr__, __dir__, __all__ = lazy(
         "Card": "nn.model",
         "Model": "nn.model",
         "NetworkConfig": "nn.network",
+        "RateLoss": "nn.loss",
+        "TrainConfig": "nn.train_config",
         "encoders": "nn.encoder",
         "PixnetError": "_errors",
         "PixnetWarning": "_errors",
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from pixnet_sd._errors import PixnetWarning as PixnetWarning
     from pixnet_sd._settings import settings as settings
     from pixnet_sd.nn.encoder import encoders as encoders
+    from pixnet_sd.nn.loss import RateLoss as RateLoss
     from pixnet_sd.nn.model import Card as Card
     from pixnet_sd.nn.model import Model as Model
     from pixnet_sd.nn.network import NetworkConfig as NetworkConfig
+    from pixnet_sd.nn.train_config import TrainConfig as TrainConfig

@@ -17,6 +17,9 @@ EMPTY, RECTANGLE, POLYGON, ELLIPSE = range(4)
 ROWS_NAMED = 5
 """How many of the offending rows an error names."""
 
+FARTHEST_PX = 2.0**40
+"""So far out, floats still tell a quarter of a thousandth of a pixel; no slide has a millionth of that."""
+
 CACHED_GEOMETRIES = 4096
 """GEOS objects lie scattered in memory; about so many stay in a core's cache from one question to the next."""
 
@@ -83,7 +86,8 @@ def from_polygons(geometries: np.ndarray, to_pixels: np.ndarray) -> Shapes:
     boxes, is_box = find_boxes(geometries, to_pixels)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     shapes = Shapes(np.where(is_box, RECTANGLE, EMPTY).astype(np.uint8), boxes, area, no_rings(), no_ellipses())
-    return shapes if is_box.all() else fill_polygons(shapes, np.flatnonzero(~is_box), geometries, to_pixels)
+    filled = shapes if is_box.all() else fill_polygons(shapes, np.flatnonzero(~is_box), geometries, to_pixels)
+    return within_reach(filled)
 
 
 def from_circles(centres_xy: np.ndarray, radius: np.ndarray | float, to_pixels: np.ndarray) -> Shapes:
@@ -97,7 +101,7 @@ def from_circles(centres_xy: np.ndarray, radius: np.ndarray | float, to_pixels: 
     middle, half = centres_xy @ linear.T + shift, np.hypot(ellipses[:, :, 0], ellipses[:, :, 1])
     area = np.pi * radius**2 * abs(np.linalg.det(linear))
     kind = np.full(len(radius), ELLIPSE, np.uint8)
-    return Shapes(kind, np.hstack([middle - half, middle + half]), area, no_rings(), ellipses)
+    return within_reach(Shapes(kind, np.hstack([middle - half, middle + half]), area, no_rings(), ellipses))
 
 
 def checked_matrix(to_pixels: np.ndarray) -> np.ndarray:
@@ -108,6 +112,17 @@ def checked_matrix(to_pixels: np.ndarray) -> np.ndarray:
     if abs(np.linalg.det(matrix[:2, :2])) <= 1e-14 * scale**2:
         raise PixnetValueError(f"The matrix to pixels is singular, every shape would lose its area; got\n{matrix}")
     return matrix
+
+
+def within_reach(shapes: Shapes) -> Shapes:
+    """The shapes, none of which lies so far away that its area has lost its digits."""
+    if (
+        max(-np.fmin.reduce(shapes.bounds, None, initial=0), np.fmax.reduce(shapes.bounds, None, initial=0))
+        > FARTHEST_PX
+    ):
+        reach = np.abs(shapes.bounds).max(axis=1)
+        refuse(reach > FARTHEST_PX, f"Shapes must lie within {FARTHEST_PX:.2g} px of a raster's corner", reach)
+    return shapes
 
 
 def refuse(bad: np.ndarray, message: str, found: np.ndarray) -> None:

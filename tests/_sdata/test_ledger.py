@@ -31,3 +31,25 @@ def test_another_plan_is_refused_with_what_differs(tmp_path: Path) -> None:
     Ledger(tmp_path / "ledger.jsonl", PLAN).close()
     with pytest.raises(PixnetValueError, match=r"\(sha256: 'abc' then, 'xyz' now\).*resume=False"):
         Ledger(tmp_path / "ledger.jsonl", {**PLAN, "sha256": "xyz"})
+
+
+def test_a_line_that_was_cut_short_in_the_middle_costs_only_its_block(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    first = Ledger(path, PLAN)
+    for block in (1, 2, 3):
+        first.add(block, VALUES)
+    first.close()
+    plan, one, two, three = path.read_text().splitlines()
+    path.write_text(f"{plan}\n{one}\n{two[:9]}{three}\n")
+    assert set(Ledger(path, PLAN).done) == {1}
+
+
+def test_ledgers_side_by_side_all_count_and_must_have_one_plan(tmp_path: Path) -> None:
+    one, other = Ledger(tmp_path / "ledger-1.jsonl", PLAN), Ledger(tmp_path / "ledger-2.jsonl", PLAN)
+    one.add(1, VALUES)
+    assert not other.holds(1, VALUES)
+    other.refresh()
+    assert other.holds(1, VALUES)
+    with pytest.raises(PixnetValueError, match="sha256"):
+        Ledger(tmp_path / "ledger-3.jsonl", {**PLAN, "sha256": "xyz"})
+    assert not (tmp_path / "ledger-3.jsonl").exists()

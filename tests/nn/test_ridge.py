@@ -9,7 +9,8 @@ from nn.painted import silent, slide
 from pixnet_sd._aggregate import aggregate
 from pixnet_sd.nn.model import Card
 from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.pooled import blocks_of, decoder_margin, pool_slides
+from pixnet_sd.nn.pooled import blocks_of, pool_slides
+from pixnet_sd.nn.prepared import decoder_margin, prepared
 from pixnet_sd.nn.readout import Readout
 from pixnet_sd.nn.ridge import train_ridge
 from pixnet_sd.nn.tiling import to_unit
@@ -21,7 +22,8 @@ def test_pooled_features_are_the_means_of_the_dense_map() -> None:
     network = PixNet(CONFIG, 4, encoder_weights=None).eval()
     assert isinstance(network.decoder, Readout)
     one = slide(0)
-    pooled = pool_slides(network, [one], "cpu", silent)
+    with prepared(network, [one], "cpu", silent) as ready:
+        pooled = pool_slides(network, network.decoder, ready, "cpu")
     margin = network.margin
     window = one.picture.grid.window.grow(margin)
     with torch.inference_mode():

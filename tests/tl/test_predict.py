@@ -19,12 +19,13 @@ from spatialdata import SpatialData
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetTypeError, PixnetValueError, PixnetWarning
 from pixnet_sd._grid import PixelGrid
-from pixnet_sd._sdata import affine, build, levels, maps, stream
+from pixnet_sd._sdata import affine, build, levels, locks, maps, stream
 from pixnet_sd._sdata.provenance import recorded
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
 from pixnet_sd.tl._job import load_model, snap
-from pixnet_sd.tl._predict import predict, whole_batches
+from pixnet_sd.tl._predict import predict
+from pixnet_sd.tl._to_store import whole_batches
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
 GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
@@ -302,7 +303,7 @@ def test_a_changed_model_or_parameter_does_not_resume_and_says_which(
 def test_two_processes_on_one_result(backed: SpatialData) -> None:
     folder = stream.folder_of(backed, "he_programmes")
     folder.mkdir()
-    with stream.locked(folder), pytest.raises(PixnetRuntimeError, match="Another process"):
+    with locks.whole(folder), pytest.raises(PixnetRuntimeError, match="Another process"):
         run(backed)
 
 

@@ -12,6 +12,9 @@ comparison  the scale on which the two are compared
 maps        a raster that can be aggregated, with the genes behind it
 units       µm per pixel
 build       elements from arrays
+alignment   what is needed to say whether shapes lie where they were measured
+opening     a store by its path
+locks       one writer to a store
 store       attach results, in memory or in a zarr store
 provenance  what was done, in `sdata.attrs`
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from anndata import AnnData
 from spatialdata import SpatialData
 from spatialdata.models import get_table_keys
 
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd._keys import choose
 from pixnet_sd._sdata.geometry import check_index
 
@@ -110,6 +111,7 @@ def gene_columns(available: pd.Index, genes: Sequence[str] | None, table_key: st
         raise PixnetValueError(
             f"Table {table_key!r} repeats gene names, e.g. {repeated}. Use .var_names_make_unique()."
         )
+    check_names(genes)
     columns = available.get_indexer(pd.Index(genes))
     if (columns < 0).any():
         missing = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]
@@ -120,9 +122,17 @@ def gene_columns(available: pd.Index, genes: Sequence[str] | None, table_key: st
     return columns
 
 
+def check_names(genes: Sequence[str]) -> None:
+    if isinstance(genes, str):
+        raise PixnetTypeError(f"genes={genes!r} is one string; pass a list, e.g. genes=[{genes!r}].")
+    repeated = [gene for gene, times in Counter(genes).items() if times > 1]
+    if repeated:
+        raise PixnetValueError(f"{len(repeated)} genes were asked for more than once: {repeated[:5]}. Name each once.")
+
+
 def annotated_shapes(sdata: SpatialData, table_key: str) -> str:
     """The one shapes element that a table annotates."""
-    regions = get_table_keys(sdata.tables[table_key])[0]
+    regions = sdata.tables[table_key].uns.get("spatialdata_attrs", {}).get("region", [])
     named = [regions] if isinstance(regions, str) else list(regions)
     return choose(
         "shapes that table " + repr(table_key) + " annotates",

@@ -15,6 +15,12 @@ def centres(frame: GeoDataFrame) -> np.ndarray:
 
 
 def check_index(frame: GeoDataFrame, key: str) -> None:
+    """What SpatialData asks of instance ids, before any work is done for them."""
+    if frame.index.nlevels > 1 or frame.index.dtype.kind not in "iuO" or frame.index.hasnans:
+        raise PixnetValueError(
+            f"The index of shapes {key!r} must hold whole numbers or strings, none missing; it holds "
+            f"{frame.index[:3].tolist()} ({frame.index.dtype}). Give it others, e.g. .reset_index(drop=True)."
+        )
     repeated = frame.index[frame.index.duplicated()].unique()
     if len(repeated):
         raise PixnetValueError(

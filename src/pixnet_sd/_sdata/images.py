@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -83,7 +84,7 @@ def read_rgb(sdata: SpatialData, key: str, value_range: tuple[float, float] | No
     """An H&E image with exactly the channels red, green, blue: uint8, or float32 in 0 to 1 where a range was stated."""
     image = read_image(sdata, key)
     check_rgb(image, value_range)
-    levels = tuple(replace(level, data=to_rgb(level.data, value_range)) for level in image.levels)
+    levels = tuple(replace(level, data=to_rgb(level.data, value_range, key)) for level in image.levels)
     return Image(key, ("r", "g", "b"), levels)
 
 
@@ -99,34 +100,57 @@ def check_rgb(image: Image, value_range: tuple[float, float] | None) -> None:
             f"Image {image.key!r} has {count} channels; an H&E image has 3 (r, g, b), or 4 with alpha. "
             "Its axes must be (c, y, x)."
         )
-    if set(names) & set("rgb") and names not in RGB_NAMES + RGBA_NAMES:
+    if names not in RGB_NAMES + RGBA_NAMES:
+        known = any(set(names) <= set(order) for order in RGBA_NAMES)
         raise PixnetValueError(
             f"Image {image.key!r} has its channels in the order {names}; put them in the order r, g, b, "
             "e.g. element.sel(c=['r', 'g', 'b'])."
+            if known
+            else f"Image {image.key!r} has the channels {names}, which do not say that they are red, green and blue. "
+            f"If they are, rename them: sdata.set_channel_names({image.key!r}, ['r', 'g', 'b'])."
         )
+    check_range(image.key, dtype, value_range)
+
+
+def check_range(key: str, dtype: np.dtype, value_range: tuple[float, float] | None) -> None:
     if dtype != np.uint8 and value_range is None:
         raise PixnetValueError(
-            f"Image {image.key!r} is {dtype}, so its black and white are unknown. "
+            f"Image {key!r} is {dtype}, so its black and white are unknown. "
             "Pass value_range=(black, white), e.g. (0, 65535) or (0.0, 1.0), or convert it to uint8."
         )
+    if value_range is not None and not (len(value_range) == 2 and -np.inf < value_range[0] < value_range[1] < np.inf):
+        raise PixnetValueError(f"value_range must be (black, white), two finite numbers that rise; got {value_range}.")
 
 
-def to_rgb(data: da.Array, value_range: tuple[float, float] | None) -> da.Array:
+def to_rgb(data: da.Array, value_range: tuple[float, float] | None, key: str) -> da.Array:
     black, white = value_range or (0, 255)
     if data.shape[0] == 3 and data.dtype == np.uint8 and (black, white) == (0, 255):
         return data
     return data.rechunk({0: -1}).map_blocks(
-        rgb_block, black=black, white=white, dtype=np.float32, chunks=((3,), *data.chunks[1:])
+        rgb_block, key, black=black, white=white, dtype=np.float32, chunks=((3,), *data.chunks[1:])
     )
 
 
-def rgb_block(block: np.ndarray, *, black: float, white: float) -> np.ndarray:
+def rgb_block(block: np.ndarray, key: str, *, black: float, white: float, block_info: Any = None) -> np.ndarray:
     """Scale to 0..1, and lay what is transparent on white."""
+    refuse_missing(block, key, block_info)
     scaled = np.clip((block.astype(np.float32) - black) / (white - black), 0, 1)
     if len(scaled) == 3:
         return scaled
     colour, alpha = scaled[:3], scaled[3:]
     return colour * alpha + (1 - alpha)
+
+
+def refuse_missing(block: np.ndarray, key: str, block_info: Any) -> None:
+    """NaN has no colour; which one it should have is not for us to guess."""
+    if block.dtype.kind == "f" and not (finite := np.isfinite(block)).all():
+        corner = [start for start, _ in block_info[0]["array-location"]] if block_info else [0, 0, 0]
+        c, y, x = np.argwhere(~finite)[0] + corner
+        raise PixnetValueError(
+            f"Image {key!r} holds {(~finite).sum()} NaN or infinite values in a block of {block.shape[1]} x "
+            f"{block.shape[2]} px, the first at channel {c}, row {y}, column {x}. Fill them, e.g. with the white of "
+            "value_range."
+        )
 
 
 def level_mpp(level: Level, mpp: float) -> float:

@@ -1,20 +1,23 @@
-"""Which blocks of a long piece of work are done, kept in a file that survives the process. Knows only files and bytes.
+"""Which blocks of a long piece of work are done, kept in files that survive the process. Knows only files and bytes.
 
 A chunk's existence says nothing: one that holds only fill values is never stored, and one may be half filled. So each
 finished block is noted with the digest of its values, after they were written, and looked at again before it counts.
+Processes that share the work have a ledger each, side by side in one folder, and all count.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pixnet_sd._errors import PixnetValueError
+
+PATTERN = "ledger*.jsonl"
 
 
 class Ledger:
@@ -23,11 +26,16 @@ class Ledger:
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self.path = path
         wanted = json.loads(json.dumps(plan))
-        lines = read_lines(path) or [wanted]
-        require_same(lines[0], wanted, path)
-        self.done = {line["block"]: line["digest"] for line in lines[1:]}
-        write_lines(path, lines)
+        for other in path.parent.glob(PATTERN):
+            require_same((read_lines(other) or [wanted])[0], wanted, other)
+        write_lines(path, read_lines(path) or [wanted])
         self.file = path.open("a")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take notice of what other processes have done since."""
+        lines = [line for path in self.path.parent.glob(PATTERN) for line in read_lines(path)[1:]]
+        self.done = {line["block"]: line["digest"] for line in lines}
 
     def add(self, block: int, values: np.ndarray) -> None:
         self.done[block] = digest(values)
@@ -42,9 +50,17 @@ class Ledger:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """What is whole; a process that is killed may leave half a line at the end."""
+    """What is whole; a process that is killed, or has a full disk, may leave half a line."""
     text = path.read_text() if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return list(readable(text.splitlines()))
+
+
+def readable(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:

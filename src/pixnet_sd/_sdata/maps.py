@@ -120,6 +120,8 @@ def with_loadings(found: Map, table: AnnData) -> Map:
 
 
 def of_genes(found: Map, genes: Sequence[str]) -> Map:
+    if not len(genes):
+        raise PixnetValueError(f"genes=[] names no gene of {found.key!r}. Name some, or leave it out for all.")
     columns = gene_columns(found.var.index, genes, found.key)
     var = found.var.iloc[columns]
     if found.loadings is None:

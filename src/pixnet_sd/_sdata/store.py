@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -21,11 +22,14 @@ import spatialdata as sd
 import zarr
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
 from pixnet_sd._keys import require_free
 from pixnet_sd._log import logger
 from pixnet_sd._sdata import provenance
 from pixnet_sd._sdata.elements import names
+
+NAME = re.compile(r"(?!\.|__)[\w.-]+")
+"""What SpatialData allows, less names that begin with a dot, which hide."""
 
 
 def attach(
@@ -33,11 +37,13 @@ def attach(
 ) -> None:
     """Put all elements into the object, and into its store; nothing is touched before all checks have passed."""
     check(sdata, list(elements), overwrite=overwrite)
+    require_kinds(sdata, elements)
     enter(sdata, publish(sdata, elements) if sdata.is_backed() else elements, facts)
 
 
 def enter(sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, dict[str, Any]]) -> None:
     """Hold the elements in the object, in place of others of their names, and record what is known of them."""
+    require_kinds(sdata, elements)
     for key, element in elements.items():
         if key in names(sdata):
             del sdata[key]
@@ -48,12 +54,35 @@ def enter(sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, d
 
 
 def check(sdata: SpatialData, keys: list[str], *, overwrite: bool) -> None:
-    """What can be known before the work: names are free, the store can be written."""
+    """What can be known before the work: names can be used and are free, the store can be written."""
+    if wrong := [key for key in keys if not NAME.fullmatch(key)]:
+        raise PixnetValueError(
+            f"An element cannot be called {wrong[0]!r}: names are of letters, digits, '_', '-' and '.', and do not "
+            "begin with '.' or '__'. Pass another name for the result."
+        )
     require_free(keys, names(sdata) | names_on_disk(sdata), overwrite=overwrite)
     if sdata.is_backed() and not os.access(store_path(sdata), os.W_OK):
         raise PixnetRuntimeError(
             f"The store {store_path(sdata)} cannot be written. Use inplace=False to get the result, or copy the store."
         )
+
+
+def require_kinds(sdata: SpatialData, elements: Mapping[str, Any]) -> None:
+    """A name is there once over all kinds, so what takes the name of another kind would destroy it."""
+    there = {name: kind for kind, name, _ in sdata.gen_elements()}
+    for kind, name, _ in alone(elements).gen_elements():
+        if there.get(name, kind) != kind:
+            raise PixnetKeyError(
+                f"The result {name!r} would be among the {kind} and replace what is there among the {there[name]}. "
+                "Pass another name for the result."
+            )
+
+
+def alone(elements: Mapping[str, Any]) -> SpatialData:
+    """The elements in an object of their own; their tables annotate what is in another."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The table is annotating")
+        return SpatialData.init_from_elements(dict(elements))
 
 
 def names_on_disk(sdata: SpatialData) -> set[str]:
@@ -100,9 +129,7 @@ def staging_folder(store: Path) -> Iterator[Path]:
 
 def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
     """Write the elements to a store of their own and read them back; the kind (folder) of each."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The table is annotating")  # its shapes are in the other store
-        SpatialData.init_from_elements(dict(elements)).write(staged)
+    alone(elements).write(staged)
     kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
     missing = set(elements) - set(kinds)
     if missing:
@@ -113,6 +140,9 @@ def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
 
 
 def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:
+    for other in store.glob(f"*/{staged.name}"):
+        if other.parent.name != kind:
+            raise PixnetRuntimeError(f"{store} has {staged.name!r} among the {other.parent.name}; it is left as it is.")
     zarr.open_group(store, mode="r+", use_consolidated=False).require_group(kind)
     final = store / kind / staged.name
     if not final.exists():

@@ -6,12 +6,16 @@ killed leaves the folder; the same call takes it up again, and ends with the sam
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import shutil
+import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +24,18 @@ import numpy as np
 import zarr
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._grid import Window
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import levels, store
+from pixnet_sd._sdata import levels, locks, store
 from pixnet_sd._sdata.ledger import Ledger
 from pixnet_sd._sdata.levels import CHUNKS
 from pixnet_sd._sdata.pictures import block_means
 
+STAGED = "staged.zarr"
+"""Where the element grows."""
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""The disk, a quota, or a limit on the size of files."""
 WAITING = 2
 """Blocks that wait for the disk; with more of them the work would run ahead of it, in memory."""
 PYRAMID_SHARE = 4 / 3
@@ -37,13 +45,17 @@ PYRAMID_SHARE = 4 / 3
 class Growing:
     """A raster element in a folder of its own, some of whose blocks are there."""
 
-    def __init__(self, folder: Path, key: str, blank: Any, plan: Mapping[str, Any]) -> None:
-        self.folder, self.element = folder, folder / "staged.zarr" / "images" / key
-        self.ledger = Ledger(folder / "ledger.jsonl", plan)
-        if not (folder / "laid-out").exists():
-            lay_out(key, blank, folder / "staged.zarr")
-            (folder / "laid-out").touch()
+    def __init__(self, folder: Path, key: str, blank: Any, plan: Mapping[str, Any], part: str | None = None) -> None:
+        self.folder, self.element = folder, folder / STAGED / "images" / key
+        self.ledger = Ledger(folder / ("ledger.jsonl" if part is None else f"ledger-{part}.jsonl"), plan)
+        make_once(folder / STAGED, partial(lay_out, key, blank))
         self.levels = open_levels(self.element) if self.element.exists() else []
+
+    @property
+    def file_px(self) -> tuple[int, int]:
+        """(y, x) of what one file holds: two processes must not write into the same."""
+        _, height, width = self.levels[0].shards or self.levels[0].chunks
+        return height, width
 
     def missing(self, windows: Mapping[int, Window]) -> set[int]:
         """Of numbered windows, those that are not there with the values that were noted."""
@@ -67,6 +79,9 @@ class Growing:
         self.levels[0][:, *window.slices] = values
         self.ledger.add(number, values)
 
+    def close(self) -> None:
+        self.ledger.close()
+
     def lazy_levels(self) -> list[da.Array]:
         return [da.from_zarr(level) for level in self.levels]
 
@@ -83,24 +98,62 @@ def growing(sdata: SpatialData, key: str, blank: Any, plan: Mapping[str, Any], *
     """The element, taken up where an interrupted call left it. Its folder stays, unless it is published."""
     folder = folder_of(sdata, key)
     folder.mkdir(exist_ok=True)
-    with locked(folder):
+    with locks.whole(folder), kept(folder):
         if not resume:
             clear(folder)
-        for partial in folder.rglob("*.partial"):  # what zarr was writing when the process was killed
-            partial.unlink()
-        raster = Growing(folder, key, blank, plan)
-        try:
+        sweep(folder)
+        with closing(Growing(folder, key, blank, plan)) as raster:
             yield raster
-        except BaseException:
-            logger.warning("interrupted; %s keeps what is done, and the same call resumes it", folder)
+
+
+@contextmanager
+def growing_part(
+    folder: Path, key: str, blank: Any, plan: Mapping[str, Any], part: str, *, driven: bool
+) -> Iterator[Growing]:
+    """The same element, to which this process adds one part and others add theirs, side by side."""
+    folder.mkdir(exist_ok=True)
+    with (
+        locks.part(folder, part, driven=driven),
+        kept(folder),
+        closing(Growing(folder, key, blank, plan, part)) as raster,
+    ):
+        yield raster
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Say what an interruption left, and what to do."""
+    try:
+        yield
+    except PixnetValueError:
+        raise
+    except OSError as error:
+        if error.errno not in NO_ROOM:
             raise
-        finally:
-            raster.ledger.close()
+        raise PixnetRuntimeError(
+            f"There is no more room ({error}; {shutil.disk_usage(folder).free:,} bytes are free). Nothing is lost: "
+            f"{folder} keeps what is done. Make room and repeat the call, which resumes it."
+        ) from error
+    except BaseException:
+        logger.warning("interrupted; %s keeps what is done, and the same call resumes it", folder)
+        raise
 
 
 def folder_of(sdata: SpatialData, key: str) -> Path:
     path = store.store_path(sdata)
     return path.parent / f".{path.name}.{key}.partial"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what zarr was writing when a process was killed."""
+    for file in folder.rglob("*.partial"):
+        file.unlink()
+
+
+def folders(sdata: SpatialData) -> list[Path]:
+    """All that wait beside a store, whatever their elements."""
+    path = store.store_path(sdata)
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
 
 
 def clear(folder: Path) -> None:
@@ -112,29 +165,22 @@ def clear(folder: Path) -> None:
             path.unlink()
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One process at a time. The lock ends with its process, however that ends."""
-    with (folder / "lock").open("w") as file:
+def make_once(path: Path, make: Callable[[Path], object]) -> None:
+    """A folder that appears whole. Of several processes that make it at the same time, the first one's stays."""
+    if path.exists():
+        return
+    with tempfile.TemporaryDirectory(prefix="making-", dir=path.parent, ignore_cleanup_errors=True) as making:
+        made = Path(making) / path.name
+        make(made)
         try:
-            lock(file.fileno())
-        except OSError as error:
-            raise PixnetRuntimeError(
-                f"Another process is writing this result; it works in {folder}. Wait for it, or give another name."
-            ) from error
-        yield
-
-
-def lock(descriptor: int) -> None:
-    with suppress(ImportError):  # no such locks on Windows
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            made.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
 
 
 def lay_out(key: str, blank: Any, path: Path) -> None:
     """Write an element of zeros, which zarr does not store, and then say that what is not stored is NaN."""
-    shutil.rmtree(path, ignore_errors=True)
     # At every level: the coarser ones are not to be computed from the finest.
     zeros = [da.zeros(level.shape, chunks=CHUNKS, dtype=np.float32) for level in levels.arrays_of(blank)]
     SpatialData.init_from_elements({key: levels.with_arrays(blank, zeros)}).write(path)

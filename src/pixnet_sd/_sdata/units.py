@@ -62,7 +62,13 @@ def mpp_from_pitch(
         raise PixnetValueError(f"{spots_key!r} has {len(spots)} spots; a pitch needs at least 2.")
     to_image = affine.between(sdata, spots_key, image_key, coordinate_system)
     spots_px = spots @ to_image[:2, :2].T + to_image[:2, 2]
-    return pitch_um / lattice_pitch(spots_px)
+    pitch_px = lattice_pitch(spots_px) if np.isfinite(spots_px).all() else np.nan
+    if not pitch_px > 0:
+        raise PixnetValueError(
+            f"The {len(spots)} spots of {spots_key!r} have no pitch: their median distance is {pitch_px:g} px. "
+            "Centres must be finite, and most of them in different places."
+        )
+    return pitch_um / pitch_px
 
 
 def lattice_pitch(points: np.ndarray) -> float:

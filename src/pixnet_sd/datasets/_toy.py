@@ -23,6 +23,8 @@ SPOT_DIAMETER_UM, SPOT_PITCH_UM = 55.0, 100.0
 SIZES_PX = (256, 20_000)
 LAZY_FROM_PX = 2048
 BLOCK_PX = 1024
+MOST_BINS = 5000
+"""Along one side."""
 LEAST_TISSUE = 0.5
 UNIT = "counts/um2"
 
@@ -80,6 +82,7 @@ def toy(
     if not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
         raise PixnetValueError(f"size_px={size_px} was asked for; {SIZES_PX[0]} to {SIZES_PX[1]} can be made.")
     slide = Histology(size_px, size_px, mpp, seed)
+    check_bins(bins_um, size_px * mpp)
     places = {"spots": hexagonal_spots(slide)}
     for size_um in np.atleast_1d(bins_um):
         places[f"bins_{size_um:g}um"] = square_bins(slide, float(size_um), bins_rotation_deg)
@@ -91,6 +94,14 @@ def toy(
         elements[f"{key}_counts"] = measure(slide, rates, key, elements[key], random, progress)
     facts = {"truth": {"kind": "truth", "unit": UNIT, "mpp": mpp}}
     return build.section(elements, facts, {"he": mpp})
+
+
+def check_bins(bins_um: float | tuple[float, ...], side_um: float) -> None:
+    least, most = side_um / MOST_BINS, side_um / 4
+    if wrong := [size_um for size_um in np.atleast_1d(bins_um).tolist() if not least <= size_um <= most]:
+        raise PixnetValueError(
+            f"bins_um={wrong[0]:g} was asked for; on a section of {side_um:g} µm, {least:.3g} to {most:g} can be made."
+        )
 
 
 def in_pixels(slide: Histology) -> build.Transformations:

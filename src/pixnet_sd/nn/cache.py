@@ -45,7 +45,7 @@ def cut(maps: np.ndarray, window: Window, stride: int) -> np.ndarray:
     inside = wanted.clip(Window(0, 0, *maps.shape[1:]))
     beyond = [(0, 0), (inside.y0 - wanted.y0, wanted.y1 - inside.y1), (inside.x0 - wanted.x0, wanted.x1 - inside.x1)]
     rows, columns = inside.slices
-    return np.pad(maps[:, rows, columns], beyond, mode="edge")
+    return maps[:, rows, columns] if inside == wanted else np.pad(maps[:, rows, columns], beyond, mode="edge")
 
 
 def cache_features(

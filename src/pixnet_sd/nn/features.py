@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.context import box_contexts, box_sides, second_look
 from pixnet_sd.nn.encoder_base import Encoder
-from pixnet_sd.nn.pyramid import Source, resample
+from pixnet_sd.nn.pyramid import Source, pool, resample
 from pixnet_sd.nn.stain import StainEncoder
 
 
@@ -39,12 +39,16 @@ class Features(nn.Module):
         looks = [(self.encoder, 1)] + [(self.encoder, 2)] * self.look_twice
         looks += [(self.colour, 1)] if self.colour is not None else []
         sources = [
-            Source(channels, stride * zoom, self.nearest_level(level * zoom))
+            self.source(channels, stride * zoom, self.nearest_level(level * zoom))
             for encoder, zoom in looks
             for channels, stride, level in zip(encoder.channels, encoder.strides, encoder.levels, strict=True)
         ]
         wide = [Source(self.deep_channels(sources), self.levels[-1], self.levels[-1])] * len(self.boxes)
         return (*sources, *wide)
+
+    def source(self, channels: int, stride: int, level: int) -> Source:
+        """What is finer than its level is pooled to it at once: nothing later sees it finer, and caches stay small."""
+        return Source(channels, max(stride, level), level)
 
     def nearest_level(self, level: int) -> int:
         return min(max(level, self.levels[0]), self.levels[-1])
@@ -60,6 +64,7 @@ class Features(nn.Module):
             maps += second_look(encoder, image)
         if self.colour is not None:
             maps += self.colour(image)
+        maps = [pool_to(m, source, image) for m, source in zip(maps, self.sources, strict=False)]
         return maps + self.surroundings(maps)
 
     def surroundings(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -75,3 +80,8 @@ class Features(nn.Module):
                 f"Nothing is known at the pyramid levels {bare}: the encoder has levels {self.encoder.levels}. "
                 "Use `stain=True`, or an output stride that the encoder has."
             )
+
+
+def pool_to(maps: Tensor, source: Source, image: Tensor) -> Tensor:
+    """To the stride of its source, where it is finer."""
+    return pool(maps, max(1, source.stride * maps.shape[-1] // image.shape[-1]))

@@ -16,6 +16,9 @@ SMALLEST_DISPERSION = 1e-3
 """Below it a negative binomial is a Poisson for any count seen here, and its log-gamma terms lose their digits."""
 
 SMALLEST_RATE = 1e-8
+SHARPNESS = 0.3
+"""Where a programme bends, as a share of its mean: above it, it is linear in the features, so that pixels, which stray
+further than the means of spots, are not extrapolated by an exponential."""
 
 
 class RateHead(nn.Module):
@@ -27,10 +30,12 @@ class RateHead(nn.Module):
 
     unit: ClassVar[str] = "counts/um2"
     intercept: Tensor
+    scale: Tensor
 
     def __init__(self, width: int, programmes: int, genes: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(width, programmes, 1, bias=False)
+        self.register_buffer("scale", torch.ones(programmes, 1, 1))
         self.bias = nn.Parameter(torch.zeros(programmes, 1, 1))
         self.raw_loadings = nn.Parameter(0.5 * torch.randn(programmes, genes))
         self.log_dispersion = nn.Parameter(torch.full((genes,), -1.0))
@@ -49,7 +54,7 @@ class RateHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width, h, w) -> programmes (B, K, h, w) >= 0, in float32 also under autocast."""
-        return F.softplus(self.project(features).float() + self.bias)
+        return self.scale * F.softplus(self.project(features).float() + self.bias)
 
     @torch.no_grad()
     def start_at(self, rates: Tensor) -> None:
@@ -58,7 +63,13 @@ class RateHead(nn.Module):
         profile = (rates / total).clamp_min(SMALLEST_RATE)
         profiles = profile * balanced(torch.exp(0.5 * torch.randn_like(self.raw_loadings)), profile)
         self.raw_loadings.copy_(inverse_softplus(len(rates) * profiles))
-        self.bias.fill_(inverse_softplus(total / len(self.bias)))
+        self.start_programmes((total / len(self.bias)).expand(len(self.bias)))
+
+    @torch.no_grad()
+    def start_programmes(self, means: Tensor) -> None:
+        """Begin with programmes (K,) that have these means, on the linear side of their bend."""
+        self.scale.copy_(SHARPNESS * means.clamp_min(SMALLEST_RATE)[:, None, None])
+        self.bias.fill_(inverse_softplus(torch.tensor(1 / SHARPNESS)))
 
 
 def balanced(factors: Tensor, profile: Tensor) -> Tensor:

@@ -89,6 +89,10 @@ class Counts:
         totals = None if self.totals is None else self.totals[keep]
         return Counts(self.counts[keep], self.size_factors[keep], self.sections[keep], totals)
 
+    def to(self, device: torch.device | str) -> Counts:
+        totals = None if self.totals is None else self.totals.to(device)
+        return Counts(self.counts.to(device), self.size_factors.to(device), self.sections.to(device), totals)
+
     @property
     def measured(self) -> Tensor:
         """(S,) shapes with any count; the others are masked."""

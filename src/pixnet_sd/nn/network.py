@@ -19,11 +19,12 @@ from pixnet_sd.nn.encoder_base import Encoder
 from pixnet_sd.nn.features import Features
 from pixnet_sd.nn.heads import LogHead, RateHead
 from pixnet_sd.nn.margin import measure_margin
+from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.readout import Readout, RidgeFit
 from pixnet_sd.nn.weights import PRETRAINED
 
 STRIDES = (1, 2, 4, 8)
-DECODERS = ("safb", "readout")
+DECODERS = ("safb", "pixel", "readout")
 
 WIDEST = 8192
 """More channels cannot be meant; a file that asks for them is refused before they are allocated."""
@@ -54,7 +55,7 @@ class NetworkConfig:
     second_look: bool = False
     """The encoder also sees the image at half resolution."""
     decoder: str = "safb"
-    """"safb", the paper's decoder, or "readout", one linear projection."""
+    """"safb", the paper's decoder; "pixel", one hidden layer on each pixel; or "readout", one linear projection."""
     widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
     """Channels of the decoder's levels, fine to coarse; levels that do not exist take none."""
     programmes: int = 16
@@ -185,9 +186,11 @@ def build_config_encoder(config: NetworkConfig, weights: str | Path | None) -> E
     )
 
 
-def build_decoder(config: NetworkConfig, features: Features) -> Decoder | Readout:
+def build_decoder(config: NetworkConfig, features: Features) -> Decoder | PixelDecoder | Readout:
     if config.decoder == "readout":
         return Readout(features.sources, config.stride, config.programmes)
+    if config.decoder == "pixel":
+        return PixelDecoder(features.sources, config.stride, config.widths[0])
     require(len(config.widths) >= len(features.levels), "widths", config.widths, f"one per level {features.levels}")
     return Decoder(features.sources, features.levels, config.widths)
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pixnet_sd._scores import log_profile
-from pixnet_sd._shapes import Shapes
-from pixnet_sd.nn.cache import Cache, cache_features, needed, tiles_of
-from pixnet_sd.nn.crops import Crop, crop_weights, crops_of, layout_for, to_torch
 from pixnet_sd.nn.loss import pool
-from pixnet_sd.nn.margin import measure_margin
+from pixnet_sd.nn.material import Material
 from pixnet_sd.nn.network import PixNet
-from pixnet_sd.nn.pyramid import pool as coarsen
+from pixnet_sd.nn.prepared import Prepared
 from pixnet_sd.nn.readout import Readout
-from pixnet_sd.nn.slides import Slide
 
-Bar = Callable[[int, str], Callable[[int], object]]
-"""Starts a progress bar of so many steps, with a text, and gives what moves it on."""
 BATCH = 16
 """Crops whose features are in memory at once."""
 BLOCKS = 2
@@ -36,64 +27,62 @@ class Pooled:
 
     features: np.ndarray
     """(S, D) means over each shape."""
+    squares: np.ndarray
+    """(S, D) means of the squares of the features."""
     profiles: np.ndarray
     """(S, G) log expression."""
     groups: np.ndarray
     """(S,) which section, or which block of the only one."""
 
+    @property
+    def pixel_mean(self) -> np.ndarray:
+        """(D,) over the pixels of all shapes."""
+        return self.features.mean(axis=0)
 
-def pool_slides(network: PixNet, slides: Sequence[Slide], device: torch.device | str, bar: Bar) -> Pooled:
-    """Every slide's features are computed tile by tile, each once, and kept on disk while they are pooled."""
-    parts, reach = [], decoder_margin(network)
-    for number, slide in enumerate(slides):
-        group = number if len(slides) > 1 else None
-        parts += pool_slide(network, slide, group, reach, device, bar)
-    features, profiles, groups = (np.concatenate(part) for part in zip(*parts, strict=True))
+    @property
+    def pixel_scale(self) -> np.ndarray:
+        """(D,) standard deviations over the pixels of all shapes, 1 where a feature is constant."""
+        spread = np.sqrt(np.maximum(self.squares.mean(axis=0) - self.pixel_mean**2, 0))
+        return np.where(spread > 1e-4 * (np.abs(self.pixel_mean) + 1), spread, 1.0)
+
+
+def pool_slides(
+    network: PixNet,
+    readout: Readout,
+    slides: Sequence[Prepared],
+    device: torch.device | str,
+) -> Pooled:
+    """All sets of shapes of all slides."""
+    parts = [
+        pool_set(network, readout, material, number if len(slides) > 1 else None, device)
+        for number, sets in enumerate(slides)
+        for material in sets
+    ]
+    return Pooled(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def pool_set(
+    network: PixNet, readout: Readout, material: Material, group: int | None, device: torch.device | str
+) -> tuple[np.ndarray, ...]:
+    measured = material.measured
+    features, squares = pooled_features(network, readout, material, device)
+    profiles = log_profile(measured.counts.toarray(), measured.totals)
+    groups = blocks_of(measured.shapes.centroid) if group is None else np.full(len(features), group)
     known = np.isfinite(features).all(axis=1) & np.isfinite(profiles).all(axis=1)
-    return Pooled(features[known], profiles[known], groups[known])
-
-
-def pool_slide(
-    network: PixNet, slide: Slide, group: int | None, reach_px: int, device: torch.device | str, bar: Bar
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Features, profiles and groups of each set of shapes."""
-    sets = [one.shapes for one in slide.measured]
-    crops = [crops_of(shapes, layout_for(shapes, network.alignment, reach_px)) for shapes in sets]
-    every = [crop for own in crops for crop in own]
-    tick = bar(len(needed(tiles_of(network, slide), every)), f"features of {slide.name}")
-    with TemporaryDirectory(prefix="pixnet_sd-") as folder:
-        cache = cache_features(network, slide, every, Path(folder), device=device, tick=tick)
-        features = [pooled_features(network, cache, *pair, device) for pair in zip(sets, crops, strict=True)]
-    profiles = [log_profile(one.counts.toarray(), one.totals) for one in slide.measured]
-    groups = [blocks_of(s.centroid) if group is None else np.full(len(s), group) for s in sets]
-    return list(zip(features, profiles, groups, strict=True))
-
-
-def decoder_margin(network: PixNet) -> int:
-    """Input pixels beyond which a pixel's features do not matter to the decoder."""
-
-    def decode(image: Tensor) -> Tensor:
-        grey = image.mean(dim=1, keepdim=True)
-        return network.decode(
-            [coarsen(grey, s.stride).expand(-1, s.channels, -1, -1) for s in network.features.sources]
-        )
-
-    return measure_margin(network, decode, network.alignment, network.stride)
+    return tuple(values[known] for values in (features, squares, profiles, groups))
 
 
 @torch.inference_mode()
 def pooled_features(
-    network: PixNet, cache: Cache, shapes: Shapes, crops: Sequence[Crop], device: torch.device | str
-) -> np.ndarray:
-    """(shapes, D): the exact mean of every feature over every shape; NaN where a shape has no area."""
-    assert isinstance(network.decoder, Readout)
-    pooled, scaled = np.full((len(shapes), network.decoder.dim), np.nan), shapes.scaled(1 / network.stride)
-    for start in range(0, len(crops), BATCH):
-        batch = crops[start : start + BATCH]
-        weights = crop_weights(scaled, batch, network.stride)
-        sums = pool(network.decoder.dense(cache.read(batch, device)), to_torch(weights).to(device))
-        pooled[np.concatenate([crop.rows for crop in batch])] = sums.cpu().numpy() / weights.sum(axis=1)[:, None]
-    return pooled
+    network: PixNet, readout: Readout, material: Material, device: torch.device | str
+) -> tuple[np.ndarray, np.ndarray]:
+    """(shapes, D) twice: the exact means of every feature and of its square; NaN where a shape has no area."""
+    moments = np.full((2, len(material.measured.shapes), readout.dim), np.nan)
+    for batch in material.batches(BATCH):
+        here, dense = batch.to(device), readout.dense(material.maps(network, batch.crops, device))
+        for own, values in zip(moments, (dense, dense**2), strict=True):
+            own[batch.rows] = (pool(values, here.weights) / here.area_um2).cpu().numpy()
+    return moments[0], moments[1]
 
 
 def blocks_of(places: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from pixnet_sd._grid import Tile, Window, round_up, tiles
 from pixnet_sd._pixels import Picture
 from pixnet_sd.nn.ensemble import Ensemble
 from pixnet_sd.nn.tiling import over_tiles
+from pixnet_sd.nn.views import VIEWS, turn, turn_back
 
 TILES_PX = {"cuda": 2048}
 """Elsewhere 1024, which takes 1.2 GB on a CPU. 2048 takes 2 GB and 0.6 of the time: less of what it reads is margin."""
@@ -112,16 +113,6 @@ def turned(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The mean over the eight symmetries of the square, each turned back. Tissue has no up and no left."""
 
     def compute(image: Tensor) -> Tensor:
-        views = [(turns, mirror) for turns in range(4) for mirror in (False, True)]
-        return torch.stack([turn_back(network(turn(image, *view)), *view) for view in views]).mean(0)
+        return torch.stack([turn_back(network(turn(image, *view)), *view) for view in VIEWS]).mean(0)
 
     return compute
-
-
-def turn(image: Tensor, turns: int, mirror: bool) -> Tensor:
-    turned = torch.rot90(image, turns, (-2, -1))
-    return turned.flip(-1) if mirror else turned
-
-
-def turn_back(image: Tensor, turns: int, mirror: bool) -> Tensor:
-    return torch.rot90(image.flip(-1) if mirror else image, -turns, (-2, -1))

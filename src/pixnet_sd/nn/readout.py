@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetValueError
@@ -38,14 +39,14 @@ class Readout(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """(B, width, h, w): `dense` standardised and projected, with each source projected before it is upsampled."""
         weights = (self.projection / self.scale[:, None]).split([source.channels for source in self.sources])
-        projected = [self.project(*triple) for triple in zip(maps, self.sources, weights, strict=True)]
+        projected: dict[int, Tensor] = {}
+        for seen, source, own in zip(maps, self.sources, weights, strict=True):
+            stride = max(source.stride, self.stride)
+            part = F.conv2d(resample(seen, source.stride, stride), own.T[:, :, None, None])
+            projected[stride] = projected[stride] + part if stride in projected else part
         offset = (self.mean / self.scale) @ self.projection
-        return torch.stack(projected).sum(0) - offset[:, None, None]
-
-    def project(self, maps: Tensor, source: Source, weights: Tensor) -> Tensor:
-        finest = resample(maps, source.stride, max(source.stride, self.stride))
-        projected = torch.einsum("bdhw,dk->bkhw", finest, weights)
-        return resample(projected, max(source.stride, self.stride), self.stride)
+        upsampled = [resample(part, stride, self.stride) for stride, part in projected.items()]
+        return torch.stack(upsampled).sum(0) - offset[:, None, None]
 
     @torch.no_grad()
     def start_at(self, fit: RidgeFit) -> None:

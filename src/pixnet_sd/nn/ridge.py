@@ -12,8 +12,9 @@ import torch
 from pixnet_sd._scores import pearson
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.pooled import Bar, Pooled, pool_slides
-from pixnet_sd.nn.readout import RidgeFit, fit_ridge, padded
+from pixnet_sd.nn.pooled import Pooled, pool_slides
+from pixnet_sd.nn.prepared import Bar, prepared
+from pixnet_sd.nn.readout import Readout, RidgeFit, fit_ridge, padded
 from pixnet_sd.nn.slides import Slide
 
 
@@ -30,7 +31,9 @@ def train_ridge(
     """A model of log expression, with the score of every gene where it was left out."""
     network = PixNet(replace(config, decoder="readout", head="log"), len(genes), encoder_weights=encoder_weights)
     network.eval().to(device)
-    pooled = pool_slides(network, slides, device, bar)
+    assert isinstance(network.decoder, Readout)
+    with prepared(network, slides, device, bar) as ready:
+        pooled = pool_slides(network, network.decoder, ready, device)
     fit = fit_ridge(pooled.features, pooled.profiles, pooled.groups, rank=config.programmes)
     network.start_at_ridge(padded(fit, config.programmes))
     return Model(

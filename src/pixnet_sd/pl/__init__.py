@@ -1,15 +1,29 @@
-"""Draw: maps of expression, shapes, predicted beside measured, scores."""
+"""Draw: maps of expression, shapes, predicted beside measured, scores, how a training went."""
 
 from typing import TYPE_CHECKING
 
 from pixnet_sd._lazy import lazy
 
 __getattr__, __dir__, __all__ = lazy(
-    __name__, {"compare": "_compare", "expression": "_expression", "scores": "_scores", "shapes": "_shapes"}
+    __name__,
+    {
+        "alignment": "_alignment",
+        "compare": "_compare",
+        "expression": "_expression",
+        "model": "_model",
+        "scales": "_scales",
+        "scores": "_scores",
+        "shapes": "_shapes",
+        "training": "_training",
+    },
 )
 
 if TYPE_CHECKING:
+    from pixnet_sd.pl._alignment import alignment as alignment
     from pixnet_sd.pl._compare import compare as compare
     from pixnet_sd.pl._expression import expression as expression
+    from pixnet_sd.pl._model import model as model
+    from pixnet_sd.pl._scales import scales as scales
     from pixnet_sd.pl._scores import scores as scores
     from pixnet_sd.pl._shapes import shapes as shapes
+    from pixnet_sd.pl._training import training as training

@@ -76,6 +76,11 @@ def bins(
     squares = shapely.box(columns * size_px, rows * size_px, (columns + 1) * size_px, (rows + 1) * size_px)
     labels_key = find_tissue(sdata, key, tissue_key)
     kept = on_tissue(sdata, key, labels_key, squares, min_tissue)
+    if not kept.any():
+        raise PixnetValueError(
+            f"None of the {len(kept):,} bins of {size_um:g} µm has {min_tissue:g} of its area in {labels_key!r}, and "
+            "an element cannot be empty. Look at the labels, or pass a smaller min_tissue."
+        )
     frame = build.polygons(
         squares[kept],
         pd.RangeIndex(int(kept.sum())),
@@ -94,13 +99,13 @@ def lattice(grid: PixelGrid, size_px: float, size_um: float) -> tuple[np.ndarray
     """Row and column numbers of all bins that fit into the image, row by row."""
     if not size_px > 0:
         raise PixnetValueError(f"size_um must be positive; got {size_um}.")
-    n_rows, n_columns = (int(side / size_px * (1 + 1e-9)) for side in grid.shape)
+    n_rows, n_columns = (np.floor(side / size_px * (1 + 1e-9)) for side in grid.shape)
     if not 1 <= n_rows * n_columns <= BIN_LIMIT:
         raise PixnetValueError(
             f"Bins of {size_um:g} µm ({size_px:.3g} px) on an image of {grid.height} x {grid.width} px would be "
-            f"{n_rows * n_columns:,}; between 1 and {BIN_LIMIT:,} can be made."
+            f"{n_rows * n_columns:.6g}; between 1 and {BIN_LIMIT:,} can be made."
         )
-    rows, columns = np.indices((n_rows, n_columns))
+    rows, columns = np.indices((int(n_rows), int(n_columns)))
     return rows.ravel(), columns.ravel()
 
 

@@ -7,13 +7,15 @@ from typing import Any
 
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._sdata import affine, build, elements, images, store, units
 from pixnet_sd._tissue import tissue_mask
 
 WORKING_MPP = 8.0
 """Fine enough for the outline of a section, coarse enough that a whole slide takes a second."""
+LARGEST_PX = 2**27
+"""At that size: nine cm on each side, which is more than any slide."""
 
 
 def tissue(
@@ -60,7 +62,9 @@ def tissue(
     if inplace:
         store.check(sdata, [name], overwrite=overwrite)
     image = images.read_rgb(sdata, key, value_range)
-    level = images.overview(image, max(1.0, WORKING_MPP / mpp))
+    step = max(1.0, WORKING_MPP / mpp)
+    check_size(image, step)
+    level = images.overview(image, step)
     mask = tissue_mask(level.data.compute(), images.level_mpp(level, mpp))
     if not mask.any():
         warnings.warn(f"No tissue was found on image {key!r}; it may be empty glass.", PixnetWarning, stacklevel=2)
@@ -70,3 +74,12 @@ def tissue(
     facts = {"kind": "tissue", "image": key, "mpp": images.level_mpp(level, mpp), "share": float(mask.mean())}
     store.attach(sdata, {name: labels}, {name: facts}, overwrite=overwrite)
     return None
+
+
+def check_size(image: images.Image, step: float) -> None:
+    needed = image.grid.height * image.grid.width / step**2
+    if needed > LARGEST_PX:
+        raise PixnetValueError(
+            f"Image {image.key!r} has {image.grid.height:,} x {image.grid.width:,} px; at {WORKING_MPP:g} µm per pixel "
+            f"that is {needed:,.0f} px, more than the {LARGEST_PX:,} of any slide. Check its µm per pixel."
+        )

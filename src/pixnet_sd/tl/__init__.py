@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "aggregate": "_aggregate",
+        "check_alignment": "_check_alignment",
         "coverage": "_coverage",
         "evaluate": "_evaluate",
         "expand": "_expand",
@@ -19,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy(
 
 if TYPE_CHECKING:
     from pixnet_sd.tl._aggregate import aggregate as aggregate
+    from pixnet_sd.tl._check_alignment import check_alignment as check_alignment
     from pixnet_sd.tl._coverage import coverage as coverage
     from pixnet_sd.tl._evaluate import evaluate as evaluate
     from pixnet_sd.tl._expand import expand as expand

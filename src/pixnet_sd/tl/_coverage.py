@@ -7,6 +7,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._coverage import coverage as coverage_weights
 from pixnet_sd._sdata import elements, images, placement
+from pixnet_sd.tl._tables import check_overlap
 
 
 def coverage(
@@ -48,4 +49,5 @@ def coverage(
     image = elements.image_key(sdata, image_key)
     grid = images.read_image(sdata, image).grid
     placed = placement.read_shapes(sdata, elements.shapes_key(sdata, shapes_key), image, grid, coordinate_system)
+    check_overlap(placed, grid, image)
     return coverage_weights(placed.shapes, grid.window)

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from spatialdata import SpatialData
 from tqdm.auto import tqdm
 
-from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._sdata import elements
 from pixnet_sd._settings import settings
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig
+from pixnet_sd.nn.pixnet import Schooling, train_pixnet
 from pixnet_sd.nn.ridge import train_ridge
 from pixnet_sd.nn.slides import Slide
+from pixnet_sd.nn.split import hold_out_corner
+from pixnet_sd.nn.train_config import TrainConfig
 from pixnet_sd.tl._slides import Reading, read_slide
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SELECTED = "selected"
+CORNER = "corner"
 
 
 def train(
@@ -32,8 +36,12 @@ def train(
     table_key: str | Sequence[str] | None = None,
     genes: Sequence[str] | None = None,
     layer: str | None = None,
-    network: NetworkConfig | None = None,
+    method: Literal["pixnet", "ridge"] = "pixnet",
+    config: TrainConfig | None = None,
+    validation: SpatialData | Sequence[SpatialData] | Literal["corner"] | None = "corner",
+    model: Model | None = None,
     encoder_weights: str | Path | None = "pretrained",
+    checkpoint: str | Path | None = None,
     value_range: tuple[float, float] | None = None,
     allow_upsample: bool = False,
     name: str = "my model",
@@ -44,11 +52,13 @@ def train(
 ) -> Model:
     """Train a model that predicts expression from H&E, on one or several measured sections.
 
-    Features of a frozen encoder, colour, and what surrounds each pixel are pooled exactly over the measured shapes,
-    and a ridge regression predicts ln(1 + counts per 10,000) from them. Pooling and regression are linear, so the same
-    numbers are a dense map: ``tl.predict`` evaluates it at every pixel. The fit is in closed form: the same data give
-    the same model. The penalty, and the scores that the model carries, come from leaving out one section in turn, or a
-    quarter of the only one.
+    ``method="pixnet"`` learns a map of rates, in counts per µm²: its integral over each measured shape is compared with
+    the shape's raw counts by a negative binomial likelihood, and the profiles within each section by their
+    correlation. Shapes of any size can be learnt from together, and the map may be summed over any others.
+
+    ``method="ridge"`` takes seconds once features are computed: a ridge regression of ln(1 + counts per 10,000) on
+    features that are pooled over the shapes, in closed form. Its map can be averaged but not summed. Its penalty, and
+    the scores that the model carries, come from leaving out one section in turn, or a quarter of the only one.
 
     Parameters
     ----------
@@ -62,11 +72,21 @@ def train(
         Genes to model. By default those that ``pp.select_genes`` marked in the first section's table, or all of it.
     layer
         The layer with raw counts; by default X.
-    network
-        Its encoder, µm per pixel, number of programmes and context; see `NetworkConfig`. By default colour and texture
-        at 0.5 µm per pixel, which needs no download.
+    method
+        ``"pixnet"`` or ``"ridge"``.
+    config
+        The network, and how it is trained; see `TrainConfig`. By default colour and texture at 0.5 µm per pixel, which
+        needs no download. The ridge uses only the network's features, µm per pixel and number of programmes.
+    validation
+        What chooses the epoch and gives the scores that the model carries: other sections, or ``"corner"``, a quarter
+        of every section, at a distance from what is learnt from. None learns from everything for all epochs.
+    model
+        Go on from the weights of this model, with its network and its genes.
     encoder_weights
         ``"pretrained"`` fetches published weights where the encoder has any; a safetensors file works offline.
+    checkpoint
+        A folder that keeps the state after every epoch. The same call goes on where an interrupted one stopped, to the
+        same result.
     value_range
         Black and white of images that are not uint8.
     allow_upsample
@@ -86,21 +106,102 @@ def train(
     --------
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=512)
-    >>> model = ps.tl.train(sdata, table_key="bins_8um_counts", progress=False)
+    >>> few = ps.TrainConfig(epochs=3)
+    >>> model = ps.tl.train(sdata, table_key="bins_8um_counts", config=few, progress=False)
     >>> model.unit
-    'log1p'
+    'counts/um2'
     """
-    config = network or NetworkConfig(encoder="stain", levels=None, programmes=32)
-    sections = [sdata] if isinstance(sdata, SpatialData) else list(sdata)
+    config = asked_config(method, config, model)
+    sections = as_list(sdata)
     if not sections:
         raise PixnetValueError("There is nothing to train on: the list of sections is empty.")
     tables = [table_key] if isinstance(table_key, str) else table_key
-    chosen = list(genes) if genes is not None else marked_genes(sections[0], tables)
-    reading = Reading(image_key, tables, layer, chosen, config.mpp, value_range, allow_upsample)
+    chosen = asked_genes(genes, model) or marked_genes(sections[0], tables)
+    reading = Reading(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
     card = Card(name, tissue=tissue, species=species, data=summary(slides))
     bar = progress_bars(settings.progress if progress is None else progress)
-    return train_ridge(slides, chosen, config, card, encoder_weights=encoder_weights, device=device, bar=bar)
+    if method == "ridge":
+        return train_ridge(
+            slides, chosen, config.network, card, encoder_weights=encoder_weights, device=device, bar=bar
+        )
+    return train_pixnet(
+        schooling(slides, validation, reading, config),
+        chosen,
+        config,
+        card,
+        model=model,
+        encoder_weights=encoder_weights,
+        folder=None if checkpoint is None else Path(checkpoint),
+        device=device,
+        bar=bar,
+    )
+
+
+def asked_config(method: str, config: TrainConfig | None, model: Model | None) -> TrainConfig:
+    """What was asked for, checked; the network of a model that is trained further is its own."""
+    if method not in METHODS:
+        raise PixnetValueError(f"method must be one of {list(METHODS)}; got {method!r}.")
+    if model is None:
+        return config or METHODS[method]()
+    if method == "ridge":
+        raise PixnetValueError('A ridge has no start: `model` needs method="pixnet".')
+    networks = [member.config for member in model.network.members]
+    wanted = config or TrainConfig(network=networks[0], members=len(networks))
+    if any(network != wanted.network for network in networks) or wanted.members != len(networks):
+        raise PixnetValueError(
+            f"The model has {len(networks)} member(s) with another network than `config`. Give "
+            "TrainConfig(network=model.network.members[0].config, members=len(model.network.members), ...)."
+        )
+    return wanted
+
+
+def ridge_config() -> TrainConfig:
+    return TrainConfig(network=NetworkConfig(encoder="stain", levels=None, programmes=32))
+
+
+METHODS = {"pixnet": TrainConfig, "ridge": ridge_config}
+"""With what each method works where nothing is said."""
+
+
+def asked_genes(genes: Sequence[str] | None, model: Model | None) -> list[str]:
+    """Those given, or those of the model; a model that is trained further keeps its genes."""
+    if genes is not None and (isinstance(genes, str) or not len(genes)):
+        raise PixnetValueError(f"genes must be a list of names; got {genes!r}. Leave it out for all.")
+    if model is None:
+        return list(genes or [])
+    if genes is not None and list(genes) != list(model.genes):
+        raise PixnetValueError(f"The model has {len(model.genes)} genes; `genes` must be left out or the same.")
+    return list(model.genes)
+
+
+def as_list(sdata: SpatialData | Sequence[SpatialData]) -> list[SpatialData]:
+    several = [sdata] if isinstance(sdata, SpatialData) else list(sdata if isinstance(sdata, list | tuple) else [sdata])
+    wrong = [type(one).__name__ for one in several if not isinstance(one, SpatialData)]
+    if wrong:
+        raise PixnetTypeError(f"Sections must be SpatialData objects; got {', '.join(wrong)}. Read stores first.")
+    return several
+
+
+def schooling(
+    slides: Sequence[Slide],
+    validation: SpatialData | Sequence[SpatialData] | str | None,
+    reading: Reading,
+    config: TrainConfig,
+) -> Schooling:
+    """What is learnt from, and what is kept for validation."""
+    if validation is None:
+        return Schooling(slides, [], "none")
+    if isinstance(validation, str):
+        if validation != CORNER:
+            raise PixnetValueError(f"validation must be {CORNER!r}, sections, or None; got {validation!r}.")
+        buffer_um = max(config.network.context_um, default=0.0) / 2
+        parts = [hold_out_corner(slide, buffer_um / slide.mpp) for slide in slides]
+        held_out = "a quarter of each section, which chose the epoch"
+        return Schooling([part[0] for part in parts], [part[1] for part in parts], held_out)
+    others = as_list(validation)
+    read = [read_slide(section, f"validation {n}", reading) for n, section in enumerate(others, 1)]
+    return Schooling(slides, read, f"{len(read)} section(s), which chose the epoch")
 
 
 def summary(slides: Sequence[Slide]) -> str:

@@ -1,0 +1,116 @@
+"""Do shapes lie where they belong on an image? Compare their place with others they might have had. numpy only.
+
+Two measures tell places apart: the share of centres on tissue, which needs glass in the image, and how much of the
+measured expression the colour under the shapes explains, which needs counts but no glass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+STEPS = 5
+"""Shifts tried to each side, each a tenth of the shapes' extent."""
+SCALES = (0.1, 0.2, 0.5, 2.0, 5.0, 10.0)
+"""Factors between the resolutions of an image that are commonly mixed up."""
+PROGRAMMES = 5
+"""Leading components of the expression that are to be explained: the rest is sampling noise."""
+ROUNDING = 1e-9
+"""Below this, expression does not vary."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Another place that the shapes might have on the image."""
+
+    words: str
+    """What would be done to them."""
+    matrix: np.ndarray
+    """3 x 3 on (x, y, 1), in pixels of the image."""
+
+
+@dataclass(frozen=True)
+class Raster:
+    """An overview of an image in memory."""
+
+    values: np.ndarray
+    """(y, x), or (c, y, x)."""
+    from_image: np.ndarray
+    """3 x 3 on (x, y, 1): pixels of the image's finest level to those of the overview."""
+
+    def at(self, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The values under points (n, 2) of the image, and which points lie on it; the values are of those only."""
+        x, y = np.floor(centres @ self.from_image[:2, :2].T + self.from_image[:2, 2]).astype(int).T
+        height, width = self.values.shape[-2:]
+        on = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+        return self.values[..., y[on], x[on]], on
+
+
+def other_places(size_px: tuple[int, int], centres: np.ndarray) -> list[Place]:
+    """Turned and mirrored about an image of (height, width), in another scale, or shifted."""
+    return [*turned(*size_px), *scaled(), *shifted(np.ptp(centres, axis=0))]
+
+
+def turned(height: float, width: float) -> Iterator[Place]:
+    yield Place("mirrored left to right", matrix([-1, 0, width], [0, 1, 0]))
+    yield Place("mirrored top to bottom", matrix([1, 0, 0], [0, -1, height]))
+    yield Place("turned by 180 degrees", matrix([-1, 0, width], [0, -1, height]))
+    yield Place("with x and y swapped", matrix([0, 1, 0], [1, 0, 0]))
+    yield Place("turned by 90 degrees", matrix([0, -1, width], [1, 0, 0]))
+    yield Place("turned by 270 degrees", matrix([0, 1, 0], [-1, 0, height]))
+    yield Place("mirrored about the other diagonal", matrix([0, -1, width], [-1, 0, height]))
+
+
+def scaled() -> Iterator[Place]:
+    for factor in SCALES:
+        yield Place(f"with coordinates {factor:g} times as large", np.diag([factor, factor, 1.0]))
+
+
+def shifted(extent: np.ndarray) -> Iterator[Place]:
+    steps = range(-STEPS, STEPS + 1)
+    for down, right in ((down, right) for down in steps for right in steps if (down, right) != (0, 0)):
+        x, y = 0.1 * right * extent[0], 0.1 * down * extent[1]
+        yield Place(
+            f"shifted by {10 * right:+d} % of their extent in x and {10 * down:+d} % in y", matrix([1, 0, x], [0, 1, y])
+        )
+
+
+def matrix(first: list[float], second: list[float]) -> np.ndarray:
+    return np.array([first, second, [0, 0, 1]], float)
+
+
+def moved(centres: np.ndarray, place: Place) -> np.ndarray:
+    return centres @ place.matrix[:2, :2].T + place.matrix[:2, 2]
+
+
+def tissue_share(tissue: Raster, centres: np.ndarray) -> float:
+    """Of all centres, also those beside the image."""
+    found, _ = tissue.at(centres)
+    return float(found.sum() / len(centres))
+
+
+def programmes(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """(n, k) leading components of log profiles of counts (n, genes); their squares sum to 1."""
+    profiles = np.log1p(1e4 * counts / totals[:, None])
+    left, lengths, _ = np.linalg.svd(profiles - profiles.mean(axis=0), full_matrices=False)
+    leading = left[:, :PROGRAMMES] * lengths[:PROGRAMMES]
+    length = np.linalg.norm(leading)
+    return leading / length if length > ROUNDING else np.zeros_like(leading)
+
+
+def explained(colour: Raster, centres: np.ndarray, expression: np.ndarray) -> float:
+    """Share of the expression that is linear in the colour under the shapes, less what chance would explain.
+
+    Shapes beside the image count as unexplained, so places that keep few of them on it do not win.
+    """
+    values, on = colour.at(centres)
+    number, channels = int(on.sum()), len(values)
+    if number <= channels + 1:
+        return 0.0
+    design, wanted = values.T - values.T.mean(axis=0), expression[on] - expression[on].mean(axis=0)
+    basis, _ = np.linalg.qr(design)
+    fitted, whole = float(((basis.T @ wanted) ** 2).sum()), float((wanted**2).sum())
+    chance = channels * (whole - fitted) / (number - channels - 1)
+    return max(0.0, fitted - chance)

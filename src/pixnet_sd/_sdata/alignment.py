@@ -1,0 +1,104 @@
+"""Read what tells whether shapes lie where they belong: their centres, the tissue and colour below, their counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+from spatialdata import SpatialData
+
+from pixnet_sd._alignment import Raster, programmes
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._keys import tissue_key
+from pixnet_sd._sdata import affine, counts, elements, images, placement, provenance, units
+from pixnet_sd._sdata.pairs import regions
+from pixnet_sd._shapes import Shapes
+from pixnet_sd._tissue import DARKEST, tissue_mask
+
+WORKING_MPP = 8.0
+MOST_SHAPES = 4000
+"""So many, evenly drawn, stand for all."""
+LEAST_SHAPES = 20
+"""With counts; fewer say nothing of whether expression follows colour."""
+GENES = 200
+"""The commonest; the others are noise in a single shape."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Expression of some shapes."""
+
+    centres: np.ndarray
+    """(n, 2) in finest pixels of the image."""
+    expression: np.ndarray
+    """(n, k), see `programmes`."""
+
+
+def read_overview(sdata: SpatialData, image_key: str, value_range: tuple[float, float] | None) -> images.Level:
+    """The H&E image at about 8 µm per pixel, in memory."""
+    image = images.read_rgb(sdata, image_key, value_range)
+    level = images.overview(image, max(1.0, WORKING_MPP / units.image_mpp(sdata, image_key)))
+    return replace(level, data=level.data.persist())
+
+
+def read_tissue(sdata: SpatialData, image_key: str, level: images.Level) -> Raster:
+    """The labels that pp.tissue attached, or what it would find; nothing is attached."""
+    key = tissue_key(image_key)
+    if key in sdata.labels:
+        labels = images.read_mask(sdata, key)[0].compute() > 0
+        return Raster(labels, np.linalg.inv(affine.between(sdata, key, image_key)))
+    mpp = images.level_mpp(level, units.image_mpp(sdata, image_key))
+    return Raster(tissue_mask(level.data.compute(), mpp), level.grid.from_source)
+
+
+def read_colour(level: images.Level, diameter_px: float) -> Raster:
+    """Optical density of each channel, averaged over about a shape."""
+    pixels = level.data.compute()
+    white = 255 if pixels.dtype == np.uint8 else 1
+    density = -np.log10(np.maximum(pixels.astype(np.float32) / white, DARKEST))
+    size = max(1, round(diameter_px / max(level.grid.step)))
+    return Raster(ndimage.uniform_filter(density, (0, size, size), mode="nearest"), level.grid.from_source)
+
+
+def read_shapes(sdata: SpatialData, shapes_key: str, image_key: str, coordinate_system: str | None) -> Shapes:
+    """In finest pixels of the image."""
+    grid = images.read_image(sdata, image_key).grid
+    shapes = placement.read_shapes(sdata, shapes_key, image_key, grid, coordinate_system).shapes
+    if not (shapes.area > 0).any():
+        raise PixnetValueError(f"None of the {len(shapes)} shapes of {shapes_key!r} has any area.")
+    return shapes
+
+
+def evenly(count: int) -> np.ndarray:
+    """Rows that stand for all `count`."""
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_SHAPES)).astype(int))
+
+
+def measured_table(sdata: SpatialData, shapes_key: str, asked: str | None) -> str:
+    if asked is not None:
+        return elements.table_key(sdata, asked)
+    found = [key for key in sdata.tables if shapes_key in regions(sdata[key]) and not provenance.recorded(sdata, key)]
+    if len(found) != 1:
+        listing = f"{len(found)} tables annotate {shapes_key!r}: {found}" if found else "there are no counts"
+        raise PixnetValueError(f"{listing}; name one with table_key=...")
+    return found[0]
+
+
+def read_measured(
+    sdata: SpatialData, shapes_key: str, centres: np.ndarray, table_key: str, layer: str | None
+) -> Measured:
+    """Expression of the shapes with counts, evenly drawn."""
+    table = sdata.tables[table_key]
+    selected, instances = counts.annotating(table, table_key, shapes_key)
+    drawn = evenly(len(instances))
+    rows = counts.positions(sdata.shapes[shapes_key], shapes_key, instances.iloc[drawn], table_key)
+    matrix = counts.to_csr(table[np.flatnonzero(selected)[drawn]], layer, table_key)
+    counts.check_counts(matrix, table_key, layer)
+    totals = np.asarray(matrix.sum(axis=1)).ravel()
+    kept = (totals > 0) & np.isfinite(centres[rows]).all(axis=1)
+    if kept.sum() < LEAST_SHAPES:
+        raise PixnetValueError(f"{kept.sum()} shapes have counts, and {LEAST_SHAPES} are needed to tell")
+    commonest = np.argsort(-np.asarray(matrix.sum(axis=0)).ravel(), kind="stable")[:GENES]
+    dense = matrix[kept][:, commonest].toarray().astype(float)
+    return Measured(centres[rows[kept]], programmes(dense, totals[kept]))

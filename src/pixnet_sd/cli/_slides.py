@@ -1,0 +1,54 @@
+"""The same work on each slide that a command names, with one line for each on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pixnet_sd._errors import PixnetError
+from pixnet_sd.cli import _messages
+
+Facts = dict[str, Any]
+
+
+def add_slides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("slides", nargs="+", metavar="slide.zarr", help="SpatialData stores, one after the other")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+
+
+def for_each(asked: argparse.Namespace, work: Callable[[str], Facts]) -> int:
+    """One that fails does not stop the others; the exit code tells."""
+    return max([report(path, work, as_json=asked.json) for path in asked.slides])
+
+
+def report(path: str, work: Callable[[str], Facts], *, as_json: bool) -> int:
+    start = time.monotonic()
+    try:
+        facts = {"status": "done", **work(path)}
+    except (PixnetError, OSError) as error:
+        _messages.tell(error, path)
+        facts = {"status": "failed", "error": _messages.line(error)}
+    facts["seconds"] = round(time.monotonic() - start, 1)
+    print(json.dumps({"slide": path, **facts}) if as_json else f"{path}: {in_words(facts)}", flush=True)
+    return 2 if facts["status"] == "failed" else 0
+
+
+def in_words(facts: Facts) -> str:
+    """The status, then what else is known but for the error, which is on stderr."""
+    shown = {name: value for name, value in facts.items() if name not in ("status", "error", "seconds")}
+    said = [facts["status"], *(f"{name} {words(value)}" for name, value in shown.items() if value not in (None, []))]
+    return ", ".join([*said, f"{facts['seconds']:.1f} s"])
+
+
+def words(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " ".join(map(words, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def shows_bars() -> bool:
+    return sys.stderr.isatty()

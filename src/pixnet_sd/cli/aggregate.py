@@ -1,0 +1,51 @@
+"""Pool a raster over shapes by exact area coverage, and put the table into the store."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from pixnet_sd.cli import _slides
+
+HELP = "a table for shapes from a map, or from any image"
+EXAMPLES = """\
+examples:
+  pixnet-sd aggregate a.zarr --shapes cells
+  pixnet-sd aggregate a.zarr --shapes cells --image he --statistic mean --table cells_colour
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _slides.add_slides(parser)
+    parser.add_argument("--shapes", metavar="KEY", help="polygons or circles; may be left out when there is one")
+    parser.add_argument("--image", metavar="KEY", help="the raster; by default the only predicted map")
+    parser.add_argument("--statistic", help="sum, mean, min, max, std, median; by default what the unit allows")
+    parser.add_argument("--genes", nargs="+", metavar="GENE", help="by default all")
+    parser.add_argument("--table", metavar="KEY", help="name of the table; {shapes}_expression by default")
+    parser.add_argument("--overwrite", action="store_true", help="replace a table of that name")
+
+
+def run(asked: argparse.Namespace) -> int:
+    return _slides.for_each(asked, partial(aggregate, asked=asked))
+
+
+def aggregate(path: str, *, asked: argparse.Namespace) -> _slides.Facts:
+    from pixnet_sd._keys import expression_key
+    from pixnet_sd._sdata import elements
+    from pixnet_sd._sdata.opening import open_slide
+    from pixnet_sd.tl._aggregate import aggregate as pool
+
+    sdata = open_slide(path)
+    shapes = elements.shapes_key(sdata, asked.shapes)
+    table = asked.table or expression_key(shapes)
+    pool(
+        sdata,
+        shapes,
+        image_key=asked.image,
+        statistic=asked.statistic,
+        genes=asked.genes,
+        key_added=table,
+        overwrite=asked.overwrite,
+        progress=_slides.shows_bars(),
+    )
+    return {"table": table, "rows": sdata.tables[table].n_obs, "genes": sdata.tables[table].n_vars}

@@ -1,0 +1,106 @@
+"""Predict a map of gene expression for each slide, and put it into its store.
+
+A slide that has a map by this model already is left as it is, and one that was interrupted is resumed, so the same
+command may be repeated until all is done. With --shard, each process computes a part of every slide, on as many
+machines as there are; nothing appears in a store until `pixnet-sd finish` has seen that all parts are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.cli import _slides
+
+if TYPE_CHECKING:
+    from pixnet_sd._sdata.opening import SpatialData
+    from pixnet_sd.nn.model import Model
+    from pixnet_sd.tl._request import Request
+
+HELP = "map the expression of genes, on one machine or many"
+EXAMPLES = """\
+examples:
+  pixnet-sd predict a.zarr b.zarr --model my_model
+  pixnet-sd predict a.zarr --model my_model --shapes cells --shapes spots
+  pixnet-sd predict a.zarr --model my_model --shard 3/8      the third of eight; then, once: pixnet-sd finish a.zarr
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _slides.add_slides(parser)
+    parser.add_argument("--model", required=True, help='a folder, "default", or "hf-hub:org/name@revision"')
+    parser.add_argument("--image", metavar="KEY", help="the H&E image; may be left out when there is one")
+    parser.add_argument("--tissue", metavar="KEY", help="labels that mark tissue; {image}_tissue by default")
+    parser.add_argument("--shapes", metavar="KEY", action="append", default=[], help="pool the map over these, too")
+    parser.add_argument("--mpp", type=float, help="um per pixel of the image, where the store does not say it")
+    parser.add_argument("--allow-upsample", action="store_true", help="interpolate an image coarser than the model's")
+    parser.add_argument("--shard", type=shard, metavar="I/N", help="compute part I of N only, counted from 1")
+    parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the fastest there is')
+    parser.add_argument("--tile-size", type=int, metavar="PX", help="side of what a tile keeps")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="tiles at once")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--restart", action="store_true", help="begin anew instead of resuming")
+
+
+def shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, e.g. 3/8")
+    return int(number), int(count)
+
+
+def run(asked: argparse.Namespace) -> int:
+    if asked.shard is not None and (asked.shapes or asked.restart):
+        raise PixnetValueError("--shard computes a part: give --shapes to finish, and begin anew without --shard.")
+    from pixnet_sd.tl._job import load_model
+    from pixnet_sd.tl._request import Request
+
+    request = Request(
+        image_key=asked.image,
+        mpp=asked.mpp,
+        tissue_key=asked.tissue,
+        allow_upsample=asked.allow_upsample,
+        overwrite=asked.overwrite,
+        device=asked.device,
+        batch_size=asked.batch_size,
+        tile_size=asked.tile_size,
+    )
+    work = partial(predict, asked=asked, request=request, model=load_model(asked.model))
+    return _slides.for_each(asked, work)
+
+
+def predict(path: str, *, asked: argparse.Namespace, request: Request, model: Model) -> _slides.Facts:
+    from pixnet_sd._sdata.opening import open_slide
+    from pixnet_sd.cli._tables import pool
+    from pixnet_sd.tl._predict import predict_one
+    from pixnet_sd.tl._shards import predict_shard
+
+    sdata, bars = open_slide(path), _slides.shows_bars()
+    key = map_key(sdata, request)
+    there = is_there(sdata, key, model) and not request.overwrite
+    if asked.shard is not None and not there:
+        number, count = asked.shard
+        tiles = predict_shard(sdata, request, model, number=number, count=count, progress=bars)
+        return {"shard": f"{number}/{count}", "tiles": tiles}
+    if not there:
+        predict_one(sdata, request=request, model=model, resume=not asked.restart, inplace=True, progress=bars)
+    tables = [] if asked.shard else pool(sdata, asked.shapes, key, overwrite=not there)
+    return {"status": "done" if tables or not there else "already done", "map": key, "tables": tables}
+
+
+def map_key(sdata: SpatialData, request: Request) -> str:
+    from pixnet_sd._sdata import elements
+    from pixnet_sd.tl._task import names_for
+
+    return names_for(elements.image_key(sdata, request.image_key), None).programmes
+
+
+def is_there(sdata: SpatialData, key: str, model: Model) -> bool:
+    """Whether the map is in the store, by this model, and nothing of it waits beside the store."""
+    from pixnet_sd._sdata import stream
+    from pixnet_sd._sdata.provenance import recorded
+
+    made = recorded(sdata, key) if key in sdata.images else None
+    return made is not None and made["sha256"] == model.sha256 and not stream.folder_of(sdata, key).exists()

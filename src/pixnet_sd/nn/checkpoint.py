@@ -1,0 +1,103 @@
+"""A training run on disk, to be taken up after an interruption with the very same result. Torch and safetensors.
+
+A folder with one file per member: tensors, and as their metadata the history and what the run was asked to do. It is
+replaced in one move, so it is either the old or the new state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn import processes
+from pixnet_sd.nn.train import History, Run
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+WEIGHTS = ("network", "averaged", "best")
+
+
+def store(path: Path, run: Run) -> None:
+    """Where there are several processes, the first one writes."""
+    if processes.rank() > 0:
+        return
+    told = {"run": json.dumps(identity(run)), "history": json.dumps(asdict(run.history)), "steps": str(run.steps)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part")
+    save_file(tensors_of(run), beside, metadata=told)
+    os.replace(beside, path)
+
+
+def take_up(path: Path, run: Run) -> None:
+    """Put a run where it was stored; nothing happens where nothing was stored."""
+    if not path.exists():
+        return
+    try:
+        with safe_open(path, "pt") as file:
+            told, names = file.metadata(), list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise PixnetValueError(
+            f"{path} is not a checkpoint of a training run: {error}. Delete it to start anew."
+        ) from None
+    refuse_another(path, json.loads(told["run"]), identity(run))
+    for name in WEIGHTS:
+        weights = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        if name == "best":
+            run.best = weights
+        else:
+            getattr(run, name).load_state_dict(weights)
+    for number, parameter in enumerate(parameters_of(run)):
+        run.optimiser.state[parameter] = {
+            name: tensors[f"optimiser.{number}.{name}"].to("cpu" if name == "step" else parameter.device)
+            for name in MOMENTS
+        }
+    run.history, run.steps = History(**json.loads(told["history"])), int(told["steps"])
+
+
+def tensors_of(run: Run) -> dict[str, Tensor]:
+    weights = {f"{name}.{key}": value for name in WEIGHTS for key, value in weights_of(run, name).items()}
+    moments = {
+        f"optimiser.{number}.{name}": run.optimiser.state[parameter][name]
+        for number, parameter in enumerate(parameters_of(run))
+        for name in MOMENTS
+    }
+    return {key: value.detach().cpu().clone().contiguous() for key, value in (weights | moments).items()}
+
+
+def weights_of(run: Run, name: str) -> dict[str, Tensor]:
+    return run.best if name == "best" else getattr(run, name).state_dict()
+
+
+def parameters_of(run: Run) -> list[torch.nn.Parameter]:
+    return [parameter for group in run.optimiser.param_groups for parameter in group["params"]]
+
+
+def identity(run: Run) -> dict[str, Any]:
+    """What must be the same for the result to be the same."""
+    sets = [*run.lesson.training, *run.lesson.validation]
+    data = hashlib.sha256()
+    for material in sets:
+        data.update(material.measured.counts.toarray().tobytes() + material.measured.totals.tobytes())
+        data.update(material.measured.shapes.bounds.tobytes())
+    return {"config": json.loads(json.dumps(run.config.to_json())), "data": data.hexdigest()}
+
+
+def refuse_another(path: Path, stored: dict[str, Any], asked: dict[str, Any]) -> None:
+    if stored["data"] != asked["data"]:
+        raise PixnetValueError(f"{path} was written while training on other counts or shapes. Use another folder.")
+    names = [name for name, value in asked["config"].items() if stored["config"].get(name) != value]
+    if names:
+        changes = ", ".join(
+            f"{name}: {stored['config'].get(name)!r} then, {asked['config'][name]!r} now" for name in names
+        )
+        raise PixnetValueError(f"{path} was written with another configuration ({changes}). Use another folder.")

@@ -1,0 +1,61 @@
+"""How well networks do on measured shapes that they were not trained on. Torch and numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixnet_sd._scores import PER, log_profile, pearson
+from pixnet_sd.nn.augment import View
+from pixnet_sd.nn.heads import RateHead
+from pixnet_sd.nn.loss import pool
+from pixnet_sd.nn.material import Batch, Material
+from pixnet_sd.nn.network import PixNet
+
+PIXELS = 2**17
+"""Input pixels at a time."""
+
+
+def expected(network: PixNet, maps: list[Tensor], batch: Batch, view: View | None = None) -> Tensor:
+    """(shapes, K) of a batch on the device of its maps: sums of rates, or means of log expression."""
+    programmes = network.decode(maps)
+    pooled = pool(programmes if view is None else view.back(programmes), batch.weights)
+    return pooled if isinstance(network.head, RateHead) else pooled / batch.area_um2
+
+
+@torch.inference_mode()
+def predict_material(network: PixNet, material: Material, device: torch.device | str) -> np.ndarray:
+    """(shapes, genes) of a whole material; NaN where a shape has no area."""
+    predicted = np.full(material.measured.counts.shape, np.nan, np.float32)
+    for batch in material.batches(max(1, PIXELS // material.crops[0].window.area)):
+        pooled = expected(network, material.maps(network, batch.crops, device), batch.to(device))
+        predicted[batch.rows] = (pooled @ network.loadings + network.intercept).cpu().numpy()
+    return predicted
+
+
+def mean_score(network: PixNet, validation: Sequence[Material], device: torch.device | str) -> float:
+    """Over genes and materials."""
+    return float(np.nanmean(gene_scores([network], validation, device)))
+
+
+def gene_scores(members: Sequence[PixNet], validation: Sequence[Material], device: torch.device | str) -> np.ndarray:
+    """(genes,) Pearson between log profiles within each material, mean over those."""
+    scores = np.array([score(members, material, device) for material in validation])
+    known = np.isfinite(scores).sum(axis=0)
+    return np.divide(np.nansum(scores, axis=0), known, out=np.full(scores.shape[1], np.nan), where=known > 0)
+
+
+def score(members: Sequence[PixNet], material: Material, device: torch.device | str) -> np.ndarray:
+    """(genes,); the members' mean is what predicts."""
+    predicted = np.mean([predict_material(member.to(device), material, device) for member in members], axis=0)
+    if isinstance(members[0].head, RateHead):
+        predicted = np.log1p(PER * panel_share(material) * predicted / predicted.sum(axis=1, keepdims=True))
+    return pearson(predicted, log_profile(material.measured.counts.toarray(), material.measured.totals))
+
+
+def panel_share(material: Material) -> float:
+    """The share that the model's genes have of all counts."""
+    return float(material.measured.counts.sum() / material.measured.totals.sum())

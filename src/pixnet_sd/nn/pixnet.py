@@ -1,0 +1,183 @@
+"""Train PixNet on slides: features once where the encoder is frozen, then each member from its own seed. Torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pixnet_sd._scores import log_profile
+from pixnet_sd.nn import checkpoint
+from pixnet_sd.nn.examine import gene_scores
+from pixnet_sd.nn.heads import RateHead
+from pixnet_sd.nn.material import Material, materials
+from pixnet_sd.nn.model import Card, Model
+from pixnet_sd.nn.network import PixNet
+from pixnet_sd.nn.pixel import PixelDecoder
+from pixnet_sd.nn.pooled import Pooled, pool_slides
+from pixnet_sd.nn.prepared import Bar, Prepared, prepared
+from pixnet_sd.nn.slides import Slide, mean_rates, size_factors
+from pixnet_sd.nn.train import History, Lesson, Run, fit
+from pixnet_sd.nn.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Schooling:
+    """The slides of a training."""
+
+    training: Sequence[Slide]
+    validation: Sequence[Slide]
+    """May be empty."""
+    held_out: str
+    """What the validation slides are, in words, for the model's card."""
+
+
+def train_pixnet(
+    schooling: Schooling,
+    genes: Sequence[str],
+    config: TrainConfig,
+    card: Card,
+    *,
+    model: Model | None = None,
+    encoder_weights: str | Path | None = None,
+    folder: Path | None = None,
+    device: torch.device | str,
+    bar: Bar,
+) -> Model:
+    """A model of rates (or of log expression, with `head="log"`), the mean of its members.
+
+    With a `folder`, the state of every epoch is kept there, and a run that was interrupted goes on. With a `model`,
+    its members are trained further.
+    """
+    torch.manual_seed(config.seed)
+    network = first_network(config, len(genes), model, encoder_weights).eval().to(device)
+    slides = [*schooling.training, *schooling.validation]
+    with ready(network, slides, config, device, bar) as sets:
+        cut = len(schooling.training)
+        lesson = lesson_of(schooling, sets[:cut], sets[cut:], device)
+        pooled = looks_of(network, config, schooling.training, sets[:cut], device)
+        members, histories = [], []
+        for number in range(config.members):
+            own = replace(config, seed=config.seed + number)
+            member = new_member(network, own, schooling.training, pooled)
+            if model is not None:
+                member.load_state_dict(model.network.members[number].state_dict())
+            run = Run(member, lesson, own)
+            path = None if folder is None else folder / f"member_{number + 1}.safetensors"
+            histories.append(train_member(run, path, bar, f"train {number + 1} of {config.members}"))
+            members.append(run.network)
+        known = scores_of(members, lesson, genes)
+    return Model(
+        [member.cpu() for member in members],
+        genes,
+        replace(card, validation=schooling.held_out, scores=known),
+        library_size=library_size(schooling.training) if network.unit != "log1p" else None,
+        history=curves(histories),
+    )
+
+
+def first_network(config: TrainConfig, genes: int, model: Model | None, encoder_weights: str | Path | None) -> PixNet:
+    """Whose encoder all members begin with."""
+    if model is not None:
+        return deepcopy(model.network.members[0])
+    return PixNet(config.network, genes, encoder_weights=encoder_weights)
+
+
+@contextmanager
+def ready(
+    network: PixNet, slides: Sequence[Slide], config: TrainConfig, device: torch.device | str, bar: Bar
+) -> Iterator[list[Prepared]]:
+    """The slides' crops, with features at hand where they stay the same."""
+    if not config.cached:
+        yield [tuple(materials(network, slide, network.margin)) for slide in slides]
+        return
+    with prepared(network, slides, device, bar) as sets:
+        yield sets
+
+
+def lesson_of(
+    schooling: Schooling, training: Sequence[Prepared], validation: Sequence[Prepared], device: torch.device | str
+) -> Lesson:
+    factors = [factor for own in size_factors(schooling.training) for factor in own]
+    return Lesson(flat(training), factors, flat(validation), device)
+
+
+def flat(slides: Sequence[Prepared]) -> list[Material]:
+    return [material for sets in slides for material in sets]
+
+
+def looks_of(
+    network: PixNet, config: TrainConfig, slides: Sequence[Slide], sets: Sequence[Prepared], device: torch.device | str
+) -> Pooled | None:
+    """What pixels look like under the measured shapes, for a decoder that standardises them beforehand."""
+    if not isinstance(network.decoder, PixelDecoder):
+        return None
+    return pool_slides(network, network.decoder.readout, sets, device)
+
+
+def new_member(network: PixNet, config: TrainConfig, slides: Sequence[Slide], pooled: Pooled | None) -> PixNet:
+    """A network from its own seed, with the encoder of the first."""
+    torch.manual_seed(config.seed)
+    member = PixNet(config.network, network.loadings.shape[1], encoder_weights=None, margin=network.margin)
+    member.features.load_state_dict(network.features.state_dict())
+    if isinstance(member.head, RateHead):
+        member.head.start_at(torch.from_numpy(mean_rates(slides)).float())
+    else:
+        member.head.start_at(torch.from_numpy(mean_profile(slides)).float())
+    if pooled is not None and isinstance(member.decoder, PixelDecoder):
+        member.decoder.standardise(pooled.pixel_mean, pooled.pixel_scale)
+    return member
+
+
+def mean_profile(slides: Sequence[Slide]) -> np.ndarray:
+    """(genes,) mean log expression."""
+    every = [log_profile(m.counts.toarray(), m.totals) for slide in slides for m in slide.measured]
+    return np.nanmean(np.concatenate(every), axis=0)
+
+
+def train_member(run: Run, path: Path | None, bar: Bar, text: str) -> History:
+    """Train to the end, from where it was."""
+    if path is not None:
+        checkpoint.take_up(path, run)
+    tick = bar(run.config.epochs, text)
+    tick(len(run.history.loss))
+
+    def after_epoch(history: History) -> None:
+        if path is not None:
+            checkpoint.store(path, run)
+        tick(1)
+
+    return fit(run, after_epoch)
+
+
+def scores_of(members: Sequence[PixNet], lesson: Lesson, genes: Sequence[str]) -> dict[str, float]:
+    """Held-out Pearson of the members' mean, for every gene that has one."""
+    if not lesson.validation:
+        return {}
+    scores = gene_scores(members, lesson.validation, lesson.device)
+    return {gene: float(score) for gene, score in zip(genes, scores, strict=True) if np.isfinite(score)}
+
+
+def library_size(slides: Sequence[Slide]) -> float:
+    """Mean counts over all genes in a training shape at size factor 1."""
+    totals = [
+        measured.totals / factor
+        for slide, own in zip(slides, size_factors(slides), strict=True)
+        for measured, factor in zip(slide.measured, own, strict=True)
+    ]
+    return float(np.concatenate(totals).mean())
+
+
+def curves(histories: Sequence[History]) -> dict[str, list[float]]:
+    """Of every member, by name."""
+    named = {}
+    for number, history in enumerate(histories, 1):
+        named[f"loss {number}"] = history.loss
+        if history.score:
+            named[f"validation {number}"] = history.score
+    return named

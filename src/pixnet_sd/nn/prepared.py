@@ -1,0 +1,55 @@
+"""Slides made ready for training: crops laid out, features of a frozen encoder computed once and kept. Torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from pixnet_sd.nn.cache import cache_features, needed, tiles_of
+from pixnet_sd.nn.margin import measure_margin
+from pixnet_sd.nn.material import Material, materials
+from pixnet_sd.nn.network import PixNet
+from pixnet_sd.nn.pyramid import pool
+from pixnet_sd.nn.slides import Slide
+
+Bar = Callable[[int, str], Callable[[int], object]]
+"""Starts a progress bar of so many steps, with a text, and gives what moves it on."""
+Prepared = tuple[Material, ...]
+"""One slide: each of its sets of shapes with its crops."""
+
+
+@contextmanager
+def prepared(
+    network: PixNet, slides: Sequence[Slide], device: torch.device | str, bar: Bar
+) -> Iterator[list[Prepared]]:
+    """The slides, with features on disk for as long as the block runs."""
+    reach = decoder_margin(network)
+    with TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder:
+        yield [prepare(network, slide, reach, Path(folder) / str(n), device, bar) for n, slide in enumerate(slides)]
+
+
+def prepare(
+    network: PixNet, slide: Slide, reach_px: int, folder: Path, device: torch.device | str, bar: Bar
+) -> Prepared:
+    folder.mkdir()
+    sets = materials(network, slide, reach_px)
+    crops = [crop for material in sets for crop in material.crops]
+    tick = bar(len(needed(tiles_of(network, slide), crops)), f"features of {slide.name}")
+    cache = cache_features(network, slide, crops, folder, device=device, tick=tick)
+    return tuple(replace(material, cache=cache) for material in sets)
+
+
+def decoder_margin(network: PixNet) -> int:
+    """Input pixels beyond which a pixel's features do not matter to the decoder."""
+
+    def decode(image: Tensor) -> Tensor:
+        grey = image.mean(dim=1, keepdim=True)
+        return network.decode([pool(grey, s.stride).expand(-1, s.channels, -1, -1) for s in network.features.sources])
+
+    return measure_margin(network, decode, network.alignment, network.stride)

@@ -1,0 +1,45 @@
+"""Several processes that train one network, each on a part of every batch: as `torchrun` starts them. Torch only.
+
+Pooled programmes are brought together before the loss, so the loss is that of the whole batch in every process, and
+correlations are over all its shapes. Gradients are then averaged: of what made the pooled programmes each process has
+its own part, counted once for every process; of what comes after, all have the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def rank() -> int:
+    return dist.get_rank() if active() else 0
+
+
+def count() -> int:
+    return dist.get_world_size() if active() else 1
+
+
+def active() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def together(part: Tensor, places: Tensor, total: int) -> Tensor:
+    """Rows (n, K) of this process, at their places among all (total, K)."""
+    if not active():
+        return part
+    from torch.distributed.nn.functional import all_reduce
+
+    whole = part.new_zeros(total, part.shape[1]).index_copy(0, places, part)
+    return all_reduce(whole)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    if not active():
+        return
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= count()

@@ -1,0 +1,72 @@
+"""How a network is trained. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn.loss import RateLoss
+from pixnet_sd.nn.network import NetworkConfig
+
+
+def small_network() -> NetworkConfig:
+    """Colour and texture, one hidden layer on each pixel: enough for a few hundred spots, and nothing to download."""
+    return NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(64,))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything about a training run but the data."""
+
+    network: NetworkConfig = field(default_factory=small_network)
+    """The network to train; `mpp` is the µm per pixel that images are resampled to."""
+    rate: RateLoss = field(default_factory=RateLoss)
+    """The loss of a network with `head="rate"`; one with `head="log"` is trained with the paper's loss."""
+    encoder: str = "frozen"
+    """What of the encoder is trained: nothing ("frozen": its features are computed once), "last:N" blocks, or "all"."""
+    augment: bool = False
+    """Turn, mirror, blur and recolour crops in training; an encoder is then run at every step, also a frozen one."""
+    epochs: int = 60
+    """Passes over all shapes."""
+    crops: int = 64
+    """Crops in a batch, all of one slide, so that correlations stay within a section."""
+    lr: float = 1e-2
+    """Peak learning rate (AdamW, warm-up, then cosine)."""
+    encoder_lr: float = 1e-5
+    """The same for what is trained of the encoder."""
+    weight_decay: float = 1e-2
+    """Of the decoder's matrices; biases, norms, loadings and the encoder have none."""
+    dropout: float = 0.2
+    """Share of hidden units that the decoder "pixel" leaves out in training."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.98
+    """Decay of the running mean of the weights, which is what is kept."""
+    patience: int = 15
+    """Epochs without a better validation score before training stops; only with validation data."""
+    members: int = 1
+    """Networks to train, from different seeds; their mean predicts."""
+    seed: int = 0
+    """Of everything random."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "crops", "members", "patience"):
+            if getattr(self, name) < 1:
+                raise PixnetValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        shares = {name: getattr(self, name) for name in ("ema", "warmup", "dropout")}
+        if not all(0 <= share < 1 for share in shares.values()) or self.lr <= 0 or self.encoder_lr <= 0:
+            raise PixnetValueError(
+                "Need 0 <= ema, warmup, dropout < 1 and learning rates above 0; got "
+                f"{shares}, lr={self.lr}, encoder_lr={self.encoder_lr}."
+            )
+
+    @property
+    def cached(self) -> bool:
+        """Whether features can be computed once."""
+        return self.encoder == "frozen" and not self.augment
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "network": self.network.to_json()}

@@ -1,0 +1,125 @@
+"""Shapes, tissue and image over each other, to see with one's own eyes whether they fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import Affine2D
+from spatialdata import SpatialData
+
+from pixnet_sd._alignment import Raster, tissue_share
+from pixnet_sd._sdata import elements
+from pixnet_sd._sdata.alignment import evenly, read_overview, read_shapes, read_tissue
+from pixnet_sd._sdata.pictures import Box
+from pixnet_sd._shapes import Shapes
+from pixnet_sd.pl._backdrop import Backdrop, draw_backdrop, read_backdrop
+from pixnet_sd.pl._canvas import MULTIPLE_IN, finish, picture_panels
+from pixnet_sd.pl._furniture import frame, legend, legend_in
+from pixnet_sd.pl._shapes import Style, draw_filled
+from pixnet_sd.pl._theme import Theme, theme_of
+from pixnet_sd.pl._view import View, find_view
+
+NAMES = ("shapes", "tissue")
+TISSUE = {False: "#D55E00", True: "#E69F00"}
+"""Light and dark; both of Okabe and Ito."""
+OUTLINE_PT, CROWD = 0.8, 400
+"""Width of outlines, and the number of shapes from which they get thinner."""
+FARTHEST = 1.0
+"""How far beside the image shapes are still shown, in sides of it."""
+
+
+def alignment(
+    sdata: SpatialData,
+    shapes_key: str | None = None,
+    *,
+    image_key: str | None = None,
+    coordinate_system: str | None = None,
+    value_range: tuple[float, float] | None = None,
+    he: str = "grey",
+    dark: bool = False,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
+    """Draw the H&E with the outlines of its tissue and of shapes, also of those that lie beside the image.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds both.
+    shapes_key
+        Polygons or circles; may be left out when there is one element.
+    image_key
+        The H&E image; may be left out when there is one.
+    coordinate_system
+        The one in which elements lie over each other; only needed where several disagree.
+    value_range
+        Black and white of an image that is not uint8.
+    he
+        ``"grey"`` (on a dark figure its negative) or ``"colour"``.
+    dark
+        Light text on a dark figure.
+    ax
+        Axes to draw into. In a figure with ``layout="constrained"`` nothing overlaps.
+    show
+        Show the figure. By default only where it is new and the session is interactive.
+    save
+        File to save the figure to.
+
+    Returns
+    -------
+    The axes, in pixels of the image's finest level with y down.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=512)
+    >>> ax = ps.pl.alignment(sdata, "spots")
+    >>> ax.get_title()
+    'spots: 100 % on tissue'
+    """
+    image, key, theme = elements.image_key(sdata, image_key), elements.shapes_key(sdata, shapes_key), theme_of(dark)
+    placed = read_shapes(sdata, key, image, coordinate_system)
+    tissue = read_tissue(sdata, image, read_overview(sdata, image, value_range))
+    view = around_both(find_view(sdata, image, None, "px"), placed)
+    room_in = legend_in(NAMES, MULTIPLE_IN)
+    (panel,) = picture_panels(1, view.aspect, ax=ax, ncols=1, beside_in=room_in, theme=theme)
+    draw_backdrop(panel.ax, read_backdrop(sdata, view, Backdrop(True, he, value_range), panel, theme))
+    frame(panel, view, theme, title(key, placed, tissue))
+    draw_outline(panel.ax, tissue, TISSUE[dark])
+    draw_filled(panel.ax, placed, None, outlines(len(placed), theme))
+    legend(panel, NAMES, [theme.outline, TISSUE[dark]], theme)
+    finish([panel.ax], new=ax is None, show=show, save=save)
+    return panel.ax
+
+
+def around_both(view: View, shapes: Shapes) -> View:
+    """The image, and the shapes beside it as far as they are not absurdly far."""
+    x0, y0, x1, y1 = view.box
+    beside = FARTHEST * np.array([x1 - x0, y1 - y0])
+    low = np.maximum(np.nanmin(shapes.bounds[:, :2], axis=0), -beside)
+    high = np.minimum(np.nanmax(shapes.bounds[:, 2:], axis=0), [x1, y1] + beside)
+    left, top, right, bottom = min(x0, low[0]), min(y0, low[1]), max(x1, high[0]), max(y1, high[1])
+    return replace(view, box=Box(float(left), float(top), float(right), float(bottom)))
+
+
+def title(key: str, shapes: Shapes, tissue: Raster) -> str:
+    centres = shapes.centroid[shapes.area > 0]
+    return f"{key}: {100 * tissue_share(tissue, centres[evenly(len(centres))]):.0f} % on tissue"
+
+
+def outlines(count: int, theme: Theme) -> Style:
+    width = OUTLINE_PT * min(1.0, float(np.sqrt(CROWD / count)))
+    return Style(None, None, None, None, 1.0, None, width, theme)
+
+
+def draw_outline(ax: Axes, tissue: Raster, colour: str) -> None:
+    """The border of the tissue, closed along the edges of the image."""
+    mask = np.pad(tissue.values.astype(float), 1)
+    if mask.any():
+        middles = [np.arange(side) - 0.5 for side in mask.shape[::-1]]
+        drawn = ax.contour(*middles, mask, levels=[0.5], colors=[colour], linewidths=1.4, zorder=3)
+        drawn.set_transform(Affine2D(np.linalg.inv(tissue.from_image)) + ax.transData)

@@ -1,0 +1,159 @@
+"""Accuracy against the size of the shapes: who wins at which scale. pandas and matplotlib only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.pl._canvas import finish, new_figure
+from pixnet_sd.pl._colours import safe_palette
+from pixnet_sd.pl._furniture import SMALL, plain_axes
+from pixnet_sd.pl._lookup import require_known
+from pixnet_sd.pl._scores import NAME_IN, apart, axes_height_in
+from pixnet_sd.pl._theme import DARK, Theme, theme_of
+
+WIDTH_IN, HEIGHT_IN = 4.4, 3.6
+CHARACTER_IN = 0.075
+"""Width of a letter of a name."""
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINES_ON_DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
+"""Okabe and Ito's, without what is faint as a thin line on that paper."""
+TICK_STEP = 0.06
+"""Ticks stand at sizes that were measured, this share of the axis apart."""
+REQUIRED, BAND = ("method", "size_um", "pcc"), ("lower", "upper")
+
+
+def scales(
+    results: pd.DataFrame,
+    *,
+    dark: bool = False,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes:
+    """Draw accuracy against the size of the shapes, a line for each method, named at its end.
+
+    Parameters
+    ----------
+    results
+        One row for each method and size: ``method``, ``size_um`` (side or diameter), ``pcc`` and, if known, ``lower``
+        and ``upper``, the ends of a band. Rows whose ``pcc`` is NaN are not drawn.
+    dark
+        Light text on a dark figure.
+    ax
+        Axes to draw into. Names stand to the right of them; in a figure with ``layout="constrained"`` there is room.
+    show
+        Show the figure. By default only where it is new and the session is interactive.
+    save
+        File to save the figure to.
+
+    Returns
+    -------
+    The axes, sizes on a logarithmic scale.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import pixnet_sd as ps
+    >>> results = pd.DataFrame({"method": ["a", "a", "b", "b"], "size_um": [8, 55, 8, 55], "pcc": [0.2, 0.4, 0.1, 0.3]})
+    >>> ax = ps.pl.scales(results)
+    >>> [text.get_text() for text in ax.texts]
+    ['a', 'b']
+    """
+    table, theme = checked(results), theme_of(dark)
+    # In the order of the rows: colours then stay as methods are added.
+    methods = [str(name) for name in table["method"].unique()]
+    width_in = WIDTH_IN + CHARACTER_IN * max(map(len, methods))
+    chosen = new_figure((width_in, HEIGHT_IN), theme).add_subplot() if ax is None else ax
+    plain_axes(chosen, theme)
+    chosen.set_xscale("log")
+    curves = [table[table["method"].astype(str) == name].sort_values("size_um") for name in methods]
+    colours = line_colours(len(methods), theme)
+    for curve, colour in zip(curves, colours, strict=True):
+        draw_curve(chosen, curve, colour)
+    label_axes(chosen, table["size_um"].unique(), theme)
+    name_ends(chosen, methods, curves, colours, theme)
+    finish([chosen], new=ax is None, show=show, save=save)
+    return chosen
+
+
+def checked(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows that can be drawn."""
+    require_known(REQUIRED, results.columns, "the results' columns")
+    if sum(name in results for name in BAND) == 1:
+        raise PixnetValueError("A band needs both ends: give the columns 'lower' and 'upper', or neither.")
+    table = results[results["pcc"].notna()]
+    if table.empty:
+        raise PixnetValueError(
+            f"None of the {len(results)} rows has a number in column 'pcc'; there is nothing to draw."
+        )
+    if not (np.isfinite(table["size_um"]) & (table["size_um"] > 0)).all():
+        raise PixnetValueError(f"Sizes must be above 0 µm and finite; found {table['size_um'].unique().tolist()}.")
+    repeated = table[table.duplicated(["method", "size_um"])]
+    if len(repeated):
+        method, size = repeated[["method", "size_um"]].iloc[0]
+        raise PixnetValueError(
+            f"{len(repeated)} rows repeat a method and size, e.g. {method!r} at {size:g} µm. Average them first, e.g. "
+            "results.groupby(['method', 'size_um'], as_index=False).mean()."
+        )
+    return table
+
+
+def line_colours(count: int, theme: Theme) -> Sequence[str]:
+    known = (*(LINES_ON_DARK if theme is DARK else LINES), theme.contrast)
+    return known[:count] if count <= len(known) else safe_palette(max(count, 9), theme)[:count]
+
+
+def draw_curve(ax: Axes, curve: pd.DataFrame, colour: str) -> None:
+    ax.plot(curve["size_um"], curve["pcc"], color=colour, linewidth=1.6, marker="o", markersize=4, zorder=3)
+    if set(BAND) <= set(curve):
+        ax.fill_between(
+            curve["size_um"], curve["lower"], curve["upper"], color=colour, alpha=0.15, linewidth=0, zorder=1
+        )
+
+
+def label_axes(ax: Axes, sizes: np.ndarray, theme: Theme) -> None:
+    ax.margins(x=0.04)
+    ticks = spaced(np.sort(sizes), TICK_STEP)
+    ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
+    ax.xaxis.set_ticklabels([f"{tick:g}" for tick in ticks])
+    ax.set_xlabel("size of the shapes, µm", color=theme.ink, fontsize=SMALL)
+    ax.set_ylabel("Pearson correlation", color=theme.ink, fontsize=SMALL)
+
+
+def spaced(sizes: np.ndarray, share: float) -> list[float]:
+    """Sizes so far apart on a logarithmic axis that their numbers do not run into each other."""
+    least = share * np.log(sizes[-1] / sizes[0])
+    kept = [float(sizes[0])]
+    for size in map(float, sizes[1:]):
+        if np.log(size / kept[-1]) > least:
+            kept.append(size)
+    return kept
+
+
+def name_ends(
+    ax: Axes, methods: Sequence[str], curves: Sequence[pd.DataFrame], colours: Sequence[str], theme: Theme
+) -> None:
+    """Names to the right of the axes, tied to where their lines end."""
+    low, high = ax.get_ylim()
+    gap = NAME_IN / axes_height_in(ax) * (high - low)
+    ends = [(float(curve["size_um"].iloc[-1]), float(curve["pcc"].iloc[-1])) for curve in curves]
+    places = apart(np.array([y for _, y in ends]), gap, low, high)
+    for name, end, place, colour in zip(methods, ends, places, colours, strict=True):
+        ax.annotate(
+            name,
+            end,
+            xytext=(1.04, place),
+            textcoords=ax.get_yaxis_transform(),
+            va="center",
+            fontsize=SMALL,
+            color=theme.ink,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "relpos": (0, 0.5), "shrinkA": 2, "shrinkB": 3},
+        )

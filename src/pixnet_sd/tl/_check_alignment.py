@@ -1,0 +1,207 @@
+"""Do shapes lie where they belong on the H&E? Ask before a model learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import pandas as pd
+from spatialdata import SpatialData
+
+from pixnet_sd._alignment import Place, Raster, explained, moved, other_places, tissue_share
+from pixnet_sd._coverage import coverage as coverage_weights
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._sdata import alignment, elements, images, units
+from pixnet_sd._shapes import ELLIPSE, Shapes
+
+OK, CHECK, UNKNOWN = "ok", "check", "not checked"
+ON_IMAGE, ON_TISSUE, COVERED = 0.95, 0.5, 0.95
+"""Least shares of centres on the image, of centres on tissue, and of the shapes' area that the raster covers."""
+MORE_TISSUE = 0.1
+"""Another place must have so many more centres on tissue before it is believed."""
+MORE_EXPLAINED, TIMES_EXPLAINED = 0.02, 1.2
+"""Another place must explain so much more expression, as a difference and as a ratio."""
+PITCH = 0.05
+"""Tolerance of distances."""
+ARRAYS_UM = {"Visium": (55, 100), "Visium, as Space Ranger writes it": (65, 100), "Spatial Transcriptomics": (100, 200)}
+"""Diameter of a spot, and centre to centre."""
+COLUMNS = ["check", "value", "verdict", "finding"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the report."""
+
+    check: str
+    value: float
+    verdict: str
+    finding: str
+
+
+def check_alignment(
+    sdata: SpatialData,
+    shapes_key: str | None = None,
+    *,
+    image_key: str | None = None,
+    map_key: str | None = None,
+    table_key: str | None = None,
+    layer: str | None = None,
+    pitch_um: float | None = None,
+    coordinate_system: str | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> pd.DataFrame:
+    """Report whether shapes lie where they belong on the H&E: a verdict and plain words for each check.
+
+    The shapes are compared with themselves mirrored, turned, shifted by tenths of their extent and in other scales. A
+    place is doubted when another has clearly more centres on tissue, or when the colour of another explains clearly
+    more of what was measured. Up to 4000 shapes, evenly drawn, stand for all.
+
+    It cannot see shifts below a tenth of the extent. On an image that tissue fills, only counts of 20 shapes or more
+    can tell a mirrored place, and where colour explains little of the expression even these hardly do. Symmetric
+    tissue looks the same either way. So ``"ok"`` means that nothing better was found; look at ``pl.alignment`` too.
+
+    Parameters
+    ----------
+    sdata
+        The object that holds both.
+    shapes_key
+        Polygons or circles; may be left out when there is one element.
+    image_key
+        The H&E image; may be left out when there is one.
+    map_key
+        The raster that is to be aggregated over the shapes; by default the image itself.
+    table_key
+        The table with raw counts; may be left out when one annotates the shapes.
+    layer
+        The layer with raw counts; by default X.
+    pitch_um
+        Distance of neighbouring spots, centre to centre. By default those of known arrays are tried.
+    coordinate_system
+        The one in which elements lie over each other; only needed where several disagree.
+    value_range
+        Black and white of an image that is not uint8.
+
+    Returns
+    -------
+    One row for each check. ``value`` is a share, where other places were tried that of the best of them, or µm per
+    pixel; ``verdict`` is ``"ok"``, ``"check"`` or ``"not checked"``; ``finding`` says it in words.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.datasets.toy(size_px=512)
+    >>> report = ps.tl.check_alignment(sdata, "bins_8um")
+    >>> bool((report["verdict"] == "check").any())
+    False
+    """
+    image, key = elements.image_key(sdata, image_key), elements.shapes_key(sdata, shapes_key)
+    shapes = alignment.read_shapes(sdata, key, image, coordinate_system)
+    centres = np.where((shapes.area > 0)[:, None], shapes.centroid, np.nan)
+    known = centres[np.isfinite(centres).all(axis=1)]
+    drawn = known[alignment.evenly(len(known))]
+    size_px = images.read_image(sdata, image).grid.shape
+    places = other_places(size_px, known)
+    level = alignment.read_overview(sdata, image, value_range)
+    tissue = alignment.read_tissue(sdata, image, level)
+    colour = alignment.read_colour(level, float(np.sqrt(np.median(shapes.area))))
+    lines = [
+        on_image(drawn, size_px, image),
+        *on_tissue(tissue, drawn, places),
+        expression(sdata, (key, table_key, layer), centres, colour, places),
+        covered(sdata, key, map_key or image, coordinate_system),
+        *pitch(sdata, image, shapes, known, pitch_um),
+    ]
+    return pd.DataFrame([astuple(line) for line in lines], columns=COLUMNS).set_index("check")
+
+
+def verdict(good: bool) -> str:
+    return OK if good else CHECK
+
+
+def on_image(centres: np.ndarray, size_px: tuple[int, int], image_key: str) -> Line:
+    height, width = size_px
+    share = float(((centres >= 0) & (centres < [width, height])).all(axis=1).mean())
+    finding = f"{share:.0%} of the centres lie on image {image_key!r} of {width} x {height} px"
+    return Line("on the image", share, verdict(share >= ON_IMAGE), finding)
+
+
+def on_tissue(tissue: Raster, centres: np.ndarray, places: Sequence[Place]) -> list[Line]:
+    """The share as placed, and that of the best other place."""
+    here = tissue_share(tissue, centres)
+    place, there = best(places, lambda place: tissue_share(tissue, moved(centres, place)))
+    finding = f"{here:.0%} of the centres lie on tissue, which fills {tissue.values.mean():.0%} of the image"
+    fits = there <= here + MORE_TISSUE
+    other = f"{place.words}, {there:.0%} would lie on tissue" if not fits else "no other place tried has clearly more"
+    return [
+        Line("on tissue", here, verdict(here >= ON_TISSUE), finding),
+        Line("on tissue, against other places", there, verdict(fits), other),
+    ]
+
+
+def best(places: Sequence[Place], score: Callable[[Place], float]) -> tuple[Place, float]:
+    scores = [score(place) for place in places]
+    first = int(np.argmax(scores))
+    return places[first], scores[first]
+
+
+def expression(
+    sdata: SpatialData,
+    keys: tuple[str, str | None, str | None],
+    centres: np.ndarray,
+    colour: Raster,
+    places: Sequence[Place],
+) -> Line:
+    """Whether colour explains more of the counts from another place; `keys` name shapes, table and layer."""
+    shapes_key, table_key, layer = keys
+    name = "expression, against other places"
+    try:
+        table = alignment.measured_table(sdata, shapes_key, table_key)
+        measured = alignment.read_measured(sdata, shapes_key, centres, table, layer)
+    except PixnetValueError as error:
+        if table_key is not None:
+            raise
+        return Line(name, float("nan"), UNKNOWN, str(error))
+    here = explained(colour, measured.centres, measured.expression)
+    place, there = best(places, lambda place: explained(colour, moved(measured.centres, place), measured.expression))
+    fits = there <= max(here + MORE_EXPLAINED, here * TIMES_EXPLAINED)
+    finding = f"colour explains {here:.1%} of the expression; {place.words}, it would explain {there:.1%}"
+    return Line(name, there, verdict(fits), finding)
+
+
+def covered(sdata: SpatialData, shapes_key: str, raster_key: str, coordinate_system: str | None) -> Line:
+    """The share of the shapes' area that lies on the raster, exactly."""
+    raster = elements.image_key(sdata, raster_key)
+    shapes = alignment.read_shapes(sdata, shapes_key, raster, coordinate_system)
+    drawn = shapes.take(np.flatnonzero(shapes.area > 0))
+    drawn = drawn.take(alignment.evenly(len(drawn)))
+    weights = coverage_weights(drawn, images.read_image(sdata, raster).grid.window)
+    share = float(weights.sum() / drawn.area.sum())
+    finding = f"{raster!r} covers {share:.0%} of the area of the shapes"
+    return Line("covered", share, verdict(share >= COVERED), finding)
+
+
+def pitch(
+    sdata: SpatialData, image_key: str, shapes: Shapes, centres: np.ndarray, stated_um: float | None
+) -> list[Line]:
+    """µm per pixel by the distance of neighbouring spots, against the one that is stated; only for equal circles."""
+    diameters = np.sqrt(shapes.area * 4 / np.pi)
+    equal = (shapes.kind == ELLIPSE).all() and np.ptp(diameters) < PITCH * diameters.max()
+    if len(centres) < 2 or not equal:
+        return []
+    mpp = units.image_mpp(sdata, image_key)
+    pitch_px, diameter_um = units.lattice_pitch(centres), float(diameters.mean() * mpp)
+    found = f"spots of {diameter_um:.0f} µm stand {pitch_px * mpp:.0f} µm apart by {mpp:.4g} µm per pixel"
+    if stated_um is not None:
+        fits = near(pitch_px * mpp, stated_um)
+        finding = f"{found}; at {stated_um:g} µm apart it would be {stated_um / pitch_px:.4g}"
+        return [Line("µm per pixel", stated_um / pitch_px, verdict(fits), finding)]
+    known = [
+        name for name, (size, apart) in ARRAYS_UM.items() if near(diameter_um, size) and near(pitch_px * mpp, apart)
+    ]
+    finding = f"{found}, as on {known[0]}" if known else f"{found}, as on no array known here; pass pitch_um=..."
+    return [Line("µm per pixel", mpp, verdict(bool(known)), finding)]
+
+
+def near(found: float, wanted: float) -> bool:
+    return abs(found - wanted) <= PITCH * wanted

@@ -1,0 +1,40 @@
+"""Compute tiles in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from pixnet_sd._grid import Tile, Window
+from pixnet_sd._sdata import stream
+from pixnet_sd._settings import settings
+from pixnet_sd.tl._job import Job
+from pixnet_sd.tl._task import Task
+
+
+def compute_here(task: Task, growing: stream.Growing, numbers: Sequence[int], *, progress: bool | None) -> None:
+    """Fill the tiles with these numbers."""
+    growing.fill(computed(task, numbers, progress))
+
+
+def computed(task: Task, numbers: Sequence[int], progress: bool | None) -> Iterator[tuple[int, Window, np.ndarray]]:
+    """These tiles, one after the other."""
+    blocks = shown(task.job, [task.job.plan[number] for number in numbers], progress)
+    for number, (window, block) in zip(numbers, blocks, strict=True):
+        yield number, window, block
+
+
+def collect(job: Job, progress: bool | None) -> np.ndarray:
+    """The raster of programmes, in memory."""
+    values = np.full(job.shape, np.nan, np.float32)
+    for window, block in shown(job, job.plan, progress):
+        values[:, *window.slices] = block
+    return values
+
+
+def shown(job: Job, plan: Sequence[Tile], progress: bool | None) -> Iterator[tuple[Window, np.ndarray]]:
+    """The blocks, with a progress bar."""
+    hidden = not (settings.progress if progress is None else progress)
+    yield from tqdm(job.blocks(plan), "predict", total=len(plan), unit="tile", disable=hidden, leave=False)

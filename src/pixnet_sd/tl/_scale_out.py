@@ -1,0 +1,153 @@
+"""Spread a prediction over the workers of a `dask.distributed` client.
+
+The driver cuts the work into one part for each worker. A worker reads model, image and request from disk and writes its
+part to disk; between the processes travel only paths and numbers. The driver then verifies and publishes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import store, stream
+from pixnet_sd._sdata.opening import open_slide
+from pixnet_sd._settings import settings
+from pixnet_sd.tl import _request
+from pixnet_sd.tl._here import computed
+from pixnet_sd.tl._parts import parts
+from pixnet_sd.tl._task import Task
+from pixnet_sd.tl._to_store import require_whole, to_compute
+
+POLL_S = 1.0
+"""Between two looks at how far the workers are."""
+PATIENCE_S = 60
+"""For a worker to finish the tile in its hands."""
+STOP = "stop"
+"""A file that tells workers to stop."""
+
+
+def active_client() -> Any:
+    """The client of this process, or None; inside a task of a worker there is none, for it would wait for itself."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        distributed.get_worker()
+    except ValueError:
+        pass
+    else:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def has_workers(task: Task) -> bool:
+    """Whether there are workers, and what they need is on disk."""
+    client = active_client()
+    if client is None:
+        return False
+    if not client.ncores():
+        raise PixnetRuntimeError(
+            "The active dask client has no workers yet. Call client.wait_for_workers(1), or close the client."
+        )
+    missing = needed(task) - store.names_on_disk(task.sdata)
+    if missing:
+        logger.warning("%s is not in the store, so workers cannot read it: computing in this process", sorted(missing))
+    return not missing
+
+
+def needed(task: Task) -> set[str]:
+    """Elements that a worker reads."""
+    return {task.job.image_key} | ({task.tissue_key} if task.tissue_key else set())
+
+
+def compute_on_workers(task: Task, growing: stream.Growing, numbers: Sequence[int], *, progress: bool | None) -> None:
+    """Have these tiles filled, each worker a part of them."""
+    client, folder = active_client(), growing.folder
+    (folder / STOP).unlink(missing_ok=True)
+    _request.leave(folder, task.request.settled(task.job), task.job.model)
+    addresses = sorted(client.ncores())
+    windows = {number: task.windows[number] for number in numbers}
+    cut = parts(windows, growing.file_px, task.job.how.batch_size, len(addresses))
+    report(cut, task)
+    futures = [
+        submit(client, address, task, folder, f"worker-{number}", part)
+        for number, (address, part) in enumerate(zip(addresses, cut, strict=True))
+        if part
+    ]
+    with stopped_on_error(folder, futures):
+        wait(futures, growing, len(numbers), progress)
+    stream.sweep(folder)  # a worker may have been killed, and its part done by another
+    require_whole(task, growing)
+
+
+def submit(client: Any, address: str, task: Task, folder: Path, name: str, part: list[int]) -> Any:
+    """Should the worker die, another one does what is left of its part."""
+    where = str(store.store_path(task.sdata).absolute()), str(folder.absolute())
+    return client.submit(work, *where, name, part, workers=[address], allow_other_workers=True, pure=False)
+
+
+def work(store_path: str, folder: str, name: str, numbers: list[int]) -> None:
+    """What a worker does."""
+    sdata, here = open_slide(store_path), Path(folder)
+    request, model = _request.find(here)
+    task = Task(sdata, request, request.job(sdata, model))
+    key = task.names.programmes
+    with stream.growing_part(here, key, task.blank, task.plan, name, driven=True) as growing:
+        blocks = computed(task, to_compute(task, growing, numbers), progress=False)
+        growing.fill(takewhile(lambda _: not (here / STOP).exists(), blocks))
+
+
+@contextmanager
+def stopped_on_error(folder: Path, futures: Sequence[Any]) -> Iterator[None]:
+    """Workers end with their driver, each after the tile in its hands: a repeated call finds the folder free."""
+    try:
+        yield
+    except BaseException:
+        (folder / STOP).touch()
+        for future in futures:
+            future.exception(timeout=PATIENCE_S)
+        raise
+
+
+def wait(futures: Sequence[Any], growing: stream.Growing, total: int, progress: bool | None) -> None:
+    """Until all are done, or one has failed."""
+    hidden = not (settings.progress if progress is None else progress)
+    known, pending = set(growing.ledger.done), list(futures)
+    with tqdm(desc="predict", total=total, unit="tile", disable=hidden, leave=False) as bar:
+        while pending:
+            for future in finished(pending):
+                future.result()
+                pending.remove(future)
+            growing.ledger.refresh()
+            bar.update(len(set(growing.ledger.done) - known) - bar.n)
+
+
+def finished(futures: Sequence[Any]) -> list[Any]:
+    """Those that are done soon."""
+    distributed = sys.modules["distributed"]
+    try:
+        return list(distributed.wait(futures, timeout=POLL_S, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return []
+
+
+def report(cut: Sequence[Sequence[int]], task: Task) -> None:
+    busy = sum(map(bool, cut))
+    logger.info("%d tiles on %d of %d workers", sum(map(len, cut)), busy, len(cut))
+    if busy < min(len(cut), sum(map(len, cut))):
+        logger.info(
+            "tiles of one batch, and those that share a file, stay on one worker; tile_size=%d, batch_size=%d now",
+            task.job.how.tile_px,
+            task.job.how.batch_size,
+        )

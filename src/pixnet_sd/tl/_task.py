@@ -1,0 +1,138 @@
+"""One map to be made: of which image, by which model, under which names, and what is known of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from spatialdata import SpatialData
+
+from pixnet_sd import __version__
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._grid import Window
+from pixnet_sd._keys import expression_key, loadings_key, programmes_key, tissue_key
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import affine, build, levels, maps
+from pixnet_sd._sdata.counts import gene_columns
+from pixnet_sd._settings import settings
+from pixnet_sd.tl._job import Job, gene_table
+from pixnet_sd.tl._request import Request
+
+SAMPLED_TILES = 3
+"""Whose pixels stand for the image when a prediction is resumed."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Of the elements that a prediction adds."""
+
+    programmes: str
+    loadings: str
+    expression: str
+
+    @property
+    def all(self) -> list[str]:
+        return [self.programmes, self.loadings, self.expression]
+
+
+def names_for(image_key: str, image_key_added: str | None) -> Names:
+    programmes = programmes_key(image_key_added or image_key)
+    return Names(programmes, loadings_key(programmes), image_key_added or expression_key(image_key))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A request, settled for one object."""
+
+    sdata: SpatialData
+    request: Request
+    job: Job
+
+    def __post_init__(self) -> None:
+        """Before any work: nothing may be made in place of what it is made from, and every gene must be known."""
+        if self.job.image_key in self.names.all:
+            raise PixnetValueError(
+                f"The result would be called {self.job.image_key!r} and replace the image that it is made from. Give "
+                "another image_key_added."
+            )
+        if self.genes is not None:
+            gene_columns(gene_table(self.job.model).index, self.genes, "the model")
+
+    @property
+    def names(self) -> Names:
+        return names_for(self.job.image_key, self.request.image_key_added)
+
+    @property
+    def tissue_key(self) -> str | None:
+        """None where no labels mark the tissue."""
+        return None if self.job.tissue is None else self.request.tissue_key or tissue_key(self.job.image_key)
+
+    @property
+    def genes(self) -> list[str] | None:
+        """Those to write out as plain pixels."""
+        return None if self.request.genes is None else list(self.request.genes)
+
+    @property
+    def blank(self) -> Any:
+        transformations = affine.grid_transformations(self.sdata.images[self.job.image_key], self.job.grid)
+        return levels.blank_raster(self.job.shape, self.job.programmes, transformations)
+
+    @cached_property
+    def windows(self) -> dict[int, Window]:
+        """Of the raster, what each tile of the plan fills."""
+        return {number: self.job.window(tile) for number, tile in enumerate(self.job.plan)}
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """All that must not change between the parts of one raster."""
+        asked = {"genes": self.genes, "shards": self.request.shards}
+        return {**self.facts[self.names.programmes], **fingerprint(self.job), **asked}
+
+    @cached_property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """What is recorded of each element."""
+        job, names = self.job, self.names
+        made = {"tissue_digest": None if job.tissue is None else job.tissue_digest, **job.facts()}
+        shared = {name: job.facts()[name] for name in ("image", "unit", "mpp", "model", "sha256")}
+        lazy = {"programmes": names.programmes} if self.genes is None else {}
+        return {
+            names.programmes: {"kind": "programmes", **made},
+            names.loadings: {"kind": "loadings", "sha256": shared["sha256"]},
+            names.expression: {"kind": "expression", **shared, **lazy},
+        }
+
+    @property
+    def loadings(self) -> Any:
+        job = self.job
+        table = build.loadings(job.model.loadings, job.programmes, gene_table(job.model))
+        table.uns["pixnet_sd"] = {"sha256": job.sha256}
+        return table
+
+    def raster(self, programmes: Any, genes: Sequence[str] | None) -> maps.Map:
+        found = self.job.as_map(self.names.programmes, levels.arrays_of(programmes)[0])
+        return found if genes is None else maps.of_genes(found, genes)
+
+
+def fingerprint(job: Job) -> dict[str, Any]:
+    """What says that image and package are still the same."""
+    pixels = hashlib.blake2b(digest_size=8)
+    for tile in job.plan[:: max(1, len(job.plan) // SAMPLED_TILES)]:
+        pixels.update(job.picture.read(tile.read).tobytes())
+    return {"version": __version__, "grid": asdict(job.grid), "pixels": pixels.hexdigest()}
+
+
+def is_small(task: Task, raster: maps.Map) -> bool:
+    """Whether all genes may be attached; otherwise a line in the log says how to get some."""
+    needed = len(raster.genes) * raster.data[0].size * 4
+    if needed > settings.raster_limit:
+        logger.info(
+            "%d genes would take %.1f GB when written, more than settings.raster_limit; "
+            "tl.expand(sdata, genes=[...], image_key=%r) attaches some of them",
+            len(raster.genes),
+            needed / 1e9,
+            task.names.programmes,
+        )
+    return needed <= settings.raster_limit

@@ -1,0 +1,114 @@
+"""A prediction on its way into a zarr store: what is missing is computed, the whole is verified and published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import levels, provenance, publication, store, stream
+from pixnet_sd.tl._parts import parts
+from pixnet_sd.tl._task import Task, is_small
+
+Compute = Callable[[Task, stream.Growing, Sequence[int]], None]
+"""Fills the tiles with these numbers, wherever that is done."""
+
+
+def predict_to_store(task: Task, compute: Compute, *, resume: bool) -> None:
+    names, request = task.names, task.request
+    begun = resume and publication.is_begun(task.sdata, names.programmes)
+    store.check(task.sdata, names.all, overwrite=request.overwrite or begun)
+    with stream.growing(task.sdata, names.programmes, task.blank, task.plan, resume=resume) as growing:
+        if not begun:
+            write_raster(task, growing, compute)
+            after = {} if task.genes is None else {names.expression: staged_genes(task, growing)}
+            publication.stage(growing, {names.loadings: task.loadings}, after)
+        announce(task)
+        obsolete = names.expression if task.genes is None and request.overwrite else None
+        store.enter(task.sdata, publication.publish(task.sdata, growing, obsolete=obsolete), task.facts)
+        publication.dispose(growing)
+    if task.genes is None:
+        attach_genes(task)
+
+
+def announce(task: Task) -> None:
+    """Record what new elements are before they are there.
+
+    Else, after a stop in between, a map could not be told from an image to predict from.
+    """
+    names = task.names
+    for key in [names.loadings, names.programmes] + ([] if task.genes is None else [names.expression]):
+        if provenance.recorded(task.sdata, key) is None:
+            provenance.record(task.sdata, key, task.facts[key])
+    provenance.save(task.sdata)
+
+
+def write_raster(task: Task, growing: stream.Growing, compute: Compute) -> None:
+    numbers = to_compute(task, growing)
+    check_room(task, numbers)
+    if numbers:
+        compute(task, growing, numbers)
+    growing.add_levels()
+
+
+def check_room(task: Task, numbers: Sequence[int]) -> None:
+    needed = task.job.shape[0] * sum(task.windows[number].area for number in numbers)
+    stream.check_space(task.sdata, task.names.programmes, needed)
+
+
+def to_compute(task: Task, growing: stream.Growing, of: Sequence[int] | None = None) -> list[int]:
+    """Numbers of the tiles that are not there yet, with those of their batches."""
+    windows = task.windows if of is None else {number: task.windows[number] for number in of}
+    numbers = whole_batches(growing.missing(windows), len(task.windows), task.job.how.batch_size)
+    if len(numbers) < len(windows):
+        logger.info("resuming: %d of %d tiles are done", len(windows) - len(numbers), len(windows))
+    return numbers
+
+
+def whole_batches(missing: set[int], count: int, size: int) -> list[int]:
+    """The missing tiles and those that share a batch with one: a tile's last bits may depend on its batch."""
+    return [number for number in range(count) if any(n in missing for n in batch_of(number, count, size))]
+
+
+def batch_of(number: int, count: int, size: int) -> range:
+    first = number // size * size
+    return range(first, min(first + size, count))
+
+
+def require_whole(task: Task, growing: stream.Growing, numbers: Sequence[int] = ()) -> None:
+    """Nothing may be missing now; also a way to compute, for where nothing is left to do."""
+    growing.ledger.refresh()
+    missing = growing.missing(task.windows)
+    if missing:
+        raise PixnetRuntimeError(
+            f"{len(missing)} of {len(task.windows)} tiles of {task.names.programmes!r} are missing"
+            f"{of_shards(task, growing, missing)}. What is done is kept; run what is missing again."
+        )
+
+
+def of_shards(task: Task, growing: stream.Growing, missing: set[int]) -> str:
+    """Which parts they belong to, where it was cut by hand."""
+    count = task.request.shards
+    if count is None:
+        return ""
+    cut = parts(task.windows, growing.file_px, task.job.how.batch_size, count)
+    lacking = [f"{number}/{count}" for number, part in enumerate(cut, 1) if missing & set(part)]
+    return f", of shards {', '.join(lacking)}"
+
+
+def staged_genes(task: Task, growing: stream.Growing) -> Any:
+    """Genes over programmes that are not in the store yet."""
+    programmes = levels.with_arrays(task.blank, growing.lazy_levels())
+    return levels.expanded(programmes, task.raster(programmes, task.genes))
+
+
+def attach_genes(task: Task) -> None:
+    """The image of genes over the programmes in the store, for this object only."""
+    sdata, names = task.sdata, task.names
+    programmes = sdata.images[names.programmes]
+    raster = task.raster(programmes, None)
+    if is_small(task, raster):
+        store.enter(sdata, {names.expression: levels.expanded(programmes, raster)}, task.facts)
+    elif names.expression in sdata.images:
+        del sdata.images[names.expression]

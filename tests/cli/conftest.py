@@ -1,0 +1,37 @@
+"""Small slides and models on disk."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from spatialdata import SpatialData
+
+import pixnet_sd as ps
+from pixnet_sd.nn.model import Card, Model
+from pixnet_sd.nn.network import NetworkConfig, PixNet
+
+
+@pytest.fixture(scope="session")
+def toy_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    toy = ps.datasets.toy(size_px=256)
+    kept = {name: toy[name] for name in ("he", "cells", "bins_8um", "bins_8um_counts")}
+    slide = SpatialData.init_from_elements(kept, attrs={"pixnet_sd": {"mpp": {"he": 0.5}}})
+    path = tmp_path_factory.mktemp("toy") / "a.zarr"
+    slide.write(path)
+    return path
+
+
+@pytest.fixture
+def slide(toy_on_disk: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(toy_on_disk, tmp_path / "a.zarr"))
+
+
+@pytest.fixture(scope="session")
+def model(toy_on_disk: Path) -> str:
+    torch.manual_seed(0)
+    config = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
+    genes = ["KRT8", "COL1A1"]
+    folder = toy_on_disk.parent / "model"
+    Model([PixNet(config, len(genes), encoder_weights=None)], genes, Card("tiny")).save(folder)
+    return str(folder)

@@ -1,0 +1,55 @@
+"""What every command does alike: help, errors in one line, nothing heavy before it is needed."""
+
+import subprocess
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+
+import pytest
+
+from pixnet_sd._errors import PixnetWarning
+from pixnet_sd.cli import COMMANDS, _messages, main
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys; from pixnet_sd.cli import build_parser; build_parser(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {name.split(".")[0] for name in loaded} & {"torch", "numpy", "spatialdata", "dask", "numba", "pandas"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    assert f"  pixnet-sd {command} " in capsys.readouterr().out
+
+
+def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "pixnet_sd", "info", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    told = f"pixnet-sd: error: {tmp_path} is no zarr store. Give the path of a SpatialData object that was written to "
+    assert (done.returncode, done.stderr) == (2, told + "disk.\n")
+    assert main(["predict", str(tmp_path), "--model", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("pixnet-sd: error: There is no model at nowhere.")
+
+
+def test_the_script_that_is_installed_is_this_one() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"pixnet-sd": f"{main.__module__}:{main.__name__}"}
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3"])
+def test_a_shard_that_cannot_be_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["predict", "a.zarr", "--model", "m", f"--shard={text}"])
+    assert left.value.code == 2
+    assert f"{text!r} is not I/N with I from 1 to N" in capsys.readouterr().err
+
+
+def test_warnings_are_one_line_and_those_of_others_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with _messages.in_one_line():
+        warnings.warn("first\nsecond", PixnetWarning, stacklevel=1)
+        warnings.warn("of a library", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "pixnet-sd: warning: first second\n"

@@ -1,0 +1,56 @@
+"""The same bytes whatever the machine does; where only rounding is promised, that it is only rounding."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hardening.slides import aggregate, picture, pixels, predict, section, tiny_model
+
+import pixnet_sd as ps
+from pixnet_sd import _parallel
+
+
+@pytest.fixture(scope="module")
+def data() -> np.ndarray:
+    return pixels(100, 120)
+
+
+def programmes(data: np.ndarray, **options: Any) -> np.ndarray:
+    sdata = section(he=picture(data))
+    predict(sdata, model=tiny_model(), **options)
+    found: np.ndarray = sdata["he_programmes"].values
+    return found
+
+
+def test_the_same_call_gives_the_same_bytes(data: np.ndarray) -> None:
+    assert programmes(data).tobytes() == programmes(data).tobytes()
+
+
+@pytest.mark.parametrize("threads", [2])
+def test_threads_of_torch_change_nothing_but_rounding(data: np.ndarray, threads: int) -> None:
+    expected = programmes(data)
+    torch.set_num_threads(threads)
+    try:
+        found = programmes(data)
+    finally:
+        torch.set_num_threads(1)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * expected.std())
+
+
+@pytest.mark.parametrize("options", [{"tile_size": 32}, {"tile_size": 128}, {"batch_size": 3}])
+def test_tiles_and_batches_change_nothing_but_rounding(data: np.ndarray, options: dict) -> None:
+    expected = programmes(data)
+    np.testing.assert_allclose(programmes(data, **options), expected, atol=1e-5 * expected.std())
+
+
+@pytest.mark.parametrize("statistic", ["sum", "mean", "std", "median"])
+def test_threads_of_aggregation_give_the_same_bytes(
+    data: np.ndarray, statistic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdata = ps.datasets.toy(size_px=256)
+    tables = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(_parallel, "thread_count", lambda threads=threads: threads)
+        tables.append(aggregate(sdata, "cells", image_key="he", statistic=statistic))
+    assert len({table.X.tobytes() for table in tables}) == 1

@@ -1,0 +1,197 @@
+"""Training learns what can be learnt, nothing else, and the same every time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nn.painted import silent, slide
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn import checkpoint, pixnet
+from pixnet_sd.nn.examine import gene_scores
+from pixnet_sd.nn.model import Card, Model
+from pixnet_sd.nn.network import NetworkConfig
+from pixnet_sd.nn.pixnet import Schooling, train_pixnet
+from pixnet_sd.nn.prepared import prepared
+from pixnet_sd.nn.slides import Slide
+from pixnet_sd.nn.train import rise_and_fall
+from pixnet_sd.nn.train_config import TrainConfig
+
+NETWORK = NetworkConfig(
+    encoder="stain", levels=None, decoder="pixel", widths=(8,), programmes=3, context_um=(20.0,), stride=8
+)
+CONFIG = TrainConfig(network=NETWORK, epochs=6, crops=32, dropout=0.0, lr=2e-2)
+
+
+def train(
+    slides: list[Slide],
+    config: TrainConfig = CONFIG,
+    validation: tuple[Slide, ...] = (),
+    model: Model | None = None,
+    folder: Path | None = None,
+) -> Model:
+    lesson = Schooling(slides, validation, "test")
+    return train_pixnet(lesson, list("ABCN"), config, Card("x"), model=model, folder=folder, device="cpu", bar=silent)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return train([slide(0), slide(1)], validation=(slide(2),))
+
+
+def test_what_is_visible_is_learnt_and_noise_is_not() -> None:
+    model = train([slide(0), slide(1)], replace(CONFIG, epochs=12), (slide(2),))
+    scores = model.card.scores
+    assert min(scores["A"], scores["B"], scores["C"]) > 0.8
+    assert abs(scores["N"]) < 0.35
+    assert model.unit == "counts/um2"
+    assert (model.loadings >= 0).all()
+    np.testing.assert_allclose(model.loadings.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_depth_of_a_section_is_not_learnt_as_a_rate() -> None:
+    once = replace(CONFIG, epochs=1)
+    shallow = train([slide(0), slide(1, depth=0.25)], once)
+    deep = train([slide(0), slide(1)], once)
+    assert shallow.library_size == pytest.approx(500, rel=0.05)
+    assert deep.library_size == pytest.approx(1000, rel=0.05)
+
+
+def test_the_history_is_in_the_model(model: Model) -> None:
+    assert set(model.history) == {"loss 1", "validation 1"}
+    assert model.history["loss 1"][-1] < model.history["loss 1"][0]
+
+
+def test_seeds_reproduce_and_differ() -> None:
+    short = replace(CONFIG, epochs=2)
+    one, again, other = (train([slide(0)], replace(short, seed=seed)) for seed in (0, 0, 1))
+    assert one.sha256 == again.sha256 != other.sha256
+
+
+def shuffled(number: int, seed: int) -> Slide:
+    one = slide(number)
+    order = np.random.default_rng(seed).permutation(100)
+    measured = replace(one.measured[0], counts=one.measured[0].counts[order], totals=one.measured[0].totals[order])
+    return replace(one, measured=(measured,))
+
+
+def test_shuffled_counts_score_nothing() -> None:
+    """Only one thing varies on a slide, so one shuffle scores some, by chance up or down; together they cancel.
+
+    The slide that is scored has not chosen an epoch: the best of several by chance is above zero.
+    """
+    few, means = replace(CONFIG, epochs=3), []
+    for seed in range(4):
+        model = train([shuffled(0, seed), shuffled(1, seed + 10)], few)
+        members = list(model.network.members)
+        with prepared(members[0], [slide(2)], "cpu", silent) as sets:
+            means.append(gene_scores(members, sets[0], "cpu")[:3].mean())
+    assert abs(np.mean(means)) < 0.35, means
+
+
+@pytest.mark.parametrize(("decoder", "head"), [("safb", "rate"), ("safb", "log"), ("pixel", "log")])
+def test_the_paper_s_recipe_and_its_parts_train(decoder: str, head: str) -> None:
+    network = replace(NETWORK, decoder=decoder, head=head, widths=(8, 8, 8, 8))
+    model = train([slide(0)], replace(CONFIG, network=network, epochs=6))
+    assert model.history["loss 1"][-1] < model.history["loss 1"][0]
+
+
+def test_one_batch_can_be_overfitted() -> None:
+    few = [replace(one, measured=(one.measured[0].take(np.arange(8)),)) for one in (slide(0), slide(1))]
+    network = replace(NETWORK, widths=(32,), programmes=8)
+    random = replace(CONFIG, network=network, epochs=150, lr=5e-2, weight_decay=0.0, ema=0.0)
+    lesson = Schooling(few, few, "themselves")
+    fitted = train_pixnet(lesson, list("ABCN"), random, Card("x"), device="cpu", bar=silent)
+    assert min(fitted.card.scores.values()) > 0.9
+
+
+@pytest.mark.parametrize("changes", [{"augment": True}, {"encoder": "all"}])
+def test_a_network_that_reads_pictures_trains(changes: dict) -> None:
+    network = replace(NETWORK, encoder="tf_efficientnet_lite0", levels=(0,), context_um=())
+    config = replace(CONFIG, network=network, epochs=2, crops=4, **changes)
+    one = slide(0)
+    few = replace(one, measured=(one.measured[0].take(np.arange(12)),))
+    trained, again = train([few], config), train([few], config)
+    assert trained.sha256 == again.sha256
+    before = pixnet.PixNet(network, 4, encoder_weights=None, margin=trained.network.margin)
+    torch.manual_seed(config.seed)
+    before = pixnet.PixNet(network, 4, encoder_weights=None)
+    moved = any(
+        not torch.equal(new, old)
+        for new, old in zip(trained.network.members[0].encoder.parameters(), before.encoder.parameters(), strict=True)
+    )
+    assert moved == (config.encoder == "all")
+
+
+def test_members_predict_together() -> None:
+    model = train([slide(0)], replace(CONFIG, epochs=2, members=2))
+    assert model.loadings.shape == (6, 4)
+    assert {"loss 1", "loss 2"} == set(model.history)
+
+
+def test_a_model_is_trained_further(model: Model) -> None:
+    before = model.sha256
+    further = train([slide(3)], replace(CONFIG, epochs=1, lr=1e-9, ema=0.0), model=model)
+    np.testing.assert_allclose(further.loadings, model.loadings, rtol=1e-4)
+    assert model.sha256 == before
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process."""
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(CONFIG, epochs=3, members=2, dropout=0.2)
+    straight = train([slide(0)], config, (slide(2),))
+    stored = checkpoint.store
+    for epochs in (2, 2):
+        left = iter(range(epochs))
+
+        def store_some(path: Path, run: pixnet.Run, left=left) -> None:
+            if next(left, None) is None:
+                raise Interrupted
+            stored(path, run)
+
+        monkeypatch.setattr(checkpoint, "store", store_some)
+        with pytest.raises(Interrupted):
+            train([slide(0)], config, (slide(2),), folder=tmp_path)
+    monkeypatch.setattr(checkpoint, "store", stored)
+    resumed = train([slide(0)], config, (slide(2),), folder=tmp_path)
+    assert resumed.sha256 == straight.sha256
+    assert resumed.history == straight.history
+
+
+def test_another_run_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
+    short = replace(CONFIG, epochs=1)
+    train([slide(0)], short, folder=tmp_path)
+    with pytest.raises(PixnetValueError, match="lr: 0.02 then, 0.03 now"):
+        train([slide(0)], replace(short, lr=0.03), folder=tmp_path)
+    with pytest.raises(PixnetValueError, match="other counts or shapes"):
+        train([slide(1)], short, folder=tmp_path)
+    (tmp_path / "member_1.safetensors").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(PixnetValueError, match="not a checkpoint"):
+        train([slide(0)], short, folder=tmp_path)
+
+
+def test_the_rate_of_learning_rises_and_falls() -> None:
+    curve = [rise_and_fall(step, 100, 0.1) for step in range(100)]
+    assert np.argmax(curve) in (9, 10)
+    assert curve[0] == pytest.approx(0.1)
+    assert curve[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"lr": 0.0},
+        {"ema": 1.0},
+        {"dropout": 1.0},
+        {"members": 0},
+    ],
+)
+def test_impossible_settings_are_refused(wrong: dict) -> None:
+    with pytest.raises(PixnetValueError):
+        TrainConfig(**wrong)
