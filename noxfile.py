@@ -5,10 +5,14 @@ nox -s tests      the test suite; arguments after -- go to pytest
 nox -s lint types docs notebooks bench
 nox -s fuzz       a long search for inputs that break promises; arguments after -- go to pytest
 nox -s audit      what a scanner for insecure code finds
+nox -s versions   the suite with the oldest and with the newest dependencies, on the Pythons that are there
+nox -s load       a large slide from end to end: seconds and memory of each stage
 """
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -94,3 +98,44 @@ def audit(session: nox.Session) -> None:
     prepare(session)
     run(session, "python", "-m", "pip", "install", "--quiet", "bandit>=1.8")
     run(session, "bandit", "--quiet", "--recursive", "--severity-level", "medium", "src")
+
+
+@nox.session
+@nox.parametrize("resolution", ["lowest-direct", "highest"])
+@nox.parametrize("python", ["3.11", "3.12", "3.13"])
+def versions(session: nox.Session, python: str, resolution: str) -> None:
+    """The test suite with the oldest dependencies that pyproject.toml allows, and with the newest that there are."""
+    interpreter = shutil.which(f"python{python}")
+    if interpreter is None:
+        session.skip(f"there is no python{python} here")
+    folder = ENVIRONMENT.with_name(f"{python}-{resolution}")
+    prepare_uv(session)
+    uv(session, "venv", "--quiet", "--allow-existing", "--python", str(interpreter), str(folder))
+    their_python = str(folder / BIN.name / "python")
+    with tempfile.TemporaryDirectory() as temporary:
+        pinned = str(Path(temporary) / "pinned.txt")
+        uv(
+            *(session, "pip", "compile", "--quiet", "--resolution", resolution, "--python", their_python),
+            *("--group", "test", "--output-file", pinned, "pyproject.toml"),
+        )
+        uv(session, "pip", "sync", "--python", their_python, pinned)
+    uv(session, "pip", "install", "--quiet", "--python", their_python, "--no-deps", "--editable", ".")
+    session.run(their_python, "-m", "pytest", *session.posargs, external=True)
+
+
+def prepare_uv(session: nox.Session) -> None:
+    """uv can choose the oldest versions that are allowed; pip cannot."""
+    if not BIN.exists():
+        session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
+    run(session, "python", "-m", "pip", "install", "--quiet", "uv>=0.7")
+
+
+def uv(session: nox.Session, *arguments: str) -> None:
+    run(session, "uv", *arguments)
+
+
+@nox.session
+def load(session: nox.Session) -> None:
+    """A large slide from end to end, in a quarter of an hour; smaller by options after --, see benchmarks/load.py."""
+    prepare(session)
+    run(session, "python", "benchmarks/load.py", *session.posargs)

@@ -10,21 +10,23 @@ import pixnet_sd
 
 PACKAGE = Path(pixnet_sd.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = {"pp", "tl", "pl", "datasets", "_sdata", "nn", "cli"}
+LAYERS = {"pp", "tl", "pl", "io", "datasets", "_sdata", "nn", "cli"}
 NOT_TO_BE_IMPORTED = {
-    "pp": {"tl", "pl", "datasets", "demo"},
-    "tl": {"pp", "pl", "datasets", "demo"},
-    "pl": {"pp", "tl", "datasets", "nn", "demo"},
-    "datasets": {"pp", "tl", "pl", "nn", "demo"},
-    "_sdata": {"pp", "tl", "pl", "datasets", "nn", "demo"},
-    "nn": {"pp", "tl", "pl", "datasets", "_sdata", "demo"},
+    "pp": {"tl", "pl", "io", "datasets", "demo"},
+    "tl": {"pp", "pl", "io", "datasets", "demo"},
+    "pl": {"pp", "tl", "io", "datasets", "nn", "demo"},
+    "io": {"pp", "tl", "pl", "datasets", "nn", "demo"},
+    "datasets": {"pp", "tl", "pl", "io", "nn", "demo"},
+    "_sdata": {"pp", "tl", "pl", "io", "datasets", "nn", "demo"},
+    "nn": {"pp", "tl", "pl", "io", "datasets", "_sdata", "demo"},
     "cli": set(),
-    "bottom": {"pp", "tl", "pl", "datasets", "_sdata", "nn", "demo"},
+    "bottom": {"pp", "tl", "pl", "io", "datasets", "_sdata", "nn", "demo"},
 }
 FRAMEWORKS = {
     "torch": {"nn"},
     "timm": {"nn"},
-    "spatialdata": {"_sdata", "pp", "tl", "pl", "datasets"},
+    "spatialdata": {"_sdata", "pp", "tl", "pl", "io", "datasets"},
+    "spatialdata_io": {"io"},
 }
 
 

@@ -14,10 +14,12 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "datasets": "datasets",
+        "io": "io",
         "pl": "pl",
         "pp": "pp",
         "tl": "tl",
         "Card": "nn.model",
+        "MarkerMap": "nn.marker_map",
         "Model": "nn.model",
         "NetworkConfig": "nn.network",
         "RateLoss": "nn.loss",
@@ -31,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy(
 
 if TYPE_CHECKING:
     from pixnet_sd import datasets as datasets
+    from pixnet_sd import io as io
     from pixnet_sd import pl as pl
     from pixnet_sd import pp as pp
     from pixnet_sd import tl as tl
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from pixnet_sd._settings import settings as settings
     from pixnet_sd.nn.encoder import encoders as encoders
     from pixnet_sd.nn.loss import RateLoss as RateLoss
+    from pixnet_sd.nn.marker_map import MarkerMap as MarkerMap
     from pixnet_sd.nn.model import Card as Card
     from pixnet_sd.nn.model import Model as Model
     from pixnet_sd.nn.network import NetworkConfig as NetworkConfig

@@ -516,10 +516,14 @@ ROWS = (
         ("nn/test_loss.py::test_shapes_without_counts_are_masked",),
     ),
     Row(
-        "read-only store",
+        "read-only or remote store",
         "Reading works; whether it can be written is checked before the long work.",
         (),
-        ("_sdata/test_store.py::test_a_store_that_cannot_be_written_is_refused_before_the_work",),
+        (
+            "_sdata/test_store.py::test_a_store_that_cannot_be_written_is_refused_before_the_work",
+            "hardening/test_stores.py::test_a_read_only_store_is_refused_before_the_work",
+            "hardening/test_stores.py::test_pixels_on_a_server_are_read_as_if_they_were_here",
+        ),
     ),
     Row(
         "disk too small",
@@ -535,6 +539,33 @@ ROWS = (
             "tl/test_predict.py::test_an_interrupted_call_is_resumed_and_tiles_that_are_done_are_not_computed_again",
             "tl/test_predict.py::test_killed_at_any_moment_nothing_is_lost_and_the_bytes_are_the_same",
         ),
+    ),
+    Row(
+        "a device that does not exist, or not here",
+        "An error before the work, which names the fastest one there is.",
+        (
+            Refusal(
+                "banana",
+                lambda: predict(section(), device="banana"),
+                ValueError,
+                ("device='banana' is not the name", '"cuda:1"', "fastest here"),
+            ),
+            Refusal("a number", lambda: predict(section(), device=2.5), ValueError, ("device=2.5", '"cpu"')),
+            Refusal("meta", lambda: predict(section(), device="meta"), ValueError, ("computes nothing", '"cpu"')),
+            Refusal(
+                "the hundredth GPU",
+                lambda: predict(section(), device="cuda:99"),
+                RuntimeError,
+                ("no device 'cuda:99' here", "fastest here"),
+            ),
+            Refusal(
+                "the hundredth GPU, for shapes",
+                lambda: ps.tl.predict_shapes(section(a=squares()), "a", model=tiny_model(), device="cuda:99"),
+                RuntimeError,
+                ("no device 'cuda:99' here", "fastest here"),
+            ),
+        ),
+        ("hardening/test_bad_inputs.py::test_a_device_that_is_not_here_leaves_nothing_behind",),
     ),
     Row(
         "memory of the device too small",
@@ -575,6 +606,8 @@ ROWS = (
             "nn/test_model.py::test_a_description_that_is_wrong",
             "nn/test_model.py::test_a_pickle_or_a_zip_is_never_opened",
             "hardening/test_model_files.py::test_weights_with_changed_bytes_never_become_another_model",
+            "hardening/test_model_files.py::test_a_forged_value_is_refused_before_anything_of_its_size_is_made",
+            "hardening/test_model_files.py::test_json_nested_beyond_all_measure_is_refused",
         ),
     ),
     Row(
@@ -612,6 +645,24 @@ ROWS = (
         "options that cannot be",
         "An error that says which.",
         (
+            Refusal(
+                "tile of 64.5 px",
+                lambda: predict(section(), tile_size=64.5),
+                ValueError,
+                ("whole numbers", "got 64.5"),
+            ),
+            Refusal(
+                "tile of -64 px",
+                lambda: predict(section(), tile_size=-64),
+                ValueError,
+                ("whole numbers, at least 1", "got -64"),
+            ),
+            Refusal(
+                "tile of two numbers",
+                lambda: predict(section(), tile_size=(64, 64)),
+                ValueError,
+                ("whole numbers", r"\(64, 64\)"),
+            ),
             Refusal("batch of 0", lambda: predict(section(), batch_size=0), ValueError, ("at least 1", "got 64 and 0")),
             Refusal(
                 "quantile of 1.5",

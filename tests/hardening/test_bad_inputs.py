@@ -113,6 +113,14 @@ def test_no_element_of_a_store_is_lost_to_a_result_of_another_kind(tmp_path: Pat
     assert {"he", "cells"} <= {name for _, name, _ in sd.read_zarr(tmp_path / "s.zarr").gen_elements()}
 
 
+def test_a_device_that_is_not_here_leaves_nothing_behind(tmp_path: Path) -> None:
+    section().write(tmp_path / "s.zarr")
+    sdata = sd.read_zarr(tmp_path / "s.zarr")
+    with pytest.raises(PixnetError, match="cuda:99"):
+        predict(sdata, device="cuda:99")
+    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
+
+
 def test_every_test_that_a_row_names_exists() -> None:
     for row in ROWS:
         assert row.refused or row.held_by, row.given

@@ -13,9 +13,11 @@ from hardening.slides import tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixnet_sd._errors import PixnetError
+from pixnet_sd._errors import PixnetError, PixnetValueError
+from pixnet_sd.nn import blueprint
 from pixnet_sd.nn.model import Model
 from pixnet_sd.nn.model_file import DESCRIPTION, WEIGHTS
+from pixnet_sd.nn.network import NetworkConfig
 
 resource = pytest.importorskip("resource")
 
@@ -143,3 +145,135 @@ def test_unknown_keys_are_refused(saved: Path, changed: Path, key: str, value: A
     if key not in description:
         put(changed, saved, text=json.dumps({**description, key: value}))
         assert outcome(changed) is None
+
+
+def forged(saved: Path, **changes: Any) -> str:
+    """A description whose values, or those of its first network, are others."""
+    values = json.loads((saved / DESCRIPTION).read_text())
+    network = values["members"][0]["network"]
+    for key, value in changes.items():
+        place = network if key in network and key != "mpp" else values
+        place[key] = value
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"context_um": [float("inf")]},
+        {"context_um": [1e12]},
+        {"context_um": ["150"]},
+        {"context_um": 150},
+        {"widths": [8192] * 4},
+        {"widths": [8193]},
+        {"widths": [2.5]},
+        {"widths": []},
+        {"widths": 4},
+        {"programmes": 8192},
+        {"programmes": True},
+        {"encoder": "resnetv2_152x4_bit", "levels": None},
+        {"encoder": "uni2-h", "encoder_depth": 128, "encoder_dim": 8192},
+        {"encoder": "uni2-h", "encoder_depth": 10**9},
+        {"encoder": "uni2-h", "encoder_dim": 7},
+        {"encoder": "../../encoder"},
+        {"encoder": "hf-hub:org/name"},
+        {"encoder": ["stain"]},
+        {"encoder": "resnet18", "levels": [99]},
+        {"encoder": "resnet18", "levels": [-1]},
+        {"encoder": "resnet18", "window_px": 10**9},
+        {"encoder": "resnet18", "window_px": 0},
+        {"window_px": 64.0},
+        {"mpp": float("inf")},
+        {"stain": "yes"},
+        {"stride": True},
+        {"genes": [f"G{number}" for number in range(10**6)]},
+        {"genes": [1, 2, 3]},
+        {"genes": [["EPCAM"], ["VIM"], ["CD3E"]]},
+        {"ensembl": [1, 2, 3]},
+        {"library_size": float("inf")},
+        {"library_size": "10000"},
+        {"card": {"name": 3}},
+        {"card": {"name": "tiny", "scores": {"EPCAM": "high"}}},
+        {"card": {"name": "tiny", "scores": [1]}},
+        {"history": {"loss": [[1.0]]}},
+        {"history": {"loss": [10**400]}},
+        {"members": {}},
+        {"members": [None]},
+    ],
+    ids=lambda changes: json.dumps(changes)[:60],
+)
+def test_a_forged_value_is_refused_before_anything_of_its_size_is_made(
+    saved: Path, changed: Path, changes: dict[str, Any]
+) -> None:
+    put(changed, saved, text=forged(saved, **changes))
+    assert outcome(changed) is None
+
+
+@pytest.mark.parametrize("margin", [None, -8, 10**9, 10**30, 64.0, "64", True])
+def test_a_margin_that_cannot_be_is_refused(saved: Path, changed: Path, margin: Any) -> None:
+    values = json.loads((saved / DESCRIPTION).read_text())
+    values["members"][0]["margin"] = margin
+    put(changed, saved, text=json.dumps(values))
+    with pytest.raises(PixnetValueError, match="`margin` must be"):
+        Model.load(changed)
+
+
+def test_no_more_members_are_made_than_the_weights_have(saved: Path, changed: Path) -> None:
+    members = json.loads((saved / DESCRIPTION).read_text())["members"] * 50_000
+    put(changed, saved, text=forged(saved, members=members))
+    with pytest.raises(PixnetValueError, match=r"lacks \d+ tensors: \['members\.1\."):
+        Model.load(changed)
+
+
+@pytest.mark.parametrize("nested", ["[" * 10**5, "[" * 10**5 + "]" * 10**5, '{"a":' * 10**5 + "1" + "}" * 10**5])
+def test_json_nested_beyond_all_measure_is_refused(saved: Path, changed: Path, nested: str) -> None:
+    put(changed, saved, text=nested)
+    with pytest.raises(PixnetValueError, match="not the JSON of a model"):
+        Model.load(changed)
+
+
+@pytest.mark.parametrize("levels", [100, 400, 900])
+@pytest.mark.parametrize("key", ["history", "genes", "card", "members", "sha256", "mpp"])
+def test_values_nested_as_deep_as_json_allows_are_refused(saved: Path, changed: Path, key: str, levels: int) -> None:
+    whole = json.loads((saved / DESCRIPTION).read_text())
+    put(changed, saved, text=json.dumps({**whole, key: "HERE"}).replace('"HERE"', "[" * levels + "]" * levels))
+    assert outcome(changed) is None
+
+
+@pytest.mark.parametrize("dtype", ["F4", "F8_E4M3", "F8_E8M0", "BF16", "U64", "BOOL", "C64"])
+def test_tensors_of_any_type_are_refused(saved: Path, changed: Path, dtype: str) -> None:
+    size = {"U64": 8, "C64": 8, "BF16": 2}.get(dtype, 1)
+    header = json.dumps({"a": {"dtype": dtype, "shape": [1], "data_offsets": [0, size]}}).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(size)
+    put(changed, saved, weights=content, text=with_own_sum(saved, content))
+    assert outcome(changed) is None
+
+
+@pytest.mark.parametrize("size", [2**32, 2**42])
+def test_a_file_with_a_hole_of_gigabytes_is_refused_unread(saved: Path, changed: Path, size: int) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    put(changed, saved)
+    with (changed / WEIGHTS).open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)
+    assert outcome(changed) is None
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "", "hf-hub:", "hf-hub:../..@x"])
+def test_a_name_that_no_model_can_have(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PixnetValueError):
+        Model.load(name)
+
+
+@pytest.mark.parametrize("encoder", ["stain", "resnet10t", "efficientnet_b0", "convnext_atto", "uni", "uni2-h"])
+@pytest.mark.parametrize("decoder", ["safb", "pixel", "readout"])
+def test_a_network_is_drawn_as_it_is_built(encoder: str, decoder: str) -> None:
+    small: dict[str, Any] = {"encoder_depth": 4, "encoder_dim": 48} if encoder.startswith("uni") else {}
+    config = NetworkConfig(encoder, None, decoder=decoder, widths=(4,) * 6, programmes=2, **small)
+    member = {"network": config.to_json(), "margin": 0}
+    drawn, built = blueprint.draw(member, 3), blueprint.build(member, 3).state_dict()
+    assert {key: (value.shape, value.dtype) for key, value in drawn.items()} == {
+        key: (value.shape, value.dtype) for key, value in built.items()
+    }
+    assert all(value.is_meta for key, value in drawn.items() if value.numel() > 100)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
@@ -18,9 +18,9 @@ import safetensors.torch
 import torch
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.nn import model_file
+from pixnet_sd.nn import blueprint, described, model_file
 from pixnet_sd.nn.ensemble import Ensemble
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network import PixNet
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,14 @@ class Model:
     def load(cls, name: str | Path) -> Model:
         """Read a model: a folder, "default" for the one in the package, or "hf-hub:org/name@revision"."""
         folder = model_file.find(name)
-        description, tensors = model_file.read(folder)
+        description = model_file.read_description(folder)
+        with model_file.explained(folder):
+            described.check(description)
+        model_file.compare(folder, drawn(description, folder))
+        tensors = model_file.read_weights(folder, description["sha256"])
         with model_file.explained(folder):
             model = from_description(description)
-        model_file.fill(model.network, tensors, folder)
+            model.network.load_state_dict(tensors)
         return model
 
     def __repr__(self) -> str:
@@ -170,15 +174,19 @@ class Model:
         }
 
 
+def drawn(description: dict[str, Any], folder: Path) -> Iterator[dict[str, torch.Tensor]]:
+    """What the weights of one member after the other must be."""
+    for number, member in enumerate(description["members"]):
+        with model_file.explained(folder):
+            tensors = blueprint.draw(member, len(description["genes"]))
+        yield {f"members.{number}.{key}": value for key, value in tensors.items()}
+
+
 def from_description(description: dict[str, Any]) -> Model:
     """The model that was described, its weights still to be filled in."""
     genes = description["genes"]
-    members = [
-        PixNet(NetworkConfig.from_json(one["network"]), len(genes), encoder_weights=None, margin=one["margin"])
-        for one in description["members"]
-    ]
     model = Model(
-        members,
+        [blueprint.build(one, len(genes)) for one in description["members"]],
         genes,
         Card(**description["card"]),
         ensembl=description["ensembl"],

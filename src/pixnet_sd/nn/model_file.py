@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 
@@ -33,7 +33,7 @@ LARGEST_DESCRIPTION = 64 * 2**20
 
 
 def write(folder: Path, weights: bytes, description: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Each file appears whole; a stop in between leaves a pair whose sha256 does not match, which `read` refuses."""
+    """Each file appears whole; a stop in between leaves a pair whose sha256 does not match, which is not read."""
     if (folder / DESCRIPTION).exists() and not overwrite:
         raise PixnetValueError(f"There is a model at {folder} already. Give another path, or `overwrite=True`.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,13 +56,21 @@ def find(name: str | Path) -> Path:
     if str(name).startswith(HUB):
         return fetch(str(name).removeprefix(HUB))
     folder = BUNDLED if name == "default" else Path(name)
-    if folder.is_dir():
+    if is_there(folder) and folder.is_dir():
         return folder
     if name == "default":
         raise PixnetRuntimeError(f"This installation has no bundled model at {folder}. Give a folder or a hub name.")
-    if folder.is_file():
+    if is_there(folder) and folder.is_file():
         raise PixnetValueError(f"{folder} is {kind(folder)}; a model is a folder with {WEIGHTS} and {DESCRIPTION}.")
     raise PixnetValueError(f'There is no model at {folder}. Give a folder, "default", or "hf-hub:org/name@revision".')
+
+
+def is_there(path: Path) -> bool:
+    """Also of names that no file can have."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def fetch(name: str) -> Path:
@@ -70,7 +78,7 @@ def fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not revision:
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repository) or not revision:
         raise PixnetValueError(
             f'A hub model is named "hf-hub:org/name@revision"; got "{HUB}{name}". The revision (a commit or a tag) is '
             "needed, because what a name means on the hub may change."
@@ -81,31 +89,13 @@ def fetch(name: str) -> Path:
         raise PixnetRuntimeError(f"Could not fetch {HUB}{name}: {error}") from error
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The description without its header, and the weights, both checked."""
-    description = read_description(folder / DESCRIPTION)
-    content = content_of(folder / WEIGHTS)
-    try:
-        tensors = safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise PixnetValueError(
-            f"{folder / WEIGHTS} is {kind(folder / WEIGHTS)}, damaged or truncated ({len(content)} bytes): {error}. "
-            "Fetch it again."
-        ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != description["sha256"]:
-        raise PixnetValueError(
-            f"{folder / WEIGHTS} has sha256 {found[:12]}..., but {DESCRIPTION} was written for "
-            f"{str(description['sha256'])[:12]}... The two files do not belong together; fetch both again."
-        )
-    return {key: description[key] for key in KEYS}, tensors
-
-
-def read_description(path: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """The values of `model.json`; that its keys are right is all that is known of them."""
+    path = folder / DESCRIPTION
     content = content_of(path, LARGEST_DESCRIPTION)
     try:
         values = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PixnetValueError(f"{path} is {kind(path)}, not the JSON of a model: {error}.") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise PixnetValueError(f'{path} does not describe a model: it has no "format": "{FORMAT}".')
@@ -122,13 +112,74 @@ def read_description(path: Path) -> dict[str, Any]:
     return values
 
 
+def compare(folder: Path, expected: Iterable[Mapping[str, Tensor]]) -> None:
+    """Refuse weights with other names, shapes or types than one member after the other expects.
+
+    The file is only mapped, so nothing of its size is in memory; and no member is made for which it holds nothing.
+    """
+    path = folder / WEIGHTS
+    require_file(path)
+    with undamaged(path):
+        found = safetensors.torch.load_file(path)
+    for member in expected:
+        refuse(path, "lacks", [key for key in member if key not in found])
+        refuse(path, "has wrong", list(differences(found, member)))
+        found = {key: value for key, value in found.items() if key not in member}
+    refuse(path, "has unknown", sorted(found))
+
+
+def differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
+    for key, wanted in expected.items():
+        if (own := found[key]).shape != wanted.shape or own.dtype != wanted.dtype:
+            yield f"{key} is {tuple(own.shape)} {own.dtype}, not {tuple(wanted.shape)} {wanted.dtype}"
+
+
+def read_weights(folder: Path, sha256: object) -> dict[str, Tensor]:
+    """All tensors, finite, from the bytes that the description was written for."""
+    path = folder / WEIGHTS
+    content = content_of(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise PixnetValueError(
+            f"{path} has sha256 {found[:12]}..., but {DESCRIPTION} was written for {str(sha256)[:12]}... The two files "
+            "do not belong together; fetch both again."
+        )
+    with undamaged(path):
+        tensors = safetensors.torch.load(content)
+    refuse(path, "is not finite in", [key for key, value in tensors.items() if not torch.isfinite(value).all()])
+    return tensors
+
+
+def refuse(path: Path, problem: str, keys: Sequence[str]) -> None:
+    if keys:
+        raise PixnetValueError(
+            f"{path} {problem} {len(keys)} tensors: {keys[:3]}. It and {DESCRIPTION} do not belong together, or one of "
+            "them was edited; fetch both again."
+        )
+
+
+@contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Whatever safetensors says of a file, or raises because of it, the error names the file."""
+    try:
+        yield
+    except (SafetensorError, OSError, LookupError, RuntimeError, TypeError, ValueError, MemoryError) as error:
+        raise PixnetValueError(
+            f"{path} is {kind(path)}, damaged or truncated ({path.stat().st_size} bytes): {error}. Fetch it again."
+        ) from error
+
+
 def content_of(path: Path, largest: int | None = None) -> bytes:
-    if not path.is_file():
-        raise PixnetValueError(f"There is no {path.name} in {path.parent}; a model has {WEIGHTS} and {DESCRIPTION}.")
+    require_file(path)
     size = path.stat().st_size
     if largest is not None and size > largest:
         raise PixnetValueError(f"{path} has {size} bytes; more than {largest} cannot be right.")
     return path.read_bytes()
+
+
+def require_file(path: Path) -> None:
+    if not path.is_file():
+        raise PixnetValueError(f"There is no {path.name} in {path.parent}; a model has {WEIGHTS} and {DESCRIPTION}.")
 
 
 def kind(path: Path) -> str:
@@ -138,31 +189,17 @@ def kind(path: Path) -> str:
     return next((name for magic, name in FOREIGN.items() if start.startswith(magic)), "an unknown file")
 
 
+IMPOSSIBLE = (
+    *(LookupError, TypeError, ValueError, AttributeError),
+    *(ArithmeticError, AssertionError, RuntimeError, MemoryError),
+)
+"""What building a network can end in, ours or a library's, when its description makes no sense."""
+
+
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
     """Whatever a hand-made description breaks, the error names its file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except IMPOSSIBLE as error:
         raise PixnetValueError(f"{folder / DESCRIPTION} does not describe a model: {error}") from error
-
-
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Put the weights in; every name, shape and type must be the network's."""
-    expected = network.state_dict()
-    lacking, unknown = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
-    wrong = [
-        f"{key} is {tuple(tensors[key].shape)} {tensors[key].dtype}, not {tuple(value.shape)} {value.dtype}"
-        for key, value in expected.items()
-        if key in tensors and (tensors[key].shape != value.shape or tensors[key].dtype != value.dtype)
-    ]
-    broken = [key for key, value in tensors.items() if not torch.isfinite(value).all()]
-    for problem, keys in (
-        ("lacks", lacking),
-        ("has unknown", unknown),
-        ("has wrong", wrong),
-        ("is not finite in", broken),
-    ):
-        if keys:
-            raise PixnetValueError(f"{folder / WEIGHTS} {problem} {len(keys)} tensors: {keys[:3]}.")
-    network.load_state_dict(dict(tensors))

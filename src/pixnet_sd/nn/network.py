@@ -18,16 +18,29 @@ from pixnet_sd.nn.encoder import build_encoder
 from pixnet_sd.nn.encoder_base import Encoder
 from pixnet_sd.nn.features import Features
 from pixnet_sd.nn.heads import LogHead, RateHead
-from pixnet_sd.nn.margin import measure_margin
+from pixnet_sd.nn.margin import FARTHEST_PX, measure_margin
 from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.readout import Readout, RidgeFit
+from pixnet_sd.nn.values import all_of, is_number, is_text, is_whole
 from pixnet_sd.nn.weights import PRETRAINED
 
 STRIDES = (1, 2, 4, 8)
 DECODERS = ("safb", "pixel", "readout")
+HEADS = ("rate", "log")
 
-WIDEST = 8192
-"""More channels cannot be meant; a file that asks for them is refused before they are allocated."""
+WIDEST, DEEPEST, LEVELS = 8192, 128, 16
+"""More channels, blocks or levels cannot be meant; a file that asks for them is refused before they are allocated."""
+MPP = (0.05, 20.0)
+"""As for images: what is finer or coarser was meant in another unit."""
+DEPTHS = f"None or a whole number from 4 to {DEEPEST}"
+
+
+def is_width(value: Any) -> bool:
+    return is_whole(value, 1, WIDEST)
+
+
+def is_level(value: Any) -> bool:
+    return is_whole(value, 0, LEVELS - 1)
 
 
 @dataclass(frozen=True)
@@ -64,12 +77,29 @@ class NetworkConfig:
     """"rate": counts per um2, non-negative. "log": log expression, with K the decoder's width."""
 
     def __post_init__(self) -> None:
-        require(self.stride in STRIDES, "stride", self.stride, f"one of {STRIDES}")
-        require(self.mpp > 0, "mpp", self.mpp, "positive")
-        require(0 < self.programmes <= WIDEST, "programmes", self.programmes, f"from 1 to {WIDEST}")
-        require(all(0 < width <= WIDEST for width in self.widths), "widths", self.widths, f"from 1 to {WIDEST}")
-        require(self.decoder in DECODERS, "decoder", self.decoder, f"one of {DECODERS}")
-        require(self.head in ("rate", "log"), "head", self.head, '"rate" or "log"')
+        """Kinds and bounds of every value: a file may hold anything."""
+        require(is_number(self.mpp, *MPP), "mpp", self.mpp, f"positive: a number from {MPP[0]} to {MPP[1]}")
+        counts, sides_px = f"whole numbers from 1 to {WIDEST}", f"None or a whole number from 1 to {FARTHEST_PX}"
+        rules = {
+            "encoder": (is_text(self.encoder), "a name"),
+            "levels": (self.levels is None or all_of(self.levels, is_level), f"None or numbers below {LEVELS}"),
+            "window_px": (self.window_px is None or is_whole(self.window_px, 1, FARTHEST_PX), sides_px),
+            "encoder_depth": (self.encoder_depth is None or is_whole(self.encoder_depth, 4, DEEPEST), DEPTHS),
+            "encoder_dim": (self.encoder_dim is None or is_whole(self.encoder_dim, 1, WIDEST), f"None or {counts}"),
+            "stride": (is_whole(self.stride, 1) and self.stride in STRIDES, f"one of {STRIDES}"),
+            "stain": (isinstance(self.stain, bool), "True or False"),
+            "context_um": (all_of(self.context_um, self.is_context), f"sizes of at most {2 * FARTHEST_PX} pixels"),
+            "second_look": (isinstance(self.second_look, bool), "True or False"),
+            "decoder": (self.decoder in DECODERS, f"one of {DECODERS}"),
+            "widths": (all_of(self.widths, is_width) and len(self.widths) > 0, counts),
+            "programmes": (is_width(self.programmes), counts),
+            "head": (self.head in HEADS, f"one of {HEADS}"),
+        }
+        for name, (right, allowed) in rules.items():
+            require(right, name, getattr(self, name), allowed)
+
+    def is_context(self, size_um: Any) -> bool:
+        return is_number(size_um, 0, 2 * FARTHEST_PX * self.mpp)
 
     def to_json(self) -> dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

@@ -16,8 +16,10 @@ from torch import Tensor
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._grid import Tile, Window, round_up, tiles
 from pixnet_sd._pixels import Picture
+from pixnet_sd.nn.device import best_device, check_name
 from pixnet_sd.nn.ensemble import Ensemble
 from pixnet_sd.nn.tiling import over_tiles
+from pixnet_sd.nn.values import is_whole
 from pixnet_sd.nn.views import VIEWS, turn, turn_back
 
 TILES_PX = {"cuda": 2048}
@@ -49,19 +51,15 @@ def resolve(
     augment: bool = False,
 ) -> How:
     """What is used where the user said nothing."""
-    name = device or best_device()
+    name = check_name(device or best_device())
     kind = name.partition(":")[0]
     size = TILES_PX.get(kind, 1024) if tile_size is None else tile_size
     count = BATCHES.get(kind, 1) if batch_size is None else batch_size
-    if size < 1 or count < 1:
-        raise PixnetValueError(f"tile_size and batch_size must be at least 1; got {tile_size} and {batch_size}.")
-    return How(name, round_up(size, network.alignment), count, augment)
-
-
-def best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    if not (is_whole(size, 1) and is_whole(count, 1)):
+        raise PixnetValueError(
+            f"tile_size and batch_size must be whole numbers, at least 1; got {tile_size} and {batch_size}."
+        )
+    return How(name, round_up(int(size), network.alignment), int(count), augment)
 
 
 def plan_tiles(network: Ensemble, picture: Picture, how: How) -> list[Tile]:

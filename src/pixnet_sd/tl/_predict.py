@@ -11,6 +11,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._sdata import levels, store
+from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl._here import collect, compute_here
 from pixnet_sd.tl._job import load_model
 from pixnet_sd.tl._request import Request
@@ -134,10 +135,13 @@ def predict_one(
     sdata: SpatialData, *, request: Request, model: Any, resume: bool, inplace: bool, progress: bool | None
 ) -> Any:
     task = Task(sdata, request, request.job(sdata, model))
-    if not (inplace and sdata.is_backed()):
+    to_store = inplace and sdata.is_backed()
+    if to_store and has_workers(task):
+        return predict_to_store(task, partial(compute_on_workers, progress=progress), resume=resume)
+    require_device(task.job.how.device)
+    if not to_store:
         return predict_in_memory(task, inplace=inplace, progress=progress)
-    compute = compute_on_workers if has_workers(task) else compute_here
-    return predict_to_store(task, partial(compute, progress=progress), resume=resume)
+    return predict_to_store(task, partial(compute_here, progress=progress), resume=resume)
 
 
 def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> Any:

@@ -17,6 +17,7 @@ from pixnet_sd._grid import Tile
 from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import elements, maps, placement, store
 from pixnet_sd._settings import settings
+from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl._job import Job, prepare
 from pixnet_sd.tl._tables import LINEAR, check_overlap, check_statistic, provenance, quantities, to_table
 
@@ -128,6 +129,7 @@ def predict_shapes(
         batch_size=batch_size,
         augment=augment,
     )
+    require_device(job.how.device)
     raster = never_held(job, genes)
     statistic = check_linear(check_statistic(statistic, raster))
     wanted = [place(sdata, key, job, statistic, coordinate_system) for key in keys]

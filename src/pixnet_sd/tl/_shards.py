@@ -13,6 +13,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._sdata import publication, store, stream
+from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl import _request
 from pixnet_sd.tl._here import compute_here
 from pixnet_sd.tl._job import load_model
@@ -43,6 +44,7 @@ def predict_shard(
 
 
 def check(task: Task) -> None:
+    require_device(task.job.how.device)
     if publication.is_begun(task.sdata, task.names.programmes):
         raise PixnetRuntimeError(f"{task.names.programmes!r} is complete and on its way into the store: finish it.")
     store.check(task.sdata, task.names.all, overwrite=task.request.overwrite)

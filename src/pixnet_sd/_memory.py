@@ -1,0 +1,9 @@
+"""How large a table for shapes becomes while it is made. Numbers only."""
+
+TABLE_BYTES = 24
+"""For each shape and gene: double precision as rates and as counts, then the table's own float32 and a copy."""
+
+
+def table_bytes(n_shapes: int, n_genes: int) -> int:
+    """An upper bound of what a table takes at its largest, on top of what pooling holds. It keeps 4 bytes a value."""
+    return n_shapes * n_genes * TABLE_BYTES

@@ -1,0 +1,118 @@
+"""One object of all that was read: image, shapes and tables in pixels ("global") and in µm ("micrometers")."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+from anndata import AnnData
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetValueError, PixnetWarning
+from pixnet_sd._log import logger
+from pixnet_sd._sdata import build, pyramids, units
+from pixnet_sd.io._scan import Scan
+
+IMAGE = "he"
+SPATIAL = ("region", "instance_id", "spatial")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where things lie in the coordinate system "global"."""
+
+    image: np.ndarray = field(default_factory=lambda: np.eye(3))
+    """3 x 3 on (x, y, 1): pixels of the image to "global"."""
+    um: float = 1.0
+    """µm of one unit of "global"."""
+
+    def systems(self, to_global: np.ndarray) -> build.Transformations:
+        """Of an element that lies in "global" by a matrix."""
+        return build.systems({"global": to_global, "micrometers": np.diag([self.um, self.um, 1.0]) @ to_global})
+
+    @property
+    def image_mpp(self) -> float:
+        return self.um * units.area_scale(self.image)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Shapes with their counts."""
+
+    name: str
+    """Of the shapes element; the table is called "{name}_counts"."""
+    geometries: np.ndarray
+    """Points or polygons."""
+    counts: AnnData
+    """One row for each geometry, in their order; its names are the shapes' ids."""
+    radius: float | None = None
+    """Of circles around points."""
+    to_global: np.ndarray = field(default_factory=lambda: np.eye(3))
+    """3 x 3 on (x, y, 1), from the geometries' own coordinates."""
+
+    @property
+    def ids(self) -> pd.Index:
+        return pd.Index(self.counts.obs_names.astype(object))
+
+    @property
+    def centres(self) -> np.ndarray:
+        """(n, 2), in "global"."""
+        xy = shapely.get_coordinates(shapely.centroid(self.geometries))
+        return xy @ self.to_global[:2, :2].T + self.to_global[:2, 2]
+
+
+def choose_mpp(image_key: str, asked: float | None, known: dict[str, float]) -> float:
+    """The argument, else the first of what is known; a difference of more than 5 % warns."""
+    given = {} if asked is None else {"the argument mpp": float(asked)}
+    stated = {**given, **known}
+    source, value = next(iter(stated.items()))
+    units.check_mpp(image_key, source, value)
+    units.warn_about_differences(image_key, stated)
+    return value
+
+
+def assemble(scan: Scan, frame: Frame, measured: Sequence[Measured] = (), image_key: str = IMAGE) -> SpatialData:
+    """The object, with µm per pixel of its image recorded."""
+    elements: dict[str, Any] = {image_key: pyramids.from_levels(scan.levels, scan.channels, frame.systems(frame.image))}
+    for one in measured:
+        warn_if_elsewhere(one, scan, frame)
+        elements[one.name] = shapes_of(one, frame)
+        elements[f"{one.name}_counts"] = table_of(one, frame)
+    height, width = scan.shape
+    found = "".join(f", {len(one.counts):,} {one.name}" for one in measured)
+    logger.info("%s: %d x %d px of %.4g µm%s", scan.path.name, height, width, frame.image_mpp, found)
+    return build.section(elements, {}, {image_key: frame.image_mpp})
+
+
+def shapes_of(one: Measured, frame: Frame) -> Any:
+    systems = frame.systems(one.to_global)
+    if one.radius is None:
+        return build.polygons(one.geometries, one.ids, systems)
+    return build.circles(shapely.get_coordinates(one.geometries), one.radius, one.ids, systems)
+
+
+def table_of(one: Measured, frame: Frame) -> AnnData:
+    """The counts as they were read, with what the vendor says of each gene and each shape."""
+    told = {name: column.to_numpy() for name, column in one.counts.obs.items() if name not in SPATIAL}
+    return build.table(one.counts.X, one.counts.var.copy(), one.name, one.ids, obs=told, spatial=one.centres * frame.um)
+
+
+def warn_if_elsewhere(one: Measured, scan: Scan, frame: Frame) -> None:
+    """Counts that were aligned to another image lie outside this one, or crowd in its corner."""
+    inverse = np.linalg.inv(frame.image)
+    x, y = (one.centres @ inverse[:2, :2].T + inverse[:2, 2]).T
+    height, width = scan.shape
+    share = float(((x >= 0) & (x <= width) & (y >= 0) & (y <= height)).mean())
+    told = (
+        f"{share:.0%} of the {len(one.counts):,} {one.name} lie on {scan.path.name} ({height} x {width} px). "
+        "Is it the image that they were aligned to?"
+    )
+    if share == 0:
+        raise PixnetValueError(told)
+    if share < 0.5:
+        warnings.warn(told, PixnetWarning, stacklevel=2)

@@ -1,0 +1,87 @@
+"""Levels of a TIFF file as arrays that are read when they are needed. Knows tifffile, zarr and dask."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import tifffile
+import zarr
+
+from pixnet_sd._errors import PixnetValueError
+
+BLOCK_PX = 1024
+"""Side of what is read at once, rounded to whole tiles of the file."""
+
+
+class TiffLevel:
+    """One resolution of one series, indexed like an array. It can be sent to other processes: each opens the file."""
+
+    def __init__(self, path: str, series: int, level: int) -> None:
+        self.path, self.series, self.level = path, series, level
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TiffLevel, (self.path, self.series, self.level)
+
+    @cached_property
+    def pixels(self) -> Any:
+        """The zarr array over the file, which stays open for as long as this does."""
+        return zarr.open(tifffile.imread(self.path, aszarr=True, series=self.series, level=self.level), mode="r")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.pixels.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.pixels.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.asarray(self.pixels[index])
+
+
+def main_series(tiff: tifffile.TiffFile) -> int:
+    """The series with the most pixels: not the label, the thumbnail or the overview of the glass."""
+    sizes = [int(np.prod(series.shape)) for series in tiff.series]
+    return int(np.argmax(sizes))
+
+
+def channel_axis(axes: str, shape: tuple[int, ...], path: Path) -> str:
+    """The letter of the axis that holds channels, or none. All others but y and x must have length 1."""
+    channels = [axis for axis in "SC" if axis in axes and shape[axes.index(axis)] > 1]
+    others = [axis for axis, n in zip(axes, shape, strict=True) if axis not in "YXSC" and n > 1]
+    if "Y" not in axes or "X" not in axes or others or len(channels) > 1:
+        raise PixnetValueError(
+            f"{path} has the axes {axes} of {shape}; a 2-D image with one axis of channels is needed. "
+            "Export one plane of it."
+        )
+    return channels[0] if channels else ""
+
+
+def level_array(path: Path, series: int, level: int, axes: str, channels: str) -> da.Array:
+    """(c, y, x) of one level, lazy."""
+    source = TiffLevel(str(path), series, level)
+    whole = da.from_array(source, chunks=blocks(source.pixels.chunks, source.shape, axes), name=False)
+    kept = tuple(slice(None) if axis in ("Y", "X", channels) else 0 for axis in axes)
+    left = "".join(axis for axis in axes if axis in ("Y", "X", channels))
+    plane = whole[kept]
+    plane = plane.transpose([left.index(axis) for axis in (*channels, "Y", "X")])
+    return (plane if channels else plane[None]).rechunk((-1, *map(narrowed, plane.chunksize[-2:])))
+
+
+def blocks(tile: tuple[int, ...], shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """Whole tiles, about `BLOCK_PX` along y and x, and all of every other axis."""
+    sizes = zip(axes, tile, shape, strict=True)
+    return tuple(min(n, max(1, BLOCK_PX // part) * part) if axis in "YX" else n for axis, part, n in sizes)
+
+
+def narrowed(chunk: int) -> int:
+    """Strips are as wide as the slide; what is handed on is not, so that windows of it are cheap."""
+    return chunk if chunk < 2 * BLOCK_PX else BLOCK_PX

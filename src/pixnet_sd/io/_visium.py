@@ -1,0 +1,71 @@
+"""Visium: spots of 55 µm on a hexagonal array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import shapely
+from anndata import AnnData
+from spatialdata import SpatialData
+
+from pixnet_sd.io import _assemble, _lattice, _scan, _vendor
+
+COUNTS = "*filtered_feature_bc_matrix.h5"
+SPOT_DIAMETER_UM = 55.0
+"""Of the printed spot. The scale factors hold the diameter of one of 65 µm, which is made for drawing."""
+
+
+def visium(path: str | Path, *, image: str | Path | None = None, mpp: float | None = None) -> SpatialData:
+    """Read the folder that Space Ranger wrote for a Visium section, with its counts in tissue.
+
+    Parameters
+    ----------
+    path
+        The folder with ``filtered_feature_bc_matrix.h5`` and ``spatial/``.
+    image
+        The microscope image that Space Ranger was given. Without it, ``spatial/tissue_hires_image.png`` is read, whose
+        pixels of several µm are too coarse for most models.
+    mpp
+        µm per pixel of that image. By default from the spots, which are 100 µm apart; a difference above 5 % warns.
+
+    Returns
+    -------
+    An object with the image ``"he"``, the circles ``"spots"`` (55 µm) and the table ``"spots_counts"``; coordinate
+    systems in pixels of the microscope image (``"global"``) and in µm (``"micrometers"``).
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.io.visium("outs", image="section.tif")  # doctest: +SKIP
+    """
+    folder = _vendor.folder_of(path, COUNTS, "a folder of Space Ranger")
+    counts, centres = read_spots(folder)
+    fit = _lattice.fit(counts.obs["array_col"].to_numpy(), counts.obs["array_row"].to_numpy(), centres, "spots")
+    scan, to_global = read_image(folder / "spatial", image)
+    scale = to_global[0, 0]
+    known = {"the spots' pitch of 100 µm": fit.mpp(_lattice.VISIUM_STEP_UM) * scale, **scan.stated_mpp}
+    frame = _assemble.Frame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
+    spots = _assemble.Measured("spots", shapely.points(centres), counts, radius=SPOT_DIAMETER_UM / 2 / frame.um)
+    return _assemble.assemble(scan, frame, [spots])
+
+
+def read_spots(folder: Path) -> tuple[AnnData, np.ndarray]:
+    """Counts, and the centres of their spots in pixels of the microscope image."""
+    counts_file = _vendor.only(sorted(folder.glob(COUNTS)), "the counts", "path")
+    assert counts_file is not None
+    prefixed = counts_file.name != COUNTS[1:]
+    readers = _vendor.readers()
+    with _vendor.explained(folder, "a folder of Space Ranger"):
+        found = readers.visium(folder, dataset_id=None if prefixed else "visium")
+        (shapes,), (table,) = found.shapes.values(), found.tables.values()
+    table.obs = table.obs.drop(columns="spot_id")
+    return table, shapely.get_coordinates(shapes.geometry.to_numpy())
+
+
+def read_image(spatial: Path, image: str | Path | None) -> tuple[_scan.Scan, np.ndarray]:
+    """An image, and the matrix from its pixels to those of the microscope image."""
+    if image is not None:
+        return _scan.read_scan(image), np.eye(3)
+    scale = 1 / _vendor.read_json(spatial / "scalefactors_json.json")["tissue_hires_scalef"]
+    return _scan.read_scan(spatial / "tissue_hires_image.png"), np.diag([scale, scale, 1.0])

@@ -1,0 +1,112 @@
+"""Visium HD: a gapless lattice of square bins, and cells where Space Ranger segmented them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.io import _assemble, _lattice, _vendor
+from pixnet_sd.io._visium import read_image
+
+BINS = "binned_outputs/square_*um"
+KIND = "a folder of Space Ranger for Visium HD"
+NO_IMAGE = "no-image"
+"""A file that is not there, so that the whole image is not loaded into memory by spatialdata-io."""
+
+
+def visium_hd(
+    path: str | Path, bins_um: int | Sequence[int] = 8, *, image: str | Path | None = None, mpp: float | None = None
+) -> SpatialData:
+    """Read the folder that Space Ranger wrote for a Visium HD section.
+
+    Bins are squares along the array's own axes, which a real section's image is turned against, so they neither
+    overlap nor leave gaps, and those of 16 µm are made of those of 2 µm.
+
+    Parameters
+    ----------
+    path
+        The folder with ``binned_outputs/`` and ``feature_slice.h5``.
+    bins_um
+        Sides of the bins to read: 2, 8, 16, or several of them.
+    image
+        The microscope image that Space Ranger was given. By default the one in ``microscope_image/``, or
+        ``tissue_image`` with any ending; where neither is there, ``spatial/tissue_hires_image.png``, whose pixels are
+        too coarse for most models.
+    mpp
+        µm per pixel of that image. By default what Space Ranger says in ``scalefactors_json.json``; a difference above
+        5 % from that or from the bins' pitch warns.
+
+    Returns
+    -------
+    An object with the image ``"he"``, polygons ``"bins_8um"`` and the table ``"bins_8um_counts"`` for each size, and
+    ``"cells"`` with ``"cells_counts"`` where Space Ranger segmented cells; coordinate systems in pixels of the
+    microscope image (``"global"``) and in µm (``"micrometers"``).
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sdata = ps.io.visium_hd("outs", [2, 16])  # doctest: +SKIP
+    """
+    folder = _vendor.folder_of(path, BINS, KIND)
+    sizes = check_sizes(folder, [bins_um] if isinstance(bins_um, int) else list(bins_um))
+    readers = _vendor.readers()
+    with _vendor.explained(folder, KIND):
+        found = readers.visium_hd(
+            folder,
+            dataset_id="hd" if (folder / "feature_slice.h5").exists() else None,
+            bin_size=sizes,
+            bins_as_squares=False,
+            load_segmentations_only=False,
+            fullres_image_file=folder / NO_IMAGE,
+        )
+    fits = {size: fit_bins(found, size) for size in sizes}
+    spatial = folder / "binned_outputs" / directory(sizes[0]) / "spatial"
+    scan, to_global = read_image(spatial, image or find_image(folder))
+    scale = to_global[0, 0]
+    known = {
+        "scalefactors_json.json": _vendor.read_json(spatial / "scalefactors_json.json")["microns_per_pixel"] * scale,
+        **{f"the pitch of bins of {size} µm": fit.mpp((size, size)) * scale for size, fit in fits.items()},
+        **scan.stated_mpp,
+    }
+    frame = _assemble.Frame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
+    return _assemble.assemble(scan, frame, [*(bins_of(found, *one) for one in fits.items()), *cells_of(found)])
+
+
+def directory(size_um: int) -> str:
+    return f"square_{size_um:03}um"
+
+
+def check_sizes(folder: Path, asked: list[int]) -> list[int]:
+    there = sorted(int(found.name.removeprefix("square_").removesuffix("um")) for found in folder.glob(BINS))
+    if not asked or set(asked) - set(there):
+        raise PixnetValueError(f"bins_um={asked} was asked, but {folder} has bins of {there} µm. Choose among these.")
+    return asked
+
+
+def find_image(folder: Path) -> Path | None:
+    inside = [file for file in sorted((folder / "microscope_image").glob("*")) if file.is_file()]
+    return _vendor.only(inside or sorted(folder.glob("*tissue_image.*")), "the microscope image", "image")
+
+
+def fit_bins(found: SpatialData, size: int) -> _lattice.Lattice:
+    table = found.tables[directory(size)]
+    return _lattice.fit(
+        table.obs["array_col"].to_numpy(), table.obs["array_row"].to_numpy(), table.obsm["spatial"], "bins"
+    )
+
+
+def bins_of(found: SpatialData, size: int, fit: _lattice.Lattice) -> _assemble.Measured:
+    table = found.tables[directory(size)]
+    table.obs = table.obs.drop(columns="location_id")
+    return _assemble.Measured(f"bins_{size}um", fit.cells(table.obsm["spatial"]), table)
+
+
+def cells_of(found: SpatialData) -> list[_assemble.Measured]:
+    """What Space Ranger segmented, if it did: the rows of the table are in the order of the polygons."""
+    if "cell_segmentations" not in found.tables:
+        return []
+    (shapes,) = (one for name, one in found.shapes.items() if name.endswith("cell_segmentations"))
+    return [_assemble.Measured("cells", shapes.geometry.to_numpy(), found["cell_segmentations"])]
