@@ -2,7 +2,8 @@
 
 nox -s demo       toy tissue to clusters, with pictures in demo/
 nox -s tests      the test suite; arguments after -- go to pytest
-nox -s lint types docs notebooks bench
+nox -s lint types docs bench
+nox -s notebooks  execute the notebooks, all or those named after --
 nox -s fuzz       a long search for inputs that break promises; arguments after -- go to pytest
 nox -s audit      what a scanner for insecure code finds
 nox -s versions   the suite with the oldest and with the newest dependencies, on the Pythons that are there
@@ -70,9 +71,19 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def notebooks(session: nox.Session) -> None:
+    """Execute the notebooks, all or those named after --; one that fails fails the session."""
+    prepare(session, "notebooks")
+    run(session, "python", "docs/_scripts/notebooks.py", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation; a warning is an error."""
-    prepare(session, "docs")
+    """The documentation, from scratch; a warning is an error. Notebooks are executed where they have changed."""
+    prepare(session, "docs", "notebooks")
+    run(session, "python", "docs/_scripts/notebooks.py", "--stale")
+    for made in ("_build", "generated"):
+        shutil.rmtree(Path("docs", made), ignore_errors=True)
     run(session, "sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 

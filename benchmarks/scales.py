@@ -4,7 +4,7 @@ The true rate is known at every pixel of `ps.datasets.toy`, so a prediction for 
 expected counts there, gene by gene. All rows see the same features of the same 55 µm spots of the same two sections,
 and predict a third one. Nothing is tuned here.
 
-    python benchmarks/scales.py [--out results.md] [--figure scales.png] [--epochs 60]
+    python benchmarks/scales.py [--out results.md] [--figure scales.png] [--steps 800]
 """
 
 import argparse
@@ -172,12 +172,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write the table here")
     parser.add_argument("--figure", type=Path, help="draw accuracy against size here")
-    parser.add_argument("--epochs", type=int, default=60, help="of the trained dense networks")
+    parser.add_argument("--steps", type=int, default=800, help="of the trained dense networks")
     options = parser.parse_args()
     ps.settings.progress = False
     training = [ps.datasets.toy(seed, size_px=SIZE_PX) for seed in (1, 2)]
     test, found = test_section(), []
-    ours = ps.TrainConfig(network=NETWORK, epochs=options.epochs)
+    ours = ps.TrainConfig(network=NETWORK, steps=options.steps)
     linear = ps.TrainConfig(network=replace(NETWORK, programmes=32))
     safb = replace(NETWORK, decoder="safb", head="log", widths=(64, 128, 256, 512), context_um=())
     paper = replace(ours, network=safb, lr=5e-4, weight_decay=1e-4)

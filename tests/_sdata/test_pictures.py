@@ -89,7 +89,7 @@ def test_loadings_commute_with_thinning() -> None:
     sdata = build.section(
         {
             "m": build.image(programmes, ["p0", "p1", "p2"], IDENTITY),
-            "m_loadings": build.loadings(matrix, ["p0", "p1", "p2"], genes),
+            "m_loadings": build.loadings(matrix, ["p0", "p1", "p2"], genes, "m"),
             "g": build.image(np.einsum("kg,kyx->gyx", matrix, programmes), list("abcde"), IDENTITY),
         },
         {},

@@ -1,6 +1,7 @@
 """Results are attached whole or not at all, and nothing that was there is lost."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,17 @@ def test_round_trip_keeps_rasters_tables_transforms_and_provenance(backed: Spati
         np.testing.assert_allclose(affine.matrix(found), affine.matrix(wanted), atol=1e-12)
     assert (recorded(again, "map") or {})["unit"] == "counts/um2"
     assert again["result"].uns["spatialdata_attrs"]["region"] == "spots"
+
+
+@pytest.mark.parametrize("in_store", [True, False])
+def test_nothing_is_said_of_tables_that_come_before_what_they_annotate(backed: SpatialData, in_store: bool) -> None:
+    sdata = backed if in_store else SpatialData.init_from_elements({name: backed[name] for name in ("he", "spots")})
+    raster = results(sdata, 2.0)["map"]
+    table = build.loadings(np.eye(2), ["p0", "p1"], pd.DataFrame(index=["A", "B"]), "map")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The table is annotating")
+        store.attach(sdata, {"loadings": table, "map": raster}, {"loadings": {}, "map": {}}, overwrite=False)
+        store.attach(sdata, {"loadings": table}, {"loadings": {}}, overwrite=True)
 
 
 def test_elements_that_were_there_keep_their_bytes(backed: SpatialData) -> None:

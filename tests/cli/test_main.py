@@ -23,7 +23,18 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])
     assert left.value.code == 0
-    assert f"  pixnet-sd {command} " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"usage: pixnet-sd {command} [-h]" in told
+    assert f"  pixnet-sd {command} " in told.partition("example")[2]
+
+
+def test_the_help_names_every_command_and_begins_with_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    commands, _, examples = capsys.readouterr().out.partition("examples:")
+    assert left.value.code == 0
+    assert set(COMMANDS) <= set(commands.split())
+    assert examples.split()[:2] == ["pixnet-sd", "demo"]
 
 
 def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

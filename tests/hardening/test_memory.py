@@ -123,7 +123,7 @@ def test_train(count: int) -> None:
     table = build.table(counts, pd.DataFrame(index=genes), "cells", cells.index)
     sdata = slide(64, 16 * count, cells=cells, counts=table)
     network = NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(16,), programmes=4, context_um=())
-    config = ps.TrainConfig(network=network, epochs=1, crops=count, augment=True)
+    config = ps.TrainConfig(network=network, steps=1, crops=count, augment=True)
     made, shapes = PixNet(network, len(genes), encoder_weights=None), from_polygons(np.array(cells.geometry), np.eye(3))
     layout = layout_for(shapes, made.alignment, made.margin)
     stated = train_bytes(made, layout.crop_px, len(crops_of(shapes, layout)), count, len(genes))

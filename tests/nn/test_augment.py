@@ -2,7 +2,7 @@
 
 import torch
 
-from pixnet_sd.nn.augment import View, blur, random_view
+from pixnet_sd.nn.augment import View, blur, random_view, resized
 from pixnet_sd.nn.views import VIEWS, turn, turn_back
 
 ONE, ZERO = torch.ones(3, 1, 1), torch.zeros(3, 1, 1)
@@ -40,3 +40,12 @@ def test_blur_keeps_the_mean() -> None:
 def test_views_follow_their_generator() -> None:
     one, again = (random_view(torch.Generator().manual_seed(3)) for _ in range(2))
     assert one.number == again.number and torch.equal(one.gain, again.gain)
+
+
+def test_a_smaller_view_leaves_things_where_they_are() -> None:
+    """A map of what is seen smaller is brought back to where it was; what matters lies away from the edge."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
+    image = torch.exp(-8 * ((x - 0.2) ** 2 + (y + 0.3) ** 2)).expand(1, 3, 64, 64)
+    seen = resized(image, 0.85)
+    assert seen.sum() < 0.8 * image.sum()
+    torch.testing.assert_close(resized(seen, 1 / 0.85), image, atol=0.01, rtol=0)

@@ -14,7 +14,7 @@ import torch
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network import NetworkConfig, PixNet, Reach
 
 GENES = ("ESR1", "ERBB2", "CD3E")
 
@@ -22,7 +22,7 @@ GENES = ("ESR1", "ERBB2", "CD3E")
 def member(seed: int = 0, genes: int = 3, **changes) -> PixNet:
     torch.manual_seed(seed)
     config = NetworkConfig(**{"encoder": "stain", "widths": (4, 4), "programmes": 2, "context_um": (), **changes})
-    return PixNet(config, genes, margin=64)
+    return PixNet(config, genes, reach=Reach(64, 0))
 
 
 def make(members: int = 1, **changes) -> Model:
@@ -144,7 +144,7 @@ def test_another_format_version(saved, version):
         ({"genes": ["A", "B", "B"]}, "unique"),
         ({"genes": None}, "does not describe a model"),
         ({"members": []}, "one or more networks"),
-        ({"members": [{"margin": 8}]}, "does not describe a model: 'network'"),
+        ({"members": [{"margin": 8, "rim": 0}]}, "does not describe a model: 'network'"),
         ({"card": {"colour": "red"}}, "colour"),
     ],
 )

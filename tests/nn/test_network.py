@@ -11,7 +11,7 @@ from PIL import Image
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._grid import Window, tiles
 from pixnet_sd.nn.heads import RateHead
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network import NetworkConfig, PixNet, Reach
 from pixnet_sd.nn.readout import fit_ridge
 
 SMALL: dict[str, Any] = {"widths": (8, 12, 16), "programmes": 3, "mpp": 1.0, "context_um": (48.0,)}
@@ -55,14 +55,14 @@ def by_tiles(network: PixNet, image: torch.Tensor, size: int, margin: int) -> to
         with torch.inference_mode():
             programmes = network(read(image, tile.read))[0]
         core = tile.core.coarsened(stride)
-        place = core.relative_to(tile.read.coarsened(stride))
+        place = core.relative_to(tile.read.grow(-network.rim).coarsened(stride))
         result[(..., *core.slices)] = programmes[(..., *place.slices)]
     return result
 
 
 CASES = {
     "cnn": {"encoder": "tf_efficientnet_lite0", "levels": (0, 1, 2)},
-    "second look": {"encoder": "resnet10t", "levels": (0, 1), "second_look": True},
+    "overview": {"encoder": "resnet10t", "levels": (0, 1), "overview": 2, "context_um": (8.0, 24.0)},
     "full resolution": {"encoder": "resnet10t", "levels": (0, 1), "stride": 1},
     "colour only": {"encoder": "stain"},
     "no colour": {"encoder": "resnet10t", "levels": (0, 1, 2), "stain": False, "head": "log"},
@@ -156,7 +156,7 @@ def test_a_configuration_names_what_is_wrong(wrong):
 
 def test_a_margin_that_is_given_must_keep_the_alignment():
     with pytest.raises(PixnetValueError, match="`margin` must be a multiple of its alignment 8; got 12"):
-        PixNet(NetworkConfig(encoder="stain"), genes=5, margin=12)
+        PixNet(NetworkConfig(encoder="stain"), genes=5, reach=Reach(12, 0))
 
 
 def test_a_frozen_encoder_rests_while_the_decoder_trains():
@@ -172,7 +172,7 @@ def test_measuring_the_margin_leaves_the_network_as_it_was():
     network = build(encoder="resnet10t", levels=(0, 1, 2))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     network.train()
-    assert network.measure() == network.margin
+    assert network.measure() == network.reach
     assert network.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 

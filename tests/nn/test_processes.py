@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from nn.test_train import CONFIG, slide, train
 dist.init_process_group("gloo")
-model = train([slide(0)], replace(CONFIG, epochs=3), (slide(2),), folder=Path(sys.argv[2]) / "state")
+model = train([slide(0)], replace(CONFIG, steps=12), (slide(2),), folder=Path(sys.argv[2]) / "state")
 if dist.get_rank() == 0:
     model.save(Path(sys.argv[2]) / "model")
 dist.destroy_process_group()
@@ -38,7 +38,7 @@ def test_two_processes_match_one(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    together, alone = Model.load(tmp_path / "model"), train([slide(0)], replace(CONFIG, epochs=3), (slide(2),))
+    together, alone = Model.load(tmp_path / "model"), train([slide(0)], replace(CONFIG, steps=12), (slide(2),))
     np.testing.assert_allclose(together.history["loss 1"], alone.history["loss 1"], rtol=1e-4)
     for name, value in together.tensors().items():
         np.testing.assert_allclose(value, alone.tensors()[name], rtol=2e-3, atol=2e-4, err_msg=name)

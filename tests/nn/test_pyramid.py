@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pixnet_sd.nn.context import box_contexts, box_sides, second_look
+from pixnet_sd.nn.context import box_contexts, box_sides, look_from_afar
 from pixnet_sd.nn.encoder import build_encoder
 from pixnet_sd.nn.pyramid import box_mean, pool, resample, upsample
 
@@ -60,8 +60,10 @@ def test_contexts_are_means_of_every_channel():
     torch.testing.assert_close(contexts[1][..., 4, 4], maps[..., 2:7, 2:7].mean((2, 3)))
 
 
-def test_a_second_look_is_the_encoder_on_the_halved_image():
+def test_a_look_from_afar_is_the_encoder_on_the_smaller_image():
     encoder = build_encoder("stain").eval()
     image = torch.rand(1, 3, 16, 16).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    for seen, alone in zip(second_look(encoder, image), encoder(image[..., ::2, ::2]), strict=True):
-        torch.testing.assert_close(seen, alone)
+    alone = encoder(image[..., ::2, ::2])
+    seen = look_from_afar(encoder, image, 2)
+    assert seen.shape == (1, sum(encoder.channels), 2, 2)
+    torch.testing.assert_close(seen[:, -alone[-1].shape[1] :], alone[-1])

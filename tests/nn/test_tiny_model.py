@@ -44,4 +44,4 @@ def test_no_stage_is_left_out_or_trivial(stages):
 
 def test_what_a_network_says_of_itself_is_stored_with_it():
     network = Model.load(FOLDER).network
-    assert (network.stride, network.alignment, network.margin) == (1, 2, network.members[0].measure())
+    assert (network.stride, network.alignment, network.margin) == (1, 2, network.members[0].measure().margin)

@@ -22,7 +22,7 @@ from pixnet_sd.nn.train_config import TrainConfig
 NETWORK = NetworkConfig(
     encoder="stain", levels=None, decoder="pixel", widths=(8,), programmes=3, context_um=(20.0,), stride=8
 )
-CONFIG = TrainConfig(network=NETWORK, epochs=6, crops=32, dropout=0.0, lr=2e-2)
+CONFIG = TrainConfig(network=NETWORK, steps=48, crops=32, feature_dropout=0.0, dropout=0.0, lr=2e-2)
 
 
 def train(
@@ -42,7 +42,7 @@ def model() -> Model:
 
 
 def test_what_is_visible_is_learnt_and_noise_is_not() -> None:
-    model = train([slide(0), slide(1)], replace(CONFIG, epochs=12), (slide(2),))
+    model = train([slide(0), slide(1)], replace(CONFIG, steps=96), (slide(2),))
     scores = model.card.scores
     assert min(scores["A"], scores["B"], scores["C"]) > 0.8
     assert abs(scores["N"]) < 0.35
@@ -52,7 +52,7 @@ def test_what_is_visible_is_learnt_and_noise_is_not() -> None:
 
 
 def test_depth_of_a_section_is_not_learnt_as_a_rate() -> None:
-    once = replace(CONFIG, epochs=1)
+    once = replace(CONFIG, steps=8)
     shallow = train([slide(0), slide(1, depth=0.25)], once)
     deep = train([slide(0), slide(1)], once)
     assert shallow.library_size == pytest.approx(500, rel=0.05)
@@ -65,7 +65,7 @@ def test_the_history_is_in_the_model(model: Model) -> None:
 
 
 def test_seeds_reproduce_and_differ() -> None:
-    short = replace(CONFIG, epochs=2)
+    short = replace(CONFIG, steps=8)
     one, again, other = (train([slide(0)], replace(short, seed=seed)) for seed in (0, 0, 1))
     assert one.sha256 == again.sha256 != other.sha256
 
@@ -82,7 +82,7 @@ def test_shuffled_counts_score_nothing() -> None:
 
     The slide that is scored has not chosen an epoch: the best of several by chance is above zero.
     """
-    few, means = replace(CONFIG, epochs=3), []
+    few, means = replace(CONFIG, steps=24), []
     for seed in range(4):
         model = train([shuffled(0, seed), shuffled(1, seed + 10)], few)
         members = list(model.network.members)
@@ -94,14 +94,14 @@ def test_shuffled_counts_score_nothing() -> None:
 @pytest.mark.parametrize(("decoder", "head"), [("safb", "rate"), ("safb", "log"), ("pixel", "log")])
 def test_the_paper_s_recipe_and_its_parts_train(decoder: str, head: str) -> None:
     network = replace(NETWORK, decoder=decoder, head=head, widths=(8, 8, 8, 8))
-    model = train([slide(0)], replace(CONFIG, network=network, epochs=6))
+    model = train([slide(0)], replace(CONFIG, network=network, steps=24))
     assert model.history["loss 1"][-1] < model.history["loss 1"][0]
 
 
 def test_one_batch_can_be_overfitted() -> None:
     few = [replace(one, measured=(one.measured[0].take(np.arange(8)),)) for one in (slide(0), slide(1))]
     network = replace(NETWORK, widths=(32,), programmes=8)
-    random = replace(CONFIG, network=network, epochs=150, lr=5e-2, weight_decay=0.0, ema=0.0)
+    random = replace(CONFIG, network=network, steps=300, lr=5e-2, weight_decay=0.0, ema=0.0)
     lesson = Schooling(few, few, "themselves")
     fitted = train_pixnet(lesson, list("ABCN"), random, Card("x"), device="cpu", bar=silent)
     assert min(fitted.card.scores.values()) > 0.9
@@ -110,12 +110,12 @@ def test_one_batch_can_be_overfitted() -> None:
 @pytest.mark.parametrize("changes", [{"augment": True}, {"encoder": "all"}])
 def test_a_network_that_reads_pictures_trains(changes: dict) -> None:
     network = replace(NETWORK, encoder="tf_efficientnet_lite0", levels=(0,), context_um=())
-    config = replace(CONFIG, network=network, epochs=2, crops=4, **changes)
+    config = replace(CONFIG, network=network, steps=6, crops=4, **changes)
     one = slide(0)
     few = replace(one, measured=(one.measured[0].take(np.arange(12)),))
     trained, again = train([few], config), train([few], config)
     assert trained.sha256 == again.sha256
-    before = pixnet.PixNet(network, 4, encoder_weights=None, margin=trained.network.margin)
+    before = pixnet.PixNet(network, 4, encoder_weights=None, reach=trained.network.members[0].reach)
     torch.manual_seed(config.seed)
     before = pixnet.PixNet(network, 4, encoder_weights=None)
     moved = any(
@@ -126,14 +126,14 @@ def test_a_network_that_reads_pictures_trains(changes: dict) -> None:
 
 
 def test_members_predict_together() -> None:
-    model = train([slide(0)], replace(CONFIG, epochs=2, members=2))
+    model = train([slide(0)], replace(CONFIG, steps=8, members=2))
     assert model.loadings.shape == (6, 4)
     assert {"loss 1", "loss 2"} == set(model.history)
 
 
 def test_a_model_is_trained_further(model: Model) -> None:
     before = model.sha256
-    further = train([slide(3)], replace(CONFIG, epochs=1, lr=1e-9, ema=0.0), model=model)
+    further = train([slide(3)], replace(CONFIG, steps=4, lr=1e-9, ema=0.0), model=model)
     np.testing.assert_allclose(further.loadings, model.loadings, rtol=1e-4)
     assert model.sha256 == before
 
@@ -143,11 +143,11 @@ class Interrupted(Exception):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(CONFIG, epochs=3, members=2, dropout=0.2)
+    config = replace(CONFIG, steps=12, members=2, dropout=0.2)
     straight = train([slide(0)], config, (slide(2),))
     stored = checkpoint.store
-    for epochs in (2, 2):
-        left = iter(range(epochs))
+    for rounds in (2, 2):
+        left = iter(range(rounds))
 
         def store_some(path: Path, run: pixnet.Run, left=left) -> None:
             if next(left, None) is None:
@@ -164,7 +164,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path, monkeypat
 
 
 def test_another_run_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
-    short = replace(CONFIG, epochs=1)
+    short = replace(CONFIG, steps=4)
     train([slide(0)], short, folder=tmp_path)
     with pytest.raises(PixnetValueError, match="lr: 0.02 then, 0.03 now"):
         train([slide(0)], replace(short, lr=0.03), folder=tmp_path)
@@ -185,7 +185,7 @@ def test_the_rate_of_learning_rises_and_falls() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"epochs": 0},
+        {"steps": 0},
         {"lr": 0.0},
         {"ema": 1.0},
         {"dropout": 1.0},

@@ -25,7 +25,7 @@ def sdata() -> SpatialData:
     var = pd.DataFrame({"intercept": INTERCEPT}, index=["A", "B", "C"])
     elements = {
         "he_programmes": levels.filled(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
-        "he_programmes_loadings": build.loadings(LOADINGS, ["p0", "p1"], var),
+        "he_programmes_loadings": build.loadings(LOADINGS, ["p0", "p1"], var, "he_programmes"),
     }
     facts = {"kind": "programmes", "image": "he", "unit": "log1p", "mpp": 2.0}
     return build.section(elements, {"he_programmes": facts}, {})

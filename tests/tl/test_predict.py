@@ -107,6 +107,16 @@ def test_genes_are_programmes_times_loadings(reference: SpatialData) -> None:
     assert maps.read_map(reference, "he_expression").loadings is not None
 
 
+def test_a_part_that_spatialdata_cuts_out_has_its_part_of_the_map(reference: SpatialData) -> None:
+    corners = {"min_coordinate": [64, 32], "max_coordinate": [192, 160]}
+    part = sd.bounding_box_query(reference, axes=("x", "y"), target_coordinate_system="global", **corners)
+    with pytest.raises(PixnetKeyError, match=r"part\['he_programmes_loadings'\] = whole"):
+        maps.read_map(part)
+    part["he_programmes_loadings"] = reference["he_programmes_loadings"]
+    found = maps.read_map(part).expanded().compute()
+    np.testing.assert_allclose(found, reference["he_expression"].values[:, 8:40, 16:48], rtol=1e-6)
+
+
 def test_programmes_are_those_of_the_network_over_the_whole_picture(reference: SpatialData) -> None:
     model = tiny_model()
     image = np.full((1, 3, SIDE + 144, SIDE + 144), 255, np.uint8)

@@ -1,5 +1,6 @@
 """From measured sections to a model that predicts another one."""
 
+import numpy as np
 import pytest
 from spatialdata import SpatialData
 
@@ -10,7 +11,7 @@ from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 def test_a_model_trained_on_bins_predicts_another_section(toy: SpatialData) -> None:
     other = ps.datasets.toy(1, size_px=512)
     ps.pp.select_genes(other, "bins_8um_counts", n=20)
-    few = ps.TrainConfig(epochs=10)
+    few = ps.TrainConfig(steps=200)
     model = ps.tl.train(other, table_key="bins_8um_counts", config=few, name="bins", progress=False)
     assert len(model.genes) == 20
     ps.tl.predict(toy, "he", model=model, progress=False)
@@ -36,7 +37,7 @@ def test_a_ridge_trained_on_bins_predicts_another_section(toy: SpatialData) -> N
 
 def test_more_sections_validate_and_a_model_is_trained_further() -> None:
     one, other = ps.datasets.toy(1, size_px=512), ps.datasets.toy(2, size_px=512)
-    few = ps.TrainConfig(epochs=2)
+    few = ps.TrainConfig(steps=20)
     model = ps.tl.train(one, table_key="bins_8um_counts", config=few, validation=other, progress=False)
     assert model.card.validation == "1 section(s), which chose the epoch"
     further = ps.tl.train(other, table_key="bins_8um_counts", config=few, model=model, validation=None, progress=False)
@@ -44,6 +45,32 @@ def test_more_sections_validate_and_a_model_is_trained_further() -> None:
     assert further.card.scores == {}
     with pytest.raises(PixnetValueError, match="another network"):
         ps.tl.train(other, model=model, config=ps.TrainConfig(members=2))
+
+
+def test_shapes_of_several_sizes_are_learnt_from_together_and_members_say_where_they_differ() -> None:
+    one, other = (ps.datasets.toy(seed, size_px=256, bins_um=(2.0, 8.0, 16.0)) for seed in (1, 2))
+    several = ps.TrainConfig(steps=300, members=2)
+    keys = ["bins_2um", "bins_8um", "bins_16um"]
+    model = ps.tl.train(one, shapes_key=keys, config=several, validation=None, progress=False)
+    assert model.card.data.startswith("1 section(s), ")
+    ps.tl.predict(other, "he", model=model, progress=False)
+    ps.tl.aggregate(other, "bins_16um", uncertainty=True, progress=False)
+    ps.tl.predict_shapes(other, "bins_8um", model=model, image_key="he", uncertainty=True, progress=False)
+    ps.tl.aggregate(other, "bins_8um", uncertainty=True, key_added="again", progress=False)
+    assert ps.tl.evaluate(other, "bins_16um_expression", "bins_16um_counts").attrs["PCC@M"] > 0.2
+    np.testing.assert_allclose(other["bins_8um_expression"].layers["sd"], other["again"].layers["sd"], atol=1e-5)
+    table = other["bins_16um_expression"]
+    assert (table.layers["sd"] > 0).all()
+    assert table.layers["sd"].mean() < table.X.mean()
+
+
+def test_one_member_has_no_spread_and_shapes_need_one_table(toy: SpatialData) -> None:
+    with pytest.raises(PixnetValueError, match=r"uncertainty=True needs .* from 0 member"):
+        ps.tl.aggregate(toy, "cells", image_key="he", uncertainty=True, inplace=False)
+    with pytest.raises(PixnetKeyError, match="tables that annotate shapes 'cells'"):
+        ps.tl.train(toy, shapes_key=["cells"])
+    with pytest.raises(PixnetValueError, match="not both"):
+        ps.tl.train(toy, shapes_key="spots", table_key="spots_counts")
 
 
 def test_an_image_coarser_than_the_model_is_refused() -> None:

@@ -87,11 +87,15 @@ def table(
     return TableModel.parse(adata, region=shapes_key, region_key="region", instance_key="instance_id")
 
 
-def loadings(matrix: np.ndarray, programmes: Sequence[str], genes: pd.DataFrame) -> ad.AnnData:
-    """The table beside a factorised map: programmes x genes."""
-    return TableModel.parse(
-        ad.AnnData(np.asarray(matrix, np.float32), obs=pd.DataFrame(index=list(programmes)), var=genes)
-    )
+def loadings(matrix: np.ndarray, programmes: Sequence[str], genes: pd.DataFrame, image_key: str) -> ad.AnnData:
+    """The table beside a factorised map: programmes x genes.
+
+    It annotates the channels of the map, because SpatialData's queries fail on tables that annotate nothing.
+    """
+    numbers = pd.RangeIndex(len(programmes))
+    annotating = table(np.asarray(matrix, np.float32), genes, image_key, numbers)
+    annotating.obs_names = list(programmes)
+    return annotating
 
 
 def section(

@@ -16,6 +16,7 @@ from spatialdata.models import get_table_keys
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd._keys import choose
 from pixnet_sd._sdata.geometry import check_index
+from pixnet_sd._sdata.provenance import SLOT
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,23 @@ def check_names(genes: Sequence[str]) -> None:
         raise PixnetValueError(f"{len(repeated)} genes were asked for more than once: {repeated[:5]}. Name each once.")
 
 
+def annotating_table(sdata: SpatialData, shapes_key: str) -> str:
+    """The one measured table that annotates a shapes element; results of ours do not count."""
+    choose("shapes", shapes_key, sdata.shapes, "shapes_key")
+    measured = {key: table for key, table in sdata.tables.items() if SLOT not in table.uns}
+    fitting = [key for key, table in measured.items() if shapes_key in regions(table)]
+    return choose(f"tables that annotate shapes {shapes_key!r}", None, fitting, "table_key")
+
+
+def regions(table: AnnData) -> list[str]:
+    """The elements that a table annotates."""
+    found = table.uns.get("spatialdata_attrs", {}).get("region", [])
+    return [found] if isinstance(found, str) else list(found)
+
+
 def annotated_shapes(sdata: SpatialData, table_key: str) -> str:
     """The one shapes element that a table annotates."""
-    regions = sdata.tables[table_key].uns.get("spatialdata_attrs", {}).get("region", [])
-    named = [regions] if isinstance(regions, str) else list(regions)
+    named = regions(sdata.tables[table_key])
     return choose(
         "shapes that table " + repr(table_key) + " annotates",
         None,

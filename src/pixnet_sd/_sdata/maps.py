@@ -29,6 +29,11 @@ class Loadings:
     """(programmes, genes)."""
     intercept: np.ndarray
     """(genes,); zero for rates."""
+    members: np.ndarray | None = None
+    """(programmes,): which member of an ensemble each belongs to, where that is known."""
+
+    def of_genes(self, columns: np.ndarray) -> Loadings:
+        return replace(self, matrix=self.matrix[:, columns], intercept=self.intercept[columns])
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,7 @@ def read_map(sdata: SpatialData, key: str | None = None, genes: Sequence[str] | 
     name = find_map(sdata, key)
     facts = recorded(sdata, name) or {}
     stored = facts.get("programmes", name)
-    if stored not in sdata.images:
-        raise PixnetKeyError(f"{name!r} is made from the programmes {stored!r}, which are not in the object any more.")
+    require_whole(sdata, name, stored)
     image = images.read_image(sdata, stored)
     table = loadings_key(stored)
     found = Map(
@@ -89,6 +93,18 @@ def read_map(sdata: SpatialData, key: str | None = None, genes: Sequence[str] | 
     if table in sdata.tables:
         found = with_loadings(found, sdata.tables[table])
     return found if genes is None else of_genes(found, genes)
+
+
+def require_whole(sdata: SpatialData, name: str, stored: str) -> None:
+    """Genes need both the programmes and the loadings; a copy of a part of an object may have lost one."""
+    if stored not in sdata.images:
+        raise PixnetKeyError(f"{name!r} is made from the programmes {stored!r}, which are not in the object any more.")
+    table = loadings_key(stored)
+    if (recorded(sdata, stored) or {}).get("kind") == "programmes" and table not in sdata.tables:
+        raise PixnetKeyError(
+            f"The genes of {name!r} need the table {table!r}, which is not in the object; spatial queries leave it "
+            f"out. Take it over from the whole object: part[{table!r}] = whole[{table!r}]."
+        )
 
 
 def find_map(sdata: SpatialData, key: str | None) -> str:
@@ -116,7 +132,8 @@ def with_loadings(found: Map, table: AnnData) -> Map:
             "They were not written together; predict again with overwrite=True."
         )
     intercept = var["intercept"].to_numpy(dtype=float) if "intercept" in var else np.zeros(len(var))
-    return replace(found, var=var, loadings=Loadings(matrix, intercept))
+    members = table.obs["member"].to_numpy() if "member" in table.obs else None
+    return replace(found, var=var, loadings=Loadings(matrix, intercept, members))
 
 
 def of_genes(found: Map, genes: Sequence[str]) -> Map:

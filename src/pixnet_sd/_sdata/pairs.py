@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import choose
 from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.counts import annotating, gene_columns, positions, read_counts
+from pixnet_sd._sdata.counts import annotating, gene_columns, positions, read_counts, regions
 from pixnet_sd._sdata.provenance import SLOT
 
 LEAST_SHARED = 0.5
@@ -88,11 +87,6 @@ def shapes_of_both(sdata: SpatialData, one: str, other: str, asked: str | None) 
             "Predict for the shapes that were measured, e.g. tl.aggregate(sdata, shapes_key)."
         )
     return choose(f"shapes that both {one!r} and {other!r} annotate", asked, common, "shapes_key")
-
-
-def regions(table: AnnData) -> list[str]:
-    found = table.uns.get("spatialdata_attrs", {}).get("region", [])
-    return [found] if isinstance(found, str) else list(found)
 
 
 def genes_of_both(sdata: SpatialData, predicted: str, measured: str, asked: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import spatialdata as sd
 import zarr
+from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
@@ -44,7 +45,8 @@ def attach(
 def enter(sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, dict[str, Any]]) -> None:
     """Hold the elements in the object, in place of others of their names, and record what is known of them."""
     require_kinds(sdata, elements)
-    for key, element in elements.items():
+    # SpatialData warns of a table that comes before what it annotates.
+    for key, element in sorted(elements.items(), key=lambda item: isinstance(item[1], AnnData)):
         if key in names(sdata):
             del sdata[key]
         sdata[key] = element
@@ -79,10 +81,17 @@ def require_kinds(sdata: SpatialData, elements: Mapping[str, Any]) -> None:
 
 
 def alone(elements: Mapping[str, Any]) -> SpatialData:
-    """The elements in an object of their own; their tables annotate what is in another."""
+    """The elements in an object of their own."""
+    with tables_by_themselves():
+        return SpatialData.init_from_elements(dict(elements))
+
+
+@contextmanager
+def tables_by_themselves() -> Iterator[None]:
+    """Without SpatialData's warning of tables that annotate what is in another object."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The table is annotating")
-        return SpatialData.init_from_elements(dict(elements))
+        yield
 
 
 def names_on_disk(sdata: SpatialData) -> set[str]:
@@ -113,7 +122,8 @@ def publish(sdata: SpatialData, elements: Mapping[str, Any]) -> dict[str, Any]:
 def consolidated(sdata: SpatialData, kinds: Mapping[str, str]) -> dict[str, Any]:
     """Elements that have been moved into the store, read from there."""
     sdata.write_consolidated_metadata()
-    fresh = sd.read_zarr(store_path(sdata), selection=tuple(set(kinds.values())))
+    with tables_by_themselves():
+        fresh = sd.read_zarr(store_path(sdata), selection=tuple(set(kinds.values())))
     return {key: fresh[key] for key in kinds}
 
 
@@ -130,7 +140,8 @@ def staging_folder(store: Path) -> Iterator[Path]:
 def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
     """Write the elements to a store of their own and read them back; the kind (folder) of each."""
     alone(elements).write(staged)
-    kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
+    with tables_by_themselves():
+        kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
     missing = set(elements) - set(kinds)
     if missing:
         raise PixnetRuntimeError(

@@ -129,7 +129,8 @@ def raster(slide: Histology, evaluate: Callable[[Window], np.ndarray], depth: in
 
 def rasters(slide: Histology, rates: da.Array, *, pyramid: bool) -> dict[str, Any]:
     picture = raster(slide, slide.image, 3, np.uint8)
-    loadings = build.loadings(slide.loadings, slide.programme_names, pd.DataFrame(index=pd.Index(slide.genes)))
+    genes = pd.DataFrame(index=pd.Index(slide.genes))
+    loadings = build.loadings(slide.loadings, slide.programme_names, genes, "truth")
     return {
         "he": build.image(picture, ["r", "g", "b"], in_pixels(slide), pyramid=pyramid, chunks=(3, BLOCK_PX, BLOCK_PX)),
         "truth": build.image(rates, slide.programme_names, in_pixels(slide), chunks=(len(rates), BLOCK_PX, BLOCK_PX)),

@@ -1,4 +1,4 @@
-"""Other views of a crop, for training: turned, mirrored, recoloured, blurred. Torch only."""
+"""Other views of a crop, for training: turned, mirrored, recoloured, blurred, smaller. Torch only."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ GAIN, OFFSET = 0.1, 0.01
 BLUR = 0.5
 """Share of batches that are blurred a little."""
 DARKEST = 1 / 255
+SMALLEST = 0.85
+"""Size of what is seen, at least. Never larger: all of a crop stays in view."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,34 @@ class View:
     """(3, 1, 1) added to it."""
     blurred: bool
     """Whether neighbouring pixels are averaged."""
+    size: float = 1.0
+    """Of what is seen, as a share."""
 
     def of(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> the same, seen this way."""
         density = -torch.log(image.clamp_min(DARKEST)) * self.gain.to(image.device) + self.offset.to(image.device)
         seen = torch.exp(-density).clamp(0, 1)
-        return turn(blur(seen) if self.blurred else seen, *VIEWS[self.number])
+        return resized(turn(blur(seen) if self.blurred else seen, *VIEWS[self.number]), self.size)
 
     def back(self, maps: Tensor) -> Tensor:
-        return turn_back(maps, *VIEWS[self.number])
+        return turn_back(resized(maps, 1 / self.size), *VIEWS[self.number])
 
 
 def random_view(generator: torch.Generator) -> View:
     number = int(torch.randint(len(VIEWS), (), generator=generator))
     gain, offset = torch.randn(2, 3, 1, 1, generator=generator).unbind(0)
     blurred = bool(torch.rand((), generator=generator) < BLUR)
-    return View(number, 1 + GAIN * gain, OFFSET * offset, blurred)
+    size = 1 - (1 - SMALLEST) * float(torch.rand((), generator=generator))
+    return View(number, 1 + GAIN * gain, OFFSET * offset, blurred, size)
+
+
+def resized(maps: Tensor, size: float) -> Tensor:
+    """Around the middle, in a frame that stays; what lies beyond repeats the edge."""
+    if size == 1:
+        return maps
+    scaling = torch.tensor([[1 / size, 0.0, 0.0], [0.0, 1 / size, 0.0]], device=maps.device, dtype=maps.dtype)
+    grid = F.affine_grid(scaling.expand(len(maps), 2, 3), list(maps.shape), align_corners=False)
+    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
 
 
 def blur(image: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.margin import FARTHEST_PX
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network import NetworkConfig, PixNet, Reach
 from pixnet_sd.nn.values import is_whole
 
 FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
@@ -40,7 +40,13 @@ def draw(member: Mapping[str, Any], genes: int) -> dict[str, Tensor]:
 
 def build(member: Mapping[str, Any], genes: int) -> PixNet:
     """The network that was described, its weights still to be filled in."""
-    config, margin = NetworkConfig.from_json(member["network"]), member["margin"]
-    if not is_whole(margin, 0, FARTHEST_PX):
-        raise PixnetValueError(f"`margin` must be a whole number of pixels from 0 to {FARTHEST_PX}; got {margin!r}.")
-    return PixNet(config, genes, encoder_weights=None, margin=margin)
+    reach = Reach(*(pixels(member, name) for name in Reach._fields))
+    return PixNet(NetworkConfig.from_json(member["network"]), genes, encoder_weights=None, reach=reach)
+
+
+def pixels(member: Mapping[str, Any], name: str) -> int:
+    if not is_whole(member[name], 0, FARTHEST_PX):
+        raise PixnetValueError(
+            f"`{name}` must be a whole number of pixels from 0 to {FARTHEST_PX}; got {member[name]!r}."
+        )
+    return int(member[name])

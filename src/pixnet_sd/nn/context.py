@@ -1,13 +1,14 @@
-"""What surrounds a pixel: means over large boxes, and a second look at half resolution. Torch only.
+"""What surrounds a pixel: means over large boxes, perhaps of what is seen at a coarser resolution. Torch only.
 
-Both are local, so the network keeps a finite margin. On real sections a context of 150 um and a second resolution
-raise the correlation of a linear readout by a tenth, which no other change of architecture did.
+Both are local, so the network keeps a finite margin. On real sections surroundings of up to 600 um raise the
+correlation more than any other change of architecture, and a coarse look at them serves as well as a fine one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from pixnet_sd.nn.pyramid import box_mean, pool
@@ -24,6 +25,7 @@ def box_contexts(maps: Tensor, sides: Sequence[int]) -> list[Tensor]:
     return [box_mean(maps, side) for side in sides]
 
 
-def second_look(encoder: Callable[[Tensor], list[Tensor]], image: Tensor) -> list[Tensor]:
-    """The encoder's maps of the image at half resolution: their strides are twice the encoder's."""
-    return encoder(pool(image, 2))
+def look_from_afar(encoder: Callable[[Tensor], list[Tensor]], image: Tensor, zoom: int) -> Tensor:
+    """The encoder's maps of the image at 1/zoom of its resolution, side by side at the coarsest one's stride."""
+    maps = encoder(pool(image, zoom))
+    return torch.cat([pool(m, m.shape[-1] // maps[-1].shape[-1]) for m in maps], dim=1)

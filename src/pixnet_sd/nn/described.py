@@ -46,6 +46,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: all_of(value, lambda one: isinstance(one, dict)) and len(value) > 0,
         "a list of one or more networks",
     ),
+    "shared_features": (lambda value: isinstance(value, bool), "true or false"),
     "card": (is_card, "texts, and numbers for `scores`"),
     "history": (is_history, "lists of numbers by name"),
 }

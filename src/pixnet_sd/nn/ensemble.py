@@ -7,6 +7,7 @@ from math import lcm
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetValueError
@@ -17,7 +18,9 @@ from pixnet_sd.nn.network import PixNet
 class Ensemble(nn.Module):
     """The mean of its members, as one network: the step from programmes to genes is linear, so a mean of maps is too.
 
-    It has what a `PixNet` has: `stride`, `alignment`, `margin`, `unit`, `loadings`, `intercept`.
+    Members that see the same, as those do that were trained on one frozen encoder, see it once.
+
+    It has what a `PixNet` has: `stride`, `alignment`, `margin`, `rim`, `unit`, `loadings`, `intercept`.
     """
 
     def __init__(self, members: Sequence[PixNet]) -> None:
@@ -26,6 +29,9 @@ class Ensemble(nn.Module):
         self.stride, self.unit, self.mpp = self.agreed()
         self.alignment = lcm(*(member.alignment for member in members))
         self.margin = round_up(max(member.margin for member in members), self.alignment)
+        self.shares_features = False
+        self.share_features()
+        self.rim = min(member.rim for member in members) // self.alignment * self.alignment
 
     def agreed(self) -> tuple[int, str, float]:
         kinds = {(member.stride, member.unit, member.config.mpp) for member in self.members}
@@ -35,6 +41,14 @@ class Ensemble(nn.Module):
                 f"{sorted(kinds)}."
             )
         return kinds.pop()
+
+    def share_features(self) -> None:
+        """Let all members see with the first one's encoder, where theirs are the same."""
+        first, *others = self.members
+        self.shares_features = all(same_features(first, other) for other in others)
+        if self.shares_features:
+            for other in others:
+                other.features = first.features
 
     @property
     def loadings(self) -> Tensor:
@@ -53,5 +67,23 @@ class Ensemble(nn.Module):
         return [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> programmes of all members (B, K, H/stride, W/stride)."""
-        return torch.cat([member(image) for member in self.members], dim=1)
+        """(B, 3, H, W) RGB in [0, 1] -> programmes of all members (B, K, h/stride, w/stride).
+
+        Each member sees as much of the image as leaves what is left without the common rim.
+        """
+        if self.shares_features:
+            maps = self.members[0].features(image)
+            return torch.cat([member.decode(maps) for member in self.members], dim=1)
+        return torch.cat([member(widened(image, member.rim - self.rim)) for member in self.members], dim=1)
+
+
+def same_features(one: PixNet, other: PixNet) -> bool:
+    if (one.reach, one.features.sources) != (other.reach, other.features.sources):
+        return False
+    weights, others = one.features.state_dict(), other.features.state_dict()
+    return weights.keys() == others.keys() and all(torch.equal(weights[key], others[key]) for key in weights)
+
+
+def widened(image: Tensor, extra: int) -> Tensor:
+    """With white around it."""
+    return F.pad(image, (extra,) * 4, value=1.0) if extra else image

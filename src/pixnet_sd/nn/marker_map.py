@@ -103,7 +103,7 @@ class GeneMap(nn.Module):
         right, below = (-side % network.alignment for side in (width, height))
         m = network.margin
         programmes = network(F.pad(image, (m, m + right, m, m + below), mode="replicate"))
-        first, rows, columns = (n // network.stride for n in (m, height, width))
+        first, rows, columns = (n // network.stride for n in (m - network.rim, height, width))
         kept = programmes[:, :, first : first + rows, first : first + columns]
         loadings = network.loadings[:, self.columns].to(kept.dtype)
         return torch.einsum("bkyx,kg->bgyx", kept, loadings) + network.intercept[self.columns, None, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from pixnet_sd.nn.crops import Crop, crop_weights, crops_of, layout_for, to_torc
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.slides import Measured, Slide
 from pixnet_sd.nn.tiling import to_unit
+
+if TYPE_CHECKING:
+    from pixnet_sd.nn.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Material:
     stride: int
     cache: Cache | None = None
     """Features of a frozen encoder; without it, the network reads the picture."""
+    samples: Samples | None = None
+    """Some pixels of each shape, where the decoder looks at single pixels: then nothing else is read."""
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All crops, `size` at a time."""
@@ -64,12 +70,15 @@ class Material:
         """What the network's decoder is given; only pictures can be seen in another way."""
         if self.cache is not None:
             return self.cache.read(crops, device)
-        image = read(self.slide.picture, crops, device)
-        return network.features(image if view is None else view.of(image))
+        image = read(self.slide.picture, crops, network.rim, device)
+        seen = image if view is None else view.of(image)
+        with torch.autocast("cuda", torch.bfloat16, enabled=seen.is_cuda):
+            maps = network.features(seen)
+        return [one.float() for one in maps]
 
 
-def read(picture: Picture, crops: Sequence[Crop], device: torch.device | str) -> Tensor:
-    return to_unit(np.stack([picture.read(crop.window) for crop in crops]), device)
+def read(picture: Picture, crops: Sequence[Crop], rim: int, device: torch.device | str) -> Tensor:
+    return to_unit(np.stack([picture.read(crop.window.grow(rim)) for crop in crops]), device)
 
 
 def materials(network: PixNet, slide: Slide, reach_px: int) -> list[Material]:

@@ -22,6 +22,8 @@ from pixnet_sd.nn import blueprint, described, model_file
 from pixnet_sd.nn.ensemble import Ensemble
 from pixnet_sd.nn.network import PixNet
 
+FIRST = "members.0."
+
 
 @dataclass(frozen=True)
 class Card:
@@ -110,7 +112,9 @@ class Model:
         return safetensors.torch.save({key: value.contiguous().cpu() for key, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        return dict(self.network.state_dict())
+        """All weights; those of an encoder that members share once, as the first one's."""
+        names = self.network.state_dict()
+        return {key: value for key, value in names.items() if not (self.network.shares_features and repeats(key))}
 
     def description(self) -> dict[str, Any]:
         """Everything but the weights, as JSON."""
@@ -120,7 +124,8 @@ class Model:
             "unit": self.unit,
             "mpp": self.mpp,
             "library_size": self.library_size,
-            "members": [{"network": one.config.to_json(), "margin": one.margin} for one in self.network.members],
+            "members": [{"network": one.config.to_json(), **one.reach._asdict()} for one in self.network.members],
+            "shared_features": self.network.shares_features,
             "card": {**asdict(self.card), "scores": dict(self.card.scores)},
             "history": self.history,
         }
@@ -140,7 +145,8 @@ class Model:
         tensors = model_file.read_weights(folder, description["sha256"])
         with model_file.explained(folder):
             model = from_description(description)
-            model.network.load_state_dict(tensors)
+            model.network.load_state_dict(unshared(tensors, len(description["members"])))
+            model.network.share_features()
         return model
 
     def __repr__(self) -> str:
@@ -179,7 +185,21 @@ def drawn(description: dict[str, Any], folder: Path) -> Iterator[dict[str, torch
     for number, member in enumerate(description["members"]):
         with model_file.explained(folder):
             tensors = blueprint.draw(member, len(description["genes"]))
-        yield {f"members.{number}.{key}": value for key, value in tensors.items()}
+        named = {f"members.{number}.{key}": value for key, value in tensors.items()}
+        yield {key: value for key, value in named.items() if not (description["shared_features"] and repeats(key))}
+
+
+def repeats(key: str) -> bool:
+    """Whether a weight is one of the features of a member that is not the first."""
+    _, number, part = key.split(".")[:3]
+    return number != "0" and part == "features"
+
+
+def unshared(tensors: dict[str, torch.Tensor], members: int) -> dict[str, torch.Tensor]:
+    """With the first one's features for every member that came without its own."""
+    first = {key.removeprefix(FIRST): value for key, value in tensors.items() if key.startswith(f"{FIRST}features.")}
+    every = {f"members.{number}.{key}": value for number in range(members) for key, value in first.items()}
+    return {**every, **tensors}
 
 
 def from_description(description: dict[str, Any]) -> Model:

@@ -24,7 +24,7 @@ from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 FORMAT = "pixnet-sd model"
 VERSION = 1
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-KEYS = {"genes", "ensembl", "unit", "mpp", "library_size", "members", "card", "history"}
+KEYS = {"genes", "ensembl", "unit", "mpp", "library_size", "members", "shared_features", "card", "history"}
 HEADER = {"format", "version", "sha256"}
 BUNDLED = Path(__file__).parents[1] / "weights" / "default"
 HUB = "hf-hub:"

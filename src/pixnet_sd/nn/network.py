@@ -5,9 +5,10 @@ image (B, 3, H, W) -> sources (list of maps) -> decoder features -> programmes (
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from pixnet_sd.nn.values import all_of, is_number, is_text, is_whole
 from pixnet_sd.nn.weights import PRETRAINED
 
 STRIDES = (1, 2, 4, 8)
+OVERVIEWS = (0, 2, 4, 8)
 DECODERS = ("safb", "pixel", "readout")
 HEADS = ("rate", "log")
 
@@ -65,8 +67,9 @@ class NetworkConfig:
     """Colour statistics beside the encoder, at every level."""
     context_um: tuple[float, ...] = (150.0,)
     """Sides of the boxes whose means join the coarsest level."""
-    second_look: bool = False
-    """The encoder also sees the image at half resolution."""
+    overview: int = 0
+    """0: the boxes' means are of what the encoder sees at full resolution. 2, 4 or 8: at so much less, which lets boxes
+    be large at little cost."""
     decoder: str = "safb"
     """"safb", the paper's decoder; "pixel", one hidden layer on each pixel; or "readout", one linear projection."""
     widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
@@ -89,7 +92,7 @@ class NetworkConfig:
             "stride": (is_whole(self.stride, 1) and self.stride in STRIDES, f"one of {STRIDES}"),
             "stain": (isinstance(self.stain, bool), "True or False"),
             "context_um": (all_of(self.context_um, self.is_context), f"sizes of at most {2 * FARTHEST_PX} pixels"),
-            "second_look": (isinstance(self.second_look, bool), "True or False"),
+            "overview": (is_whole(self.overview, 0) and self.overview in OVERVIEWS, f"one of {OVERVIEWS}"),
             "decoder": (self.decoder in DECODERS, f"one of {DECODERS}"),
             "widths": (all_of(self.widths, is_width) and len(self.widths) > 0, counts),
             "programmes": (is_width(self.programmes), counts),
@@ -121,6 +124,13 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         raise PixnetValueError(f"A network's `{name}` must be {allowed}; got {value!r}.")
 
 
+class Reach(NamedTuple):
+    """What a network sees around a tile, in input pixels; see `PixNet`."""
+
+    margin: int
+    rim: int
+
+
 class PixNet(nn.Module):
     """A dense map of programmes from an image; `pooled @ loadings + intercept` are genes.
 
@@ -132,6 +142,8 @@ class PixNet(nn.Module):
         Origins and sides of tiles must be multiples of this many input pixels.
     margin
         Input pixels around a tile beyond which nothing matters, a multiple of `alignment`.
+    rim
+        The outer part of the margin for which `forward` gives nothing, since the network sees it from afar only.
     """
 
     def __init__(
@@ -140,7 +152,7 @@ class PixNet(nn.Module):
         genes: int,
         *,
         encoder_weights: str | Path | None = PRETRAINED,
-        margin: int | None = None,
+        reach: Reach | None = None,
     ) -> None:
         super().__init__()
         self.config, self.stride = config, config.stride
@@ -148,14 +160,25 @@ class PixNet(nn.Module):
             build_config_encoder(config, encoder_weights),
             config.stride,
             stain=config.stain,
-            look_twice=config.second_look,
+            overview=config.overview,
             context_px=[size_um / config.mpp for size_um in config.context_um],
         )
         self.decoder = build_decoder(config, self.features)
         self.head = build_head(config, self.decoder.width, genes)
         self.alignment = self.features.alignment
-        self.margin = self.measure() if margin is None else margin
-        require(self.margin % self.alignment == 0, "margin", margin, f"a multiple of its alignment {self.alignment}")
+        self.margin, self.features.rim = reach or self.measure()
+        for name in Reach._fields:
+            side = getattr(self, name)
+            require(side % self.alignment == 0, name, side, f"a multiple of its alignment {self.alignment}")
+        require(0 <= self.rim <= self.margin, "rim", self.rim, f"within its margin {self.margin}")
+
+    @property
+    def rim(self) -> int:
+        return self.features.rim
+
+    @property
+    def reach(self) -> Reach:
+        return Reach(self.margin, self.rim)
 
     @property
     def encoder(self) -> Encoder:
@@ -177,7 +200,10 @@ class PixNet(nn.Module):
         return self.head.intercept
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1], sides multiples of `alignment` -> programmes (B, K, H/stride, W/stride)."""
+        """(B, 3, H, W) RGB in [0, 1], sides multiples of `alignment` -> programmes (B, K, h/stride, w/stride).
+
+        h and w are what the rim leaves of the image.
+        """
         if any(side % self.alignment for side in image.shape[-2:]) or image.shape[1] != 3:
             raise PixnetValueError(
                 f"A tile must be (B, 3, H, W) with sides that are multiples of {self.alignment}; got "
@@ -189,11 +215,22 @@ class PixNet(nn.Module):
         """Maps of `features`, which may come from a cache, to programmes."""
         return self.head(self.decoder(maps))
 
-    def measure(self) -> int:
+    def measure(self) -> Reach:
+        """How far it sees, and how much of that from afar only."""
         encoder = self.encoder.stand_in()
-        return measure_margin(
-            self, lambda image: self.decode(self.features(image, encoder)), self.alignment, self.stride
-        )
+
+        def farthest(around: Callable[[Tensor], Tensor]) -> int:
+            def seen(image: Tensor) -> Tensor:
+                return self.decode(self.features.see(image, around(image), encoder))
+
+            return measure_margin(self, seen, self.alignment, self.stride)
+
+        rim, self.features.rim = self.features.rim, 0
+        try:
+            margin = farthest(lambda image: image)
+            return Reach(margin, margin - farthest(torch.ones_like) if self.config.overview else 0)
+        finally:
+            self.features.rim = rim
 
     @torch.no_grad()
     def start_at_ridge(self, fit: RidgeFit) -> None:

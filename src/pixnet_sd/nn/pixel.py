@@ -29,7 +29,14 @@ class PixelDecoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """One map per source -> (B, 2 width, H/stride, W/stride)."""
-        straight, bent = (self.readout(maps) + self.bias).chunk(2, dim=1)
+        return self.bend(self.readout(maps))
+
+    def at(self, dense: Tensor) -> Tensor:
+        """The same from all features of any pixels (B, D, h, w)."""
+        return self.bend(self.readout.at(dense))
+
+    def bend(self, projected: Tensor) -> Tensor:
+        straight, bent = (projected + self.bias).chunk(2, dim=1)
         return torch.cat([straight, self.dropout(F.silu(bent))], dim=1)
 
     @torch.no_grad()

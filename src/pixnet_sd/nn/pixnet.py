@@ -19,7 +19,7 @@ from pixnet_sd.nn.material import Material, materials
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pixel import PixelDecoder
-from pixnet_sd.nn.pooled import Pooled, pool_slides
+from pixnet_sd.nn.pooled import pool_slides
 from pixnet_sd.nn.prepared import Bar, Prepared, prepared
 from pixnet_sd.nn.slides import Slide, mean_rates, size_factors
 from pixnet_sd.nn.train import History, Lesson, Run, fit
@@ -60,24 +60,20 @@ def train_pixnet(
     with ready(network, slides, config, device, bar) as sets:
         cut = len(schooling.training)
         lesson = lesson_of(schooling, sets[:cut], sets[cut:], device)
-        pooled = looks_of(network, config, schooling.training, sets[:cut], device)
-        members, histories = [], []
-        for number in range(config.members):
-            own = replace(config, seed=config.seed + number)
-            member = new_member(network, own, schooling.training, pooled)
-            if model is not None:
-                member.load_state_dict(model.network.members[number].state_dict())
+        runs: list[Run] = []
+        for member, own in new_members(network, config, schooling.training, sets[:cut], model, device):
             run = Run(member, lesson, own)
-            path = None if folder is None else folder / f"member_{number + 1}.safetensors"
-            histories.append(train_member(run, path, bar, f"train {number + 1} of {config.members}"))
-            members.append(run.network)
+            path = None if folder is None else folder / f"member_{len(runs) + 1}.safetensors"
+            train_member(run, path, bar, f"train {len(runs) + 1} of {config.members}")
+            runs.append(run)
+        members = [run.network for run in runs]
         known = scores_of(members, lesson, genes)
     return Model(
         [member.cpu() for member in members],
         genes,
         replace(card, validation=schooling.held_out, scores=known),
         library_size=library_size(schooling.training) if network.unit != "log1p" else None,
-        history=curves(histories),
+        history=curves([run.history for run in runs]),
     )
 
 
@@ -94,9 +90,9 @@ def ready(
 ) -> Iterator[list[Prepared]]:
     """The slides' crops, with features at hand where they stay the same."""
     if not config.cached:
-        yield [tuple(materials(network, slide, network.margin)) for slide in slides]
+        yield [tuple(materials(network, slide, network.margin - network.rim)) for slide in slides]
         return
-    with prepared(network, slides, device, bar) as sets:
+    with prepared(network, slides, device, bar, config.pixels) as sets:
         yield sets
 
 
@@ -111,26 +107,55 @@ def flat(slides: Sequence[Prepared]) -> list[Material]:
     return [material for sets in slides for material in sets]
 
 
-def looks_of(
-    network: PixNet, config: TrainConfig, slides: Sequence[Slide], sets: Sequence[Prepared], device: torch.device | str
-) -> Pooled | None:
-    """What pixels look like under the measured shapes, for a decoder that standardises them beforehand."""
+def moments_of(
+    network: PixNet, config: TrainConfig, sets: Sequence[Prepared], device: torch.device | str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean and spread of every feature over pixels, for a decoder that standardises them beforehand."""
     if not isinstance(network.decoder, PixelDecoder):
         return None
-    return pool_slides(network, network.decoder.readout, sets, device)
+    if config.cached:
+        return over_sets([material.samples.moments() for own in sets for material in own if material.samples])
+    pooled = pool_slides(network, network.decoder.readout, sets, device)
+    return pooled.pixel_mean, pooled.pixel_scale
 
 
-def new_member(network: PixNet, config: TrainConfig, slides: Sequence[Slide], pooled: Pooled | None) -> PixNet:
+def over_sets(moments: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Of all sets together, each as heavy as the others."""
+    means, spreads = (np.array(part) for part in zip(*moments, strict=True))
+    return means.mean(axis=0), np.sqrt((spreads**2).mean(axis=0) + means.var(axis=0))
+
+
+def new_members(
+    network: PixNet,
+    config: TrainConfig,
+    slides: Sequence[Slide],
+    sets: Sequence[Prepared],
+    model: Model | None,
+    device: torch.device | str,
+) -> Iterator[tuple[PixNet, TrainConfig]]:
+    """Each with its own seed; those of a model that is trained further begin where they were."""
+    moments = moments_of(network, config, sets, device)
+    for number in range(config.members):
+        own = replace(config, seed=config.seed + number)
+        member = new_member(network, own, slides, moments)
+        if model is not None:
+            member.load_state_dict(model.network.members[number].state_dict())
+        yield member, own
+
+
+def new_member(
+    network: PixNet, config: TrainConfig, slides: Sequence[Slide], moments: tuple[np.ndarray, np.ndarray] | None
+) -> PixNet:
     """A network from its own seed, with the encoder of the first."""
     torch.manual_seed(config.seed)
-    member = PixNet(config.network, network.loadings.shape[1], encoder_weights=None, margin=network.margin)
+    member = PixNet(config.network, network.loadings.shape[1], encoder_weights=None, reach=network.reach)
     member.features.load_state_dict(network.features.state_dict())
     if isinstance(member.head, RateHead):
         member.head.start_at(torch.from_numpy(mean_rates(slides)).float())
     else:
         member.head.start_at(torch.from_numpy(mean_profile(slides)).float())
-    if pooled is not None and isinstance(member.decoder, PixelDecoder):
-        member.decoder.standardise(pooled.pixel_mean, pooled.pixel_scale)
+    if moments is not None and isinstance(member.decoder, PixelDecoder):
+        member.decoder.standardise(*moments)
     return member
 
 
@@ -144,7 +169,7 @@ def train_member(run: Run, path: Path | None, bar: Bar, text: str) -> History:
     """Train to the end, from where it was."""
     if path is not None:
         checkpoint.take_up(path, run)
-    tick = bar(run.config.epochs, text)
+    tick = bar(run.epochs, text)
     tick(len(run.history.loss))
 
     def after_epoch(history: History) -> None:

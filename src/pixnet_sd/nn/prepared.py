@@ -15,7 +15,9 @@ from pixnet_sd.nn.cache import cache_features, needed, tiles_of
 from pixnet_sd.nn.margin import measure_margin
 from pixnet_sd.nn.material import Material, materials
 from pixnet_sd.nn.network import PixNet
+from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.pyramid import pool
+from pixnet_sd.nn.samples import draw_samples
 from pixnet_sd.nn.slides import Slide
 
 Bar = Callable[[int, str], Callable[[int], object]]
@@ -26,12 +28,32 @@ Prepared = tuple[Material, ...]
 
 @contextmanager
 def prepared(
-    network: PixNet, slides: Sequence[Slide], device: torch.device | str, bar: Bar
+    network: PixNet, slides: Sequence[Slide], device: torch.device | str, bar: Bar, pixels: int | None = None
 ) -> Iterator[list[Prepared]]:
-    """The slides, with features on disk for as long as the block runs."""
+    """The slides, with features on disk for as long as the block runs.
+
+    With a number of `pixels`, only so many of each shape are kept, where the decoder looks at single pixels.
+    """
     reach = decoder_margin(network)
     with TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder:
-        yield [prepare(network, slide, reach, Path(folder) / str(n), device, bar) for n, slide in enumerate(slides)]
+        sets = []
+        for number, slide in enumerate(slides):
+            own = prepare(network, slide, reach, Path(folder) / str(number), device, bar)
+            sets.append(own if pixels is None else sampled(network, own, pixels, Path(folder) / str(number), device))
+        yield sets
+
+
+def sampled(network: PixNet, sets: Prepared, pixels: int, folder: Path, device: torch.device | str) -> Prepared:
+    """Sets with some pixels of each shape instead of maps, whose files go."""
+    if not isinstance(network.decoder, PixelDecoder):
+        return sets
+    drawn = [
+        draw_samples(network, network.decoder.readout, material, pixels, folder / f"samples_{n}.npy", device)
+        for n, material in enumerate(sets)
+    ]
+    for path in folder.glob("[0-9]*.npy"):
+        path.unlink()
+    return tuple(replace(material, cache=None, samples=own) for material, own in zip(sets, drawn, strict=True))
 
 
 def prepare(

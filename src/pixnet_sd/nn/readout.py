@@ -31,6 +31,7 @@ class Readout(nn.Module):
         self.register_buffer("mean", torch.zeros(self.dim))
         self.register_buffer("scale", torch.ones(self.dim))
         self.projection = nn.Parameter(torch.randn(self.dim, width) / self.dim**0.5)
+        self.hide = nn.Dropout2d(0.0)  # of features, set by whoever trains
 
     def dense(self, maps: Sequence[Tensor]) -> Tensor:
         """All sources side by side at the output stride, (B, D, h, w): what is pooled to fit the ridge."""
@@ -38,6 +39,8 @@ class Readout(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """(B, width, h, w): `dense` standardised and projected, with each source projected before it is upsampled."""
+        if self.training and self.hide.p:
+            return self.at(self.dense(maps))
         weights = (self.projection / self.scale[:, None]).split([source.channels for source in self.sources])
         projected: dict[int, Tensor] = {}
         for seen, source, own in zip(maps, self.sources, weights, strict=True):
@@ -47,6 +50,11 @@ class Readout(nn.Module):
         offset = (self.mean / self.scale) @ self.projection
         upsampled = [resample(part, stride, self.stride) for stride, part in projected.items()]
         return torch.stack(upsampled).sum(0) - offset[:, None, None]
+
+    def at(self, dense: Tensor) -> Tensor:
+        """The same from `dense`, at any pixels (B, D, h, w)."""
+        seen = self.hide((dense - self.mean[:, None, None]) / self.scale[:, None, None])
+        return F.conv2d(seen, self.projection.T[:, :, None, None])
 
     @torch.no_grad()
     def start_at(self, fit: RidgeFit) -> None:

@@ -90,7 +90,9 @@ def to_unit(pixels: np.ndarray, device: torch.device | str) -> Tensor:
 
 
 def crop(tile_map: Tensor, tile: Tile, stride: int) -> np.ndarray:
-    core = tile.core.relative_to(tile.read).coarsened(stride)
+    """The core, from a map of the tile or of its middle."""
+    rim = (tile.read.shape[0] - tile_map.shape[-2] * stride) // 2
+    core = tile.core.relative_to(tile.read.grow(-rim)).coarsened(stride)
     rows, columns = core.slices
     # A copy: a view would keep the whole batch in memory.
     return np.ascontiguousarray(tile_map[:, rows, columns].float().cpu().numpy())

@@ -15,17 +15,13 @@ from pixnet_sd._scores import log_profile
 from pixnet_sd.nn import processes
 from pixnet_sd.nn.augment import View, random_view
 from pixnet_sd.nn.crops import Crop
-from pixnet_sd.nn.examine import expected, mean_score
+from pixnet_sd.nn.examine import mean_score, pieces, pooled
 from pixnet_sd.nn.heads import RateHead
 from pixnet_sd.nn.loss import Counts, paper_loss, rate_loss
 from pixnet_sd.nn.material import Material
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.train_config import TrainConfig
-
-CPU_PIXELS = 2**17
-"""Input pixels that are decoded at once on a CPU: tensors of a few MB stay in its caches, and pages are not asked for
-again and again. Up to three times as fast as a whole batch."""
 
 
 @dataclass
@@ -59,20 +55,22 @@ class Run:
     def __init__(self, network: PixNet, lesson: Lesson, config: TrainConfig) -> None:
         self.network, self.lesson, self.config = network.to(lesson.device), lesson, config
         network.encoder.set_trainable(config.encoder)
-        set_dropout(network, config.dropout)
+        set_dropout(network, config)
         self.averaged = deepcopy(network).requires_grad_(False).eval()
         self.best = deepcopy(network.state_dict())
         self.optimiser = torch.optim.AdamW(parameter_groups(network, config))
         self.steps, self.history = 0, History()
         batches = sum(-(-len(material.crops) // config.crops) for material in lesson.training)
-        self.last_step = config.epochs * batches
+        self.epochs = -(-config.steps // batches)
+        self.last_step = self.epochs * batches
         self.peaks = [group["lr"] for group in self.optimiser.param_groups]
 
     @property
     def finished(self) -> bool:
         done = len(self.history.loss)
-        tired = bool(self.history.score) and done - 1 - self.history.best >= self.config.patience
-        return done >= self.config.epochs or tired
+        patience = max(1, round(self.config.patience * self.epochs))
+        tired = bool(self.history.score) and done - 1 - self.history.best >= patience
+        return done >= self.epochs or tired
 
     def epoch(self) -> None:
         """One pass over all shapes, then an examination. What is random depends on the seed and the epoch alone."""
@@ -137,11 +135,11 @@ def loss_of(
 ) -> Tensor:
     """Of a batch; where there are several processes, each computes a part of it."""
     material = lesson.training[number]
-    pooled = pooled_batch(network, material, crops, lesson.device, random_view(views) if config.augment else None)
+    sums = pooled_batch(network, material, crops, lesson.device, random_view(views) if config.augment else None)
     rows = np.concatenate([crop.rows for crop in crops])
     counts = material.measured.counts[rows].toarray().astype(np.float32)
     totals = material.measured.totals[rows].astype(np.float32)
-    predicted = pooled @ network.loadings + network.intercept
+    predicted = sums @ network.loadings + network.intercept
     if isinstance(network.head, RateHead):
         factors = torch.full((len(rows),), lesson.size_factors[number])
         sections = torch.zeros(len(rows), dtype=torch.long)
@@ -158,16 +156,12 @@ def pooled_batch(
     """(shapes, K) of all crops, in their order."""
     ends = np.cumsum([0] + [len(crop.rows) for crop in crops])
     own = range(processes.rank(), len(crops), processes.count())
-    on_cpu = torch.device(device).type == "cpu"
-    piece = max(1, CPU_PIXELS // crops[0].window.area) if on_cpu else len(crops)
-    pooled, places = [torch.zeros(0, len(network.loadings), device=device)], [np.zeros(0, int)]
-    for start in range(0, len(own), piece):
-        some = own[start : start + piece]
-        batch = material.batch([crops[k] for k in some]).to(device)
-        pooled.append(expected(network, material.maps(network, batch.crops, device, view), batch, view))
-        places += [np.arange(ends[k], ends[k + 1]) for k in some]
-    where = torch.from_numpy(np.concatenate(places)).to(device)
-    return processes.together(torch.cat(pooled), where, int(ends[-1]))
+    sums = [torch.zeros(0, len(network.loadings), device=device)]
+    sums += [
+        pooled(network, material, some, device, view) for some in pieces(material, [crops[k] for k in own], device)
+    ]
+    places = np.concatenate([np.zeros(0, int)] + [np.arange(ends[k], ends[k + 1]) for k in own])
+    return processes.together(torch.cat(sums), torch.from_numpy(places).to(device), int(ends[-1]))
 
 
 @torch.no_grad()
@@ -206,6 +200,6 @@ def seed_of(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
-def set_dropout(network: PixNet, share: float) -> None:
+def set_dropout(network: PixNet, config: TrainConfig) -> None:
     if isinstance(network.decoder, PixelDecoder):
-        network.decoder.dropout.p = share
+        network.decoder.dropout.p, network.decoder.readout.hide.p = config.dropout, config.feature_dropout

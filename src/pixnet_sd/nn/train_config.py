@@ -26,9 +26,12 @@ class TrainConfig:
     encoder: str = "frozen"
     """What of the encoder is trained: nothing ("frozen": its features are computed once), "last:N" blocks, or "all"."""
     augment: bool = False
-    """Turn, mirror, blur and recolour crops in training; an encoder is then run at every step, also a frozen one."""
-    epochs: int = 60
-    """Passes over all shapes."""
+    """Turn, mirror, blur, recolour and shrink crops; an encoder is then run at every step, also a frozen one."""
+    steps: int = 800
+    """Batches to learn from, rounded up to whole passes over all shapes."""
+    pixels: int = 64
+    """Pixels of each shape that the decoder "pixel" looks at while it learns on features that stay the same: all where
+    a shape has no more, else so many drawn evenly over its area."""
     crops: int = 64
     """Crops in a batch, all of one slide, so that correlations stay within a section."""
     lr: float = 1e-2
@@ -39,27 +42,29 @@ class TrainConfig:
     """Of the decoder's matrices; biases, norms, loadings and the encoder have none."""
     dropout: float = 0.2
     """Share of hidden units that the decoder "pixel" leaves out in training."""
+    feature_dropout: float = 0.5
+    """Share of features that it leaves out in training: with few spots, what keeps it from learning them by heart."""
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     ema: float = 0.98
     """Decay of the running mean of the weights, which is what is kept."""
-    patience: int = 15
-    """Epochs without a better validation score before training stops; only with validation data."""
+    patience: float = 0.3
+    """Share of the whole training without a better validation score after which it stops; only with validation data."""
     members: int = 1
     """Networks to train, from different seeds; their mean predicts."""
     seed: int = 0
     """Of everything random."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "crops", "members", "patience"):
+        for name in ("steps", "pixels", "crops", "members"):
             if getattr(self, name) < 1:
                 raise PixnetValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
-        shares = {name: getattr(self, name) for name in ("ema", "warmup", "dropout")}
+        shares = {name: getattr(self, name) for name in ("ema", "warmup", "dropout", "feature_dropout")}
         if not all(0 <= share < 1 for share in shares.values()) or self.lr <= 0 or self.encoder_lr <= 0:
             raise PixnetValueError(
-                "Need 0 <= ema, warmup, dropout < 1 and learning rates above 0; got "
+                "Need 0 <= ema, warmup, dropout, feature_dropout < 1 and learning rates above 0; got "
                 f"{shares}, lr={self.lr}, encoder_lr={self.encoder_lr}."
             )
 

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy(
         "coverage": "_coverage",
         "evaluate": "_evaluate",
         "expand": "_expand",
+        "intervals": "_intervals",
         "predict": "_predict",
         "predict_shapes": "_predict_shapes",
         "train": "_train",
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pixnet_sd.tl._coverage import coverage as coverage
     from pixnet_sd.tl._evaluate import evaluate as evaluate
     from pixnet_sd.tl._expand import expand as expand
+    from pixnet_sd.tl._intervals import intervals as intervals
     from pixnet_sd.tl._predict import predict as predict
     from pixnet_sd.tl._predict_shapes import predict_shapes as predict_shapes
     from pixnet_sd.tl._train import train as train

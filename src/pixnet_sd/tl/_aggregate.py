@@ -13,7 +13,15 @@ from pixnet_sd._aggregate import aggregate as pool
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import elements, maps, placement, store
-from pixnet_sd.tl._tables import LINEAR, check_overlap, check_statistic, provenance, quantities, to_table
+from pixnet_sd.tl._tables import (
+    LINEAR,
+    check_overlap,
+    check_statistic,
+    members_sd,
+    provenance,
+    quantities,
+    to_table,
+)
 
 
 def aggregate(
@@ -25,6 +33,7 @@ def aggregate(
     quantile: float = 0.5,
     genes: Sequence[str] | None = None,
     coordinate_system: str | None = None,
+    uncertainty: bool = False,
     key_added: str | None = None,
     overwrite: bool = False,
     inplace: bool = True,
@@ -54,6 +63,9 @@ def aggregate(
         Channels or genes to aggregate; by default all.
     coordinate_system
         The coordinate system in which the two lie over each other; only needed where several disagree.
+    uncertainty
+        Add ``layers["sd"]``: the standard deviation of what the members of an ensemble predict. It says where the
+        model is unsure, not how far measurements stray; see ``tl.intervals`` for that.
     key_added
         Name of the table; ``"{shapes}_expression"`` by default.
     overwrite
@@ -89,6 +101,8 @@ def aggregate(
     values, pooled = compute(raster, placed, statistic, quantile, progress)
     facts = provenance(raster, key, statistic, quantile)
     table = to_table(values, pooled, raster, placed, facts)
+    if uncertainty:
+        table.layers["sd"] = members_sd(pooled.values, raster, statistic).astype(np.float32)
     if not inplace:
         return table
     store.attach(sdata, {name: table}, {name: {"kind": "table", **facts}}, overwrite=overwrite)

@@ -90,8 +90,14 @@ class Job:
             yield window, block
 
     def as_map(self, key: str, data: da.Array) -> maps.Map:
-        loadings = maps.Loadings(self.model.loadings.astype(float), self.model.intercept.astype(float))
+        loadings = maps.Loadings(self.model.loadings.astype(float), self.model.intercept.astype(float), self.members)
         return maps.Map(key, data, gene_table(self.model), loadings, self.model.unit, self.mpp)
+
+    @property
+    def members(self) -> np.ndarray:
+        """Which member of the model each programme belongs to."""
+        owned = self.model.network.programmes_of_members
+        return np.repeat(np.arange(len(owned)), [own.stop - own.start for own in owned])
 
     @cached_property
     def sha256(self) -> str:

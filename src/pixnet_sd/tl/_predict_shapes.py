@@ -19,7 +19,15 @@ from pixnet_sd._sdata import elements, maps, placement, store
 from pixnet_sd._settings import settings
 from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl._job import Job, prepare
-from pixnet_sd.tl._tables import LINEAR, check_overlap, check_statistic, provenance, quantities, to_table
+from pixnet_sd.tl._tables import (
+    LINEAR,
+    check_overlap,
+    check_statistic,
+    members_sd,
+    provenance,
+    quantities,
+    to_table,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ def predict_shapes(
     mpp: float | None = None,
     tissue_key: str | None = None,
     coordinate_system: str | None = None,
+    uncertainty: bool = False,
     key_added: str | Mapping[str, str] | None = None,
     value_range: tuple[float, float] | None = None,
     allow_upsample: bool = False,
@@ -79,6 +88,8 @@ def predict_shapes(
         Labels that mark tissue; ``"{image}_tissue"`` by default. What lies outside counts as not covered.
     coordinate_system
         The coordinate system in which shapes and image lie over each other; only needed where several disagree.
+    uncertainty
+        Add ``layers["sd"]``: the standard deviation of what the members of an ensemble predict.
     key_added
         Name of the table, ``"{shapes}_expression"`` by default; for several shapes elements, a mapping of names.
     value_range
@@ -134,7 +145,7 @@ def predict_shapes(
     statistic = check_linear(check_statistic(statistic, raster))
     wanted = [place(sdata, key, job, statistic, coordinate_system) for key in keys]
     pool(job, wanted, progress)
-    tables = {names[one.placed.key]: finish(one, raster, statistic, job) for one in wanted}
+    tables = {names[one.placed.key]: finish(one, raster, statistic, job, uncertainty) for one in wanted}
     if not inplace:
         return tables if not (shapes_key is None or isinstance(shapes_key, str)) else next(iter(tables.values()))
     facts = {name: {"kind": "table", **table.uns["pixnet_sd"]} for name, table in tables.items()}
@@ -194,9 +205,12 @@ def meets(one: Wanted, job: Job, tile: Tile) -> bool:
     return one.pooling.finder.meeting(job.window(tile)).size > 0
 
 
-def finish(one: Wanted, raster: maps.Map, statistic: str, job: Job) -> Any:
+def finish(one: Wanted, raster: maps.Map, statistic: str, job: Job, uncertainty: bool) -> Any:
     pooled = one.pooling.result()
     values = quantities(pooled.values, raster, statistic, factorised=True)
     facts = {**provenance(raster, one.placed.key, statistic, 0.5), **job.facts()}
     facts["unit"] = "counts" if raster.unit == maps.RATE and statistic == "sum" else raster.unit
-    return to_table(values, pooled, raster, one.placed, facts)
+    table = to_table(values, pooled, raster, one.placed, facts)
+    if uncertainty:
+        table.layers["sd"] = members_sd(pooled.values, raster, statistic).astype(np.float32)
+    return table

@@ -63,6 +63,24 @@ def quantities(pooled: np.ndarray, raster: maps.Map, statistic: str, *, factoris
     return values
 
 
+def members_sd(pooled: np.ndarray, raster: maps.Map, statistic: str) -> np.ndarray:
+    """(shapes x genes): how far the members of an ensemble are apart, from pooled programmes."""
+    loadings = raster.loadings
+    count = 0 if loadings is None or loadings.members is None else len(np.unique(loadings.members))
+    if loadings is None or loadings.members is None or count < 2 or raster.unit != maps.RATE or statistic not in LINEAR:
+        raise PixnetValueError(
+            f"uncertainty=True needs sums or means of a map of rates from a model with several members; {raster.key!r} "
+            f"is in {raster.unit} from {count} member(s), and statistic={statistic!r} was asked. Train with "
+            "TrainConfig(members=5)."
+        )
+    every = []
+    for member in np.unique(loadings.members):
+        own = loadings.members == member
+        every.append(pooled[:, own] @ (count * loadings.matrix[own]))
+    spread = np.std(every, axis=0)
+    return spread * pixel_area_um2(raster) if statistic == "sum" else spread
+
+
 def pixel_area_um2(raster: maps.Map) -> float:
     if raster.mpp is None:
         raise PixnetValueError(

@@ -107,7 +107,8 @@ class Task:
     @property
     def loadings(self) -> Any:
         job = self.job
-        table = build.loadings(job.model.loadings, job.programmes, gene_table(job.model))
+        table = build.loadings(job.model.loadings, job.programmes, gene_table(job.model), self.names.programmes)
+        table.obs["member"] = job.members
         table.uns["pixnet_sd"] = {"sha256": job.sha256}
         return table
 

@@ -12,7 +12,9 @@ from tqdm.auto import tqdm
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._sdata import elements
+from pixnet_sd._sdata.counts import annotating_table
 from pixnet_sd._settings import settings
+from pixnet_sd.nn.device import require_device
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig
 from pixnet_sd.nn.pixnet import Schooling, train_pixnet
@@ -33,6 +35,7 @@ def train(
     sdata: SpatialData | Sequence[SpatialData],
     *,
     image_key: str | None = None,
+    shapes_key: str | Sequence[str] | None = None,
     table_key: str | Sequence[str] | None = None,
     genes: Sequence[str] | None = None,
     layer: str | None = None,
@@ -66,6 +69,9 @@ def train(
         One or several sections.
     image_key
         The H&E image; may be left out when there is one.
+    shapes_key
+        The shapes that were measured, or several, e.g. bins of 2, 8 and 16 µm, where that tells which tables are
+        meant: each must be annotated by one table.
     table_key
         The table with raw counts, or several, e.g. of bins of 8 and 16 µm; may be left out when there is one.
     genes
@@ -106,16 +112,16 @@ def train(
     --------
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=512)
-    >>> few = ps.TrainConfig(epochs=3)
+    >>> few = ps.TrainConfig(steps=20)
     >>> model = ps.tl.train(sdata, table_key="bins_8um_counts", config=few, progress=False)
     >>> model.unit
     'counts/um2'
     """
-    config = asked_config(method, config, model)
+    config, device = asked_config(method, config, model), require_device(device)
     sections = as_list(sdata)
     if not sections:
         raise PixnetValueError("There is nothing to train on: the list of sections is empty.")
-    tables = [table_key] if isinstance(table_key, str) else table_key
+    tables = asked_tables(sections[0], shapes_key, table_key)
     chosen = asked_genes(genes, model) or marked_genes(sections[0], tables)
     reading = Reading(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
@@ -173,6 +179,17 @@ def asked_genes(genes: Sequence[str] | None, model: Model | None) -> list[str]:
     if genes is not None and list(genes) != list(model.genes):
         raise PixnetValueError(f"The model has {len(model.genes)} genes; `genes` must be left out or the same.")
     return list(model.genes)
+
+
+def asked_tables(
+    sdata: SpatialData, shapes_key: str | Sequence[str] | None, table_key: str | Sequence[str] | None
+) -> Sequence[str] | None:
+    """By their own names, or by the shapes that they annotate."""
+    if shapes_key is None:
+        return [table_key] if isinstance(table_key, str) else table_key
+    if table_key is not None:
+        raise PixnetValueError("Give shapes_key or table_key, not both: a table says which shapes it annotates.")
+    return [annotating_table(sdata, key) for key in ([shapes_key] if isinstance(shapes_key, str) else shapes_key)]
 
 
 def as_list(sdata: SpatialData | Sequence[SpatialData]) -> list[SpatialData]:

@@ -1,0 +1,1 @@
+"""The proof of accuracy: published ideas and ours, trained and tested here, side by side. See `__main__`."""

@@ -1,0 +1,60 @@
+"""SGN/EGGN-like: attention along the graph of neighbouring spots of a section, on frozen features.
+
+After EGGN (Yang et al., Pattern Recognition 145 (2024) 109966, arXiv 2210.16721) and its loss, squared error and half
+of 1 - Pearson over the section's spots; exemplars are left out. A node sees its own crop and fields of 300 and 600 µm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from benchmarks.accuracy.features import FAR, NEAR, SPOT, encoded
+from benchmarks.accuracy.protocol import Study
+from torch import Tensor, nn
+
+from pixnet_sd.nn.loss import paper_loss
+
+from .training import Inputs, Recipe, Standardise, start_at
+
+WIDTH, HEADS, LAYERS, DROPOUT = 128, 4, 2, 0.3
+NEIGHBOURS = 9
+"""With the spot itself."""
+
+
+class GraphNetwork(nn.Module):
+    def __init__(self, inputs: Sequence[Inputs], means: np.ndarray) -> None:
+        super().__init__()
+        nodes = [seen for seen, _ in inputs]
+        self.enter = nn.Sequential(Standardise(nodes), nn.Dropout(DROPOUT), nn.Linear(nodes[0].shape[1], WIDTH))
+        self.attend = nn.ModuleList(
+            nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, DROPOUT, batch_first=True, norm_first=True)
+            for _ in range(LAYERS)
+        )
+        last = start_at(nn.Linear(WIDTH, len(means)), means)
+        self.leave = nn.Sequential(nn.LayerNorm(WIDTH), nn.Dropout(DROPOUT), last)
+
+    def forward(self, nodes: Tensor, places_um: Tensor) -> Tensor:
+        """(spots, D), (spots, 2) of one whole section -> (spots, genes)."""
+        state, apart = self.enter(nodes)[None], ~neighbours(places_um)
+        for layer in self.attend:
+            state = layer(state, src_mask=apart)
+        return self.leave(state[0])
+
+
+def neighbours(places_um: Tensor) -> Tensor:
+    """(spots, spots): whether a column is among the nearest of a row, or the other way round."""
+    nearest = torch.cdist(places_um, places_um).topk(NEIGHBOURS, largest=False).indices
+    near = torch.zeros(len(places_um), len(places_um), dtype=torch.bool).scatter_(1, nearest, True)
+    return near | near.T
+
+
+def see(study: Study, section: str) -> tuple[Inputs, float]:
+    looks = [encoded(study, section, look) for look in (SPOT, NEAR, FAR)]
+    nodes = np.concatenate([look.whole for look in looks], axis=1)
+    places = torch.from_numpy(study.section(section).centres_um).float()
+    return (torch.from_numpy(nodes), places), sum(look.seconds for look in looks)
+
+
+RECIPE = Recipe("graph", see, GraphNetwork, paper_loss, rates=(1e-3, 3e-3), epochs=60)

@@ -1,0 +1,20 @@
+"""PixNet as its paper says, as far as that is known: a pyramid, SAFB blocks, a map of logarithms, its loss and rates.
+
+"From Spots to Pixels", arXiv 2503.01347; trained by this package, on the encoder that all rows share.
+"""
+
+from __future__ import annotations
+
+from benchmarks.accuracy.dense import predicted
+from benchmarks.accuracy.protocol import Fold, Prediction, Study
+
+import pixnet_sd as ps
+
+STEPS = 1800
+"""About the paper's 200 epochs: an epoch has some nine batches here."""
+
+
+def paper(study: Study, fold: Fold, seed: int) -> Prediction:
+    network = ps.NetworkConfig(decoder="safb", head="log", context_um=(), mpp=study.source.mpp)
+    config = ps.TrainConfig(network=network, steps=STEPS, lr=5e-4, weight_decay=1e-4, seed=seed)
+    return predicted(study, fold, config)

@@ -1,0 +1,110 @@
+"""Prediction intervals for a table, from sections where the truth was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from spatialdata import SpatialData
+
+from pixnet_sd._conformal import calibrate, residual_scores
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._keys import choose
+from pixnet_sd._scores import log_profile
+from pixnet_sd._sdata import elements, store
+from pixnet_sd._sdata.comparison import check_unit
+from pixnet_sd._sdata.maps import LOG
+from pixnet_sd._sdata.pairs import read_pair
+
+
+def intervals(
+    sdata: SpatialData,
+    predicted_table: str,
+    *,
+    calibration: Sequence[tuple[SpatialData, str, str]],
+    level: float = 0.8,
+    confidence: float | None = None,
+    layer: str | None = None,
+    inplace: bool = True,
+) -> Any:
+    """Say between which values a measurement of each shape and gene would lie.
+
+    Split conformal intervals, one width for each gene. The unit that must be exchangeable is the section: however many
+    spots a section has, it weighs as one, and n sections allow a level of n / (n + 1) at most. What is bounded is the
+    profile ``ln(1 + 1e4 y / sum of y over the predicted genes)``, which does not depend on a section's depth.
+
+    It holds for any model, for a new section that is like those that calibrate, if none of them was trained on. It does
+    not hold for a chosen region or cell type; and sections of one patient say nothing of another.
+
+    Parameters
+    ----------
+    sdata
+        The object with the prediction.
+    predicted_table
+        Expected counts, as ``tl.aggregate`` makes them.
+    calibration
+        Sections with a prediction by the same model and a measurement: the object, the predicted table, the measured.
+    level
+        Share of shapes that an interval covers.
+    confidence
+        By default the level holds on average over new sections. With a confidence, it is reached in so many of them.
+    layer
+        The layer of the measured tables with raw counts; by default X.
+    inplace
+        Add the layers to the table. Otherwise a copy of it is returned.
+
+    Returns
+    -------
+    If ``inplace=False`` the table, else None. ``layers["profile"]``, ``layers["lower"]`` and ``layers["upper"]`` hold
+    the predicted profile and the ends of its interval.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> sections = [ps.datasets.toy(seed, size_px=256) for seed in range(3)]
+    >>> for one in sections:
+    ...     ps.tl.aggregate(one, "bins_8um", image_key="truth")
+    >>> measured = [(one, "bins_8um_expression", "bins_8um_counts") for one in sections[1:]]
+    >>> ps.tl.intervals(sections[0], "bins_8um_expression", calibration=measured, level=0.6)
+    >>> bool((sections[0]["bins_8um_expression"].layers["upper"] >= 0).all())
+    True
+    """
+    elements.check_sdata(sdata)
+    choose("tables", predicted_table, sdata.tables, "predicted_table")
+    table = sdata.tables[predicted_table].copy()
+    require_counts(table, predicted_table)
+    genes = list(map(str, table.var_names))
+    scores = [residuals(*section, genes, layer) for section in calibration]
+    found = calibrate(scores, level, confidence=confidence)
+    profile = own_profile(np.asarray(table.X))
+    table.layers["profile"] = profile
+    table.layers["lower"], table.layers["upper"] = found.interval(profile, np.ones_like(profile))
+    table.uns["intervals"] = {"level": level, "sections": len(scores), "confidence": confidence or "on average"}
+    if not inplace:
+        return table
+    facts = {"kind": "table", **table.uns.get("pixnet_sd", {})}
+    store.attach(sdata, {predicted_table: table}, {predicted_table: facts}, overwrite=True)
+    return None
+
+
+def residuals(sdata: SpatialData, predicted: str, measured: str, genes: Sequence[str], layer: str | None) -> np.ndarray:
+    """(shapes, genes): how far measured profiles lie from predicted ones; NaN where one of them is not known."""
+    pair = read_pair(sdata, predicted, measured, layer=layer, genes=genes)
+    require_counts(sdata.tables[predicted], predicted)
+    order = [pair.genes.index(gene) for gene in genes]
+    here, there = own_profile(pair.predicted[:, order]), own_profile(pair.counts[:, order].toarray())
+    return residual_scores(there, here, np.ones_like(here))
+
+
+def own_profile(values: np.ndarray) -> np.ndarray:
+    """Of the genes that are there; NaN for shapes without any."""
+    totals = values.sum(axis=1)
+    return log_profile(values, np.where(totals > 0, totals, np.nan)).astype(np.float32)
+
+
+def require_counts(table: Any, key: str) -> None:
+    if check_unit(table.uns.get("pixnet_sd", {}).get("unit"), key) == LOG:
+        raise PixnetValueError(
+            f"Intervals are for expected counts; table {key!r} holds log expression. Predict with a model of rates."
+        )
