@@ -92,7 +92,7 @@ def bench(session: nox.Session) -> None:
     """Benchmarks; name some after --, e.g. `nox -s bench -- imports aggregate`."""
     prepare(session, "bench")
     for name in session.posargs or ["imports"]:
-        run(session, "python", f"benchmarks/{name}.py")
+        run(session, "python", "-m", f"benchmarks.{name}")
 
 
 @nox.session

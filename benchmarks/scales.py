@@ -4,7 +4,7 @@ The true rate is known at every pixel of `ps.datasets.toy`, so a prediction for 
 expected counts there, gene by gene. All rows see the same features of the same 55 µm spots of the same two sections,
 and predict a third one. Nothing is tuned here.
 
-    python benchmarks/scales.py [--out results.md] [--figure scales.png] [--steps 800]
+    python benchmarks/scales.py [--out results.md] [--figure scales.png] [--steps 800] [--methods NAME ...]
 """
 
 import argparse
@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table here")
     parser.add_argument("--figure", type=Path, help="draw accuracy against size here")
     parser.add_argument("--steps", type=int, default=800, help="of the trained dense networks")
+    parser.add_argument("--methods", nargs="*", help="only these rows, by name")
     options = parser.parse_args()
     ps.settings.progress = False
     training = [ps.datasets.toy(seed, size_px=SIZE_PX) for seed in (1, 2)]
@@ -180,7 +181,7 @@ def main() -> None:
     ours = ps.TrainConfig(network=NETWORK, steps=options.steps)
     linear = ps.TrainConfig(network=replace(NETWORK, programmes=32))
     safb = replace(NETWORK, decoder="safb", head="log", widths=(64, 128, 256, 512), context_um=())
-    paper = replace(ours, network=safb, lr=5e-4, weight_decay=1e-4)
+    paper = replace(ours, network=safb, lr=5e-4, weight_decay=1e-4, steps=options.steps // 2)
     methods: dict[str, tuple[Callable[[], Predict], bool]] = {
         "crop network": (lambda: crops(training, test), True),
         "ridge": (lambda: dense(linear, "ridge", training, test), False),
@@ -188,7 +189,8 @@ def main() -> None:
         "pixnet-sd": (lambda: dense(ours, "pixnet", training, test), True),
         "pixnet-sd, labels shuffled": (lambda: dense(ours, "pixnet", [shuffled(s) for s in training], test), True),
     }
-    for name, (work, sums) in methods.items():
+    for name in options.methods or methods:
+        work, sums = methods[name]
         start = time.perf_counter()
         found += rows(name, work(), test, sums)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)

@@ -28,7 +28,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3
 html_theme = "sphinx_book_theme"
 html_title = "pixnet-sd"
-html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True}
+html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True, "navbar_persistent": []}
 
 # Executed notebooks come from `nox -s notebooks`. One that is not there is shown without its outputs.
 docs = Path(__file__).parent

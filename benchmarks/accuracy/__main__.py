@@ -1,7 +1,8 @@
 """Accuracy of published ideas and of ours, trained and tested here on the same folds, genes, targets and encoder.
 
 Each result is kept in the folder `--out` as soon as it is there, so the same command goes on where it was stopped, and
-the report covers whatever is there. Folds leave out one section; see `protocol` for the rest.
+the report covers whatever is there. A method that was changed needs another folder, or its results deleted: nothing
+here notices. Folds leave out one section; see `protocol` for the rest.
 
     PIXNET_SD_DATA_DIR=data python -m benchmarks.accuracy --data her2st --out accuracy
 

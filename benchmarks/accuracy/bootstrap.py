@@ -15,6 +15,8 @@ def interval(values: pd.DataFrame, *, draws: int = DRAWS, seed: int = 0) -> tupl
     tissue it says how far chance in these goes, and nothing of others.
     """
     known = values.dropna(how="all").to_numpy()
+    if not known.size:
+        return (np.nan,) * 3
     random = np.random.default_rng(seed)
     sections, genes = (random.multinomial(size, np.full(size, 1 / size), draws) for size in known.shape)
     present = np.isfinite(known).astype(float)

@@ -96,7 +96,8 @@ def summary(scored: list[Scored]) -> pd.DataFrame:
     means = sections.groupby("row", sort=False).mean()
     spread = true.groupby(["row", "section"])["PCC@M"].std().groupby("row").mean()
     table = means[[*HEADLINES, "spearman", "mse"]].join(sections["PCC@M"].unstack("section"))
-    table = table.assign(**{"SD of seeds": spread, "labels shuffled": control.groupby("row")["PCC@M"].mean()})
+    shuffled, tested = control.groupby("row")["PCC@M"].mean(), true.groupby("row")["section"].nunique()
+    table = table.assign(**{"sections": tested, "SD of seeds": spread, "labels shuffled": shuffled})
     return table.join(differences(scored)).join(means[["train_s", "predict_s"]])
 
 

@@ -20,13 +20,12 @@ from nbclient import NotebookClient
 REPOSITORY = Path(__file__).parents[2]
 SOURCES, EXECUTED = REPOSITORY / "notebooks", REPOSITORY / "docs" / "notebooks"
 LONGEST_S = 900
-"""For one cell; on two free cores a whole notebook takes less than a minute."""
+"""For one cell, on a machine that does other work as well."""
 
 
 def main(asked: list[str]) -> None:
-    # `!pixnet-sd` is the one of this environment, and no progress bar is drawn for a file.
+    # The command line is the one of this environment.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    os.environ["TQDM_DISABLE"] = "1"
     EXECUTED.mkdir(exist_ok=True)
     names = [name for name in asked if name != "--stale"]
     for source in sorted(SOURCES.glob("*.ipynb")):

@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy(
         "RateLoss": "nn.loss",
         "TrainConfig": "nn.train_config",
         "encoders": "nn.encoder",
+        "models": "nn.bundled",
         "PixnetError": "_errors",
         "PixnetWarning": "_errors",
         "settings": "_settings",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pixnet_sd._errors import PixnetError as PixnetError
     from pixnet_sd._errors import PixnetWarning as PixnetWarning
     from pixnet_sd._settings import settings as settings
+    from pixnet_sd.nn.bundled import models as models
     from pixnet_sd.nn.encoder import encoders as encoders
     from pixnet_sd.nn.loss import RateLoss as RateLoss
     from pixnet_sd.nn.marker_map import MarkerMap as MarkerMap

@@ -185,8 +185,13 @@ def tidy(mask: Mask, mpp: float) -> Mask:
 
 
 def closed(mask: Mask, radius_px: float) -> Mask:
-    """Morphological closing by a disc of any radius; of the complement of a mask, it is the opening."""
-    return ~near(~near(mask, radius_px), radius_px)
+    """Morphological closing by a disc of any radius; of the complement of a mask, it is the opening.
+
+    The image goes on beyond its edge as it is there, so glass along an edge is not closed against it.
+    """
+    rim = int(np.ceil(2 * radius_px)) + 1
+    wide = np.pad(mask, rim, mode="edge")
+    return np.asarray(~near(~near(wide, radius_px), radius_px))[rim:-rim, rim:-rim]
 
 
 def near(mask: Mask, radius_px: float) -> Mask:

@@ -68,7 +68,7 @@ def test_nothing_is_said_of_tables_that_come_before_what_they_annotate(backed: S
     raster = results(sdata, 2.0)["map"]
     table = build.loadings(np.eye(2), ["p0", "p1"], pd.DataFrame(index=["A", "B"]), "map")
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="The table is annotating")
+        warnings.simplefilter("error", UserWarning)
         store.attach(sdata, {"loadings": table, "map": raster}, {"loadings": {}, "map": {}}, overwrite=False)
         store.attach(sdata, {"loadings": table}, {"loadings": {}}, overwrite=True)
 

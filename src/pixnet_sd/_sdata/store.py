@@ -88,9 +88,9 @@ def alone(elements: Mapping[str, Any]) -> SpatialData:
 
 @contextmanager
 def tables_by_themselves() -> Iterator[None]:
-    """Without SpatialData's warning of tables that annotate what is in another object."""
+    """Without SpatialData's warning of tables that annotate what is in another object, and anndata's of its plans."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The table is annotating")
+        warnings.filterwarnings("ignore", message="The table is annotating|zarr v3 autosharding")
         yield
 
 
@@ -139,8 +139,8 @@ def staging_folder(store: Path) -> Iterator[Path]:
 
 def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
     """Write the elements to a store of their own and read them back; the kind (folder) of each."""
-    alone(elements).write(staged)
     with tables_by_themselves():
+        alone(elements).write(staged)
         kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
     missing = set(elements) - set(kinds)
     if missing:

@@ -14,7 +14,7 @@ from pixnet_sd import __version__
 from pixnet_sd._errors import PixnetError
 from pixnet_sd.cli import _messages
 
-COMMANDS = ("demo", "predict", "finish", "aggregate", "evaluate", "info", "train")
+COMMANDS = ("demo", "predict", "finish", "aggregate", "evaluate", "info", "models", "train")
 EXAMPLES = """\
 examples:
   pixnet-sd demo                                   the whole way on synthetic tissue, with pictures

@@ -5,6 +5,7 @@ Every shape is in exactly one crop, whole: the rule for shapes that a border wou
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,4 +84,6 @@ def crop_weights(shapes: Shapes, crops: Sequence[Crop], stride: int) -> sp.csr_a
 def to_torch(weights: sp.csr_array) -> torch.Tensor:
     start, places = (torch.from_numpy(part.astype(np.int64)) for part in (weights.indptr, weights.indices))
     values = torch.from_numpy(weights.data.astype(np.float32))
-    return torch.sparse_csr_tensor(start, places, values, weights.shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)  # "in beta", on first use
+        return torch.sparse_csr_tensor(start, places, values, weights.shape)

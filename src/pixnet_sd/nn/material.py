@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,11 +15,9 @@ from pixnet_sd.nn.augment import View
 from pixnet_sd.nn.cache import Cache
 from pixnet_sd.nn.crops import Crop, crop_weights, crops_of, layout_for, to_torch
 from pixnet_sd.nn.network import PixNet
+from pixnet_sd.nn.samples import Samples
 from pixnet_sd.nn.slides import Measured, Slide
 from pixnet_sd.nn.tiling import to_unit
-
-if TYPE_CHECKING:
-    from pixnet_sd.nn.samples import Samples
 
 
 @dataclass(frozen=True)

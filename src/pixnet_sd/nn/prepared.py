@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from pixnet_sd.nn.cache import cache_features, needed, tiles_of
+from pixnet_sd.nn.draw import draw_samples, groups_of
 from pixnet_sd.nn.margin import measure_margin
 from pixnet_sd.nn.material import Material, materials
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.pyramid import pool
-from pixnet_sd.nn.samples import draw_samples
 from pixnet_sd.nn.slides import Slide
 
 Bar = Callable[[int, str], Callable[[int], object]]
@@ -53,7 +53,10 @@ def sampled(network: PixNet, sets: Prepared, pixels: int, folder: Path, device: 
     ]
     for path in folder.glob("[0-9]*.npy"):
         path.unlink()
-    return tuple(replace(material, cache=None, samples=own) for material, own in zip(sets, drawn, strict=True))
+    return tuple(
+        replace(material, cache=None, samples=own, crops=groups_of(material, own, pixels))
+        for material, own in zip(sets, drawn, strict=True)
+    )
 
 
 def prepare(

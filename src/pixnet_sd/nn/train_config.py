@@ -33,7 +33,8 @@ class TrainConfig:
     """Pixels of each shape that the decoder "pixel" looks at while it learns on features that stay the same: all where
     a shape has no more, else so many drawn evenly over its area."""
     crops: int = 64
-    """Crops in a batch, all of one slide, so that correlations stay within a section."""
+    """Crops in a batch, all of one slide, so that correlations stay within a section; where pixels are drawn, shapes
+    of at least `pixels` pixels, or as many more smaller ones."""
     lr: float = 1e-2
     """Peak learning rate (AdamW, warm-up, then cosine)."""
     encoder_lr: float = 1e-5

@@ -1,0 +1,24 @@
+"""List the models that come with the package."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "the models that come with the package"
+EXAMPLES = """\
+examples:
+  pixnet-sd models
+  pixnet-sd models --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(asked: argparse.Namespace) -> int:
+    from pixnet_sd.nn.bundled import models
+
+    table = models()
+    print(table.to_json(orient="index") if asked.json else table.T.to_string())
+    return 0
