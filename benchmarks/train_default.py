@@ -20,10 +20,10 @@ import pixnet_sd as ps
 from pixnet_sd.nn.examine import gene_scores
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.pixnet import Schooling, first_network, lesson_of, library_size, new_members, ready
+from pixnet_sd.nn.pixnet import Schooling, first_network, lesson_of, library_size, new_members, ready, train_member
 from pixnet_sd.nn.prepared import Prepared
 from pixnet_sd.nn.slides import Slide
-from pixnet_sd.nn.train import Run, fit
+from pixnet_sd.nn.train import Run
 from pixnet_sd.tl._slides import Reading, read_slide
 from pixnet_sd.tl._train import progress_bars
 
@@ -53,7 +53,7 @@ def train(network: PixNet, config: ps.TrainConfig, slides: Sequence[Slide], sets
     lesson = lesson_of(Schooling(slides, [], ""), sets, [], "cpu")
     trained = []
     for member, own in new_members(network, config, slides, sets, None, "cpu"):
-        fit(Run(member, lesson, own), lambda history: None)
+        train_member(Run(member, lesson, own), None, progress_bars(False), "")
         trained.append(member)
         print(f"  member {len(trained)} of {config.members}", flush=True)
     return trained

@@ -32,5 +32,3 @@ def test_predict_needs_no_model_to_be_named() -> None:
     assert table.n_vars == 250
     assert table.var["score"].max() > 0.6
     assert np.nanmin(table.X) >= 0
-
-

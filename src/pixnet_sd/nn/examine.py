@@ -13,10 +13,12 @@ from pixnet_sd.nn.augment import View
 from pixnet_sd.nn.crops import Crop
 from pixnet_sd.nn.heads import RateHead
 from pixnet_sd.nn.loss import pool
-from pixnet_sd.nn.material import Batch, Material
+from pixnet_sd.nn.material import Batch, Lesson, Material
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pixel import PixelDecoder
 
+MOST = 10.0
+"""By which expected counts of a gene are put right, at most."""
 CPU_PIXELS = 2**17
 """Input pixels that are decoded at once on a CPU: tensors of a few MB stay in its caches, and pages are not asked for
 again and again. Up to three times as fast as a whole batch."""
@@ -73,6 +75,17 @@ def predict_material(network: PixNet, material: Material, device: torch.device |
         rows = np.concatenate([crop.rows for crop in crops])
         predicted[rows] = (sums @ network.loadings + network.intercept).cpu().numpy()
     return predicted
+
+
+def count_ratios(network: PixNet, lesson: Lesson) -> np.ndarray:
+    """(genes,) counts that were measured over those that are expected, on all that a network learnt from."""
+    measured, expected = np.zeros((2, network.loadings.shape[1]))
+    for material, factor in zip(lesson.training, lesson.size_factors, strict=True):
+        predicted = predict_material(network, material, lesson.device)
+        known = np.isfinite(predicted).all(axis=1)
+        measured += material.measured.counts[np.flatnonzero(known)].sum(axis=0)
+        expected += factor * predicted[known].sum(axis=0, dtype=float)
+    return np.clip(measured / np.maximum(expected, 1e-12), 1 / MOST, MOST)
 
 
 def mean_score(network: PixNet, validation: Sequence[Material], device: torch.device | str) -> float:

@@ -66,6 +66,14 @@ class RateHead(nn.Module):
         self.start_programmes((total / len(self.bias)).expand(len(self.bias)))
 
     @torch.no_grad()
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply every gene's map (G,); what rows of the loadings then sum to goes to their programmes."""
+        scaled = (self.loadings * factors).clamp_min(SMALLEST_RATE**2)
+        sums = scaled.sum(1, keepdim=True)
+        self.raw_loadings.copy_(inverse_softplus(len(factors) * scaled / sums))
+        self.scale.mul_(sums[:, :, None])
+
+    @torch.no_grad()
     def start_programmes(self, means: Tensor) -> None:
         """Begin with programmes (K,) that have these means, on the linear side of their bend."""
         self.scale.copy_(SHARPNESS * means.clamp_min(SMALLEST_RATE)[:, None, None])

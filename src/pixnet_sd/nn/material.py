@@ -74,6 +74,17 @@ class Material:
         return [one.float() for one in maps]
 
 
+@dataclass
+class Lesson:
+    """What a network learns from, and what it is examined on."""
+
+    training: Sequence[Material]
+    size_factors: Sequence[float]
+    """One for each training material."""
+    validation: Sequence[Material] = ()
+    device: torch.device | str = "cpu"
+
+
 def read(picture: Picture, crops: Sequence[Crop], rim: int, device: torch.device | str) -> Tensor:
     return to_unit(np.stack([picture.read(crop.window.grow(rim)) for crop in crops]), device)
 

@@ -13,16 +13,16 @@ import torch
 
 from pixnet_sd._scores import log_profile
 from pixnet_sd.nn import checkpoint
-from pixnet_sd.nn.examine import gene_scores
+from pixnet_sd.nn.examine import count_ratios, gene_scores
 from pixnet_sd.nn.heads import RateHead
-from pixnet_sd.nn.material import Material, materials
+from pixnet_sd.nn.material import Lesson, Material, materials
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.pooled import pool_slides
 from pixnet_sd.nn.prepared import Bar, Prepared, prepared
 from pixnet_sd.nn.slides import Slide, mean_rates, size_factors
-from pixnet_sd.nn.train import History, Lesson, Run, fit
+from pixnet_sd.nn.train import History, Run, fit
 from pixnet_sd.nn.train_config import TrainConfig
 
 
@@ -177,7 +177,20 @@ def train_member(run: Run, path: Path | None, bar: Bar, text: str) -> History:
             checkpoint.store(path, run)
         tick(1)
 
-    return fit(run, after_epoch)
+    history = fit(run, after_epoch)
+    settle(run)
+    return history
+
+
+def settle(run: Run) -> None:
+    """Let every gene's expected counts add up to those that were measured.
+
+    What is left out at random in training is there afterwards, and the bend of the programmes turns that into a bias:
+    without this, totals were 15 % too low on synthetic tissue.
+    """
+    if isinstance(run.network.head, RateHead):
+        ratios = torch.from_numpy(count_ratios(run.network, run.lesson)).float()
+        run.network.head.rescale(ratios.to(run.lesson.device))
 
 
 def scores_of(members: Sequence[PixNet], lesson: Lesson, genes: Sequence[str]) -> dict[str, float]:

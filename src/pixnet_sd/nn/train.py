@@ -18,21 +18,10 @@ from pixnet_sd.nn.crops import Crop
 from pixnet_sd.nn.examine import mean_score, pieces, pooled
 from pixnet_sd.nn.heads import RateHead
 from pixnet_sd.nn.loss import Counts, paper_loss, rate_loss
-from pixnet_sd.nn.material import Material
+from pixnet_sd.nn.material import Lesson, Material
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.train_config import TrainConfig
-
-
-@dataclass
-class Lesson:
-    """What a network learns from, and what it is examined on."""
-
-    training: Sequence[Material]
-    size_factors: Sequence[float]
-    """One for each training material."""
-    validation: Sequence[Material] = ()
-    device: torch.device | str = "cpu"
 
 
 @dataclass
