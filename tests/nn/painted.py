@@ -11,8 +11,8 @@ from pixnet_sd._shapes import from_circles
 from pixnet_sd.nn.slides import Measured, Slide
 
 
-def silent(total: int, text: str) -> Callable[[int], object]:
-    return lambda steps: None
+def silent(total: int, text: str) -> Callable[..., object]:
+    return lambda steps, told="": None
 
 
 def slide(seed: int, depth: float = 1.0) -> Slide:

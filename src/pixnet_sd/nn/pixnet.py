@@ -175,7 +175,7 @@ def train_member(run: Run, path: Path | None, bar: Bar, text: str) -> History:
     def after_epoch(history: History) -> None:
         if path is not None:
             checkpoint.store(path, run)
-        tick(1)
+        tick(1, history.latest)
 
     history = fit(run, after_epoch)
     settle(run)

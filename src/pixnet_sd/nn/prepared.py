@@ -20,8 +20,8 @@ from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.pyramid import pool
 from pixnet_sd.nn.slides import Slide
 
-Bar = Callable[[int, str], Callable[[int], object]]
-"""Starts a progress bar of so many steps, with a text, and gives what moves it on."""
+Bar = Callable[[int, str], Callable[..., object]]
+"""Starts a progress bar of so many steps, with a text, and gives what moves it on by a number, and may tell a text."""
 Prepared = tuple[Material, ...]
 """One slide: each of its sets of shapes with its crops."""
 

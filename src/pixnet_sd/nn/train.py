@@ -34,6 +34,11 @@ class History:
     """Pearson on the validation data, mean over genes and sections; empty without such data."""
 
     @property
+    def latest(self) -> str:
+        """In words, for a progress bar."""
+        return f"loss {self.loss[-1]:.3f}" + (f", validation {self.score[-1]:.3f}" if self.score else "")
+
+    @property
     def best(self) -> int:
         return int(np.nanargmax(self.score)) if np.isfinite(self.score).any() else len(self.loss) - 1
 

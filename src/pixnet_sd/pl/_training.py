@@ -139,7 +139,7 @@ def mark_kept(ax: Axes, scores: Curves, colour: str) -> None:
 
 def kept_epoch(curve: Sequence[float]) -> int:
     """The first of the best, counted from 1."""
-    return int(np.argmax(curve)) + 1
+    return int(np.argmax(np.nan_to_num(curve, nan=-np.inf))) + 1
 
 
 def what_was_kept(losses: Curves, scores: Curves) -> str:

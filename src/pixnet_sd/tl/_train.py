@@ -232,7 +232,7 @@ def marked_genes(sdata: SpatialData, tables: Sequence[str] | None) -> list[str]:
     return list(map(str, var.index[var[SELECTED]] if SELECTED in var else var.index))
 
 
-def progress_bars(shown: bool) -> Callable[[int, str], Callable[[int], object]]:
+def progress_bars(shown: bool) -> Callable[[int, str], Callable[..., object]]:
     """What starts a bar; a bar ends when it is full."""
 
     def start(total: int, text: str) -> Callable[[int], object]:
@@ -242,7 +242,8 @@ def progress_bars(shown: bool) -> Callable[[int, str], Callable[[int], object]]:
     return start
 
 
-def advance(bar: tqdm, steps: int) -> None:
+def advance(bar: tqdm, steps: int, told: str = "") -> None:
+    bar.set_postfix_str(told, refresh=False)
     bar.update(steps)
     if bar.n >= bar.total:
         bar.close()
