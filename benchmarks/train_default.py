@@ -3,7 +3,7 @@
 Every section is first left out in turn; the mean of a gene's correlations there is its score in the model's card. Then
 a model is trained on all of them. Settings were chosen by leaving out C2, C3 and C5 in turn, without C4.
 
-    python benchmarks/train_default.py ENCODER [--out src/pixnet_sd/weights/default] [--members 5] [--steps 800]
+    python -m benchmarks.train_default ENCODER [--out src/pixnet_sd/weights/default] [--members 3] [--steps 800]
 
 ENCODER is a safetensors file with ImageNet weights for timm's `tf_efficientnet_lite0` (Apache-2.0).
 """
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("encoder", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "src/pixnet_sd/weights/default")
-    parser.add_argument("--members", type=int, default=5)
+    parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--steps", type=int, default=800)
     options = parser.parse_args()
     start = time.perf_counter()
