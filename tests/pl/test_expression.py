@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import spatialdata as sd
 from matplotlib.patches import Rectangle
@@ -105,7 +106,10 @@ def test_the_object_is_left_as_it_was() -> None:
 
 def test_a_predicted_map_is_found_with_the_image_that_it_came_from() -> None:
     source = quadrant_section()
-    elements = {"he": source["he"], "he2": source["he"], "he_programmes": source["map"]}
+    genes = list(map(str, source["map"].coords["c"].values))
+    loadings = build.loadings(np.eye(len(genes)), genes, pd.DataFrame(index=genes), "he_programmes")
+    images = {"he": source["he"], "he2": source["he"], "he_programmes": source["map"]}
+    elements = {**images, "he_programmes_loadings": loadings}
     sdata = build.section(elements, {"he_programmes": {"kind": "programmes", "image": "he"}}, {})
     ax = single(pl.expression(sdata, "GENEA"))
     assert not is_blank(ax, *CENTRES["ul"])
