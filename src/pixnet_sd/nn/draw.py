@@ -11,14 +11,11 @@ from torch import Tensor
 
 from pixnet_sd._grid import Window
 from pixnet_sd.nn.cache import PRECISION
-from pixnet_sd.nn.crops import Crop, crop_weights
-from pixnet_sd.nn.material import Material
+from pixnet_sd.nn.crops import Crop
+from pixnet_sd.nn.material import DENSE_CROPS, Material
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.readout import Readout
 from pixnet_sd.nn.samples import Samples
-
-BATCH = 16
-"""Crops whose features are in memory at once."""
 
 
 @torch.inference_mode()
@@ -26,12 +23,12 @@ def draw_samples(
     network: PixNet, readout: Readout, material: Material, most: int, path: Path, device: torch.device | str
 ) -> Samples:
     """All pixels of shapes that have few, with their exact weights, and `most` of the others."""
-    count = min(most, most_pixels(material))
+    batches = list(material.batches(DENSE_CROPS))
+    count = min(most, max(int(batch.weights.crow_indices().diff().max()) for batch in batches))
     shapes = len(material.measured.shapes)
     features = np.lib.format.open_memmap(path, "w+", PRECISION, (shapes, readout.dim, count))
     weights = np.zeros((shapes, count), np.float32)
-    for start in range(0, len(material.crops), BATCH):
-        batch = material.batch(material.crops[start : start + BATCH])
+    for batch in batches:
         dense = readout.dense(material.maps(network, batch.crops, device)).movedim(1, 0).flatten(1)
         for row, own in zip(batch.rows, rows_of(batch.weights), strict=True):
             pixels, weights[row] = choose(*own, count)
@@ -47,12 +44,6 @@ def groups_of(material: Material, samples: Samples, most: int) -> list[Crop]:
     rows = np.random.default_rng(0).permutation(np.concatenate([crop.rows for crop in material.crops]))
     size = max(1, most // samples.weights.shape[1])
     return [Crop(Window(0, 0, 0, 0), own) for own in np.array_split(rows, -(-len(rows) // size))]
-
-
-def most_pixels(material: Material) -> int:
-    """The largest number of pixels that a shape touches."""
-    counts = [np.diff(crop_weights(material.scaled, [crop], material.stride).indptr).max() for crop in material.crops]
-    return int(max(counts))
 
 
 def rows_of(weights: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -78,7 +78,7 @@ class Ensemble(nn.Module):
 
 
 def same_features(one: PixNet, other: PixNet) -> bool:
-    if (one.reach, one.features.sources) != (other.reach, other.features.sources):
+    if (one.config, one.reach) != (other.config, other.reach):
         return False
     weights, others = one.features.state_dict(), other.features.state_dict()
     return weights.keys() == others.keys() and all(torch.equal(weights[key], others[key]) for key in weights)

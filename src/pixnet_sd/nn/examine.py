@@ -28,16 +28,16 @@ CPU_SAMPLES = 2**14
 
 def pieces(material: Material, crops: Sequence[Crop], device: torch.device | str) -> Iterator[list[Crop]]:
     """As many crops at a time as the device likes."""
-    own = list(crops)
-    if torch.device(device).type != "cpu" or not own:
-        yield own
+    if not crops:
         return
-    if material.samples is not None:
-        shapes = np.mean([len(crop.rows) for crop in own])
-        size = max(1, int(CPU_SAMPLES / shapes / material.samples.weights.shape[1]))
-    else:
-        size = max(1, CPU_PIXELS // own[0].window.area)
-    yield from (own[start : start + size] for start in range(0, len(own), size))
+    size = len(crops)
+    if torch.device(device).type == "cpu" and material.samples is not None:
+        shapes = np.mean([len(crop.rows) for crop in crops])
+        size = int(CPU_SAMPLES / shapes / material.samples.weights.shape[1])
+    elif torch.device(device).type == "cpu":
+        size = CPU_PIXELS // crops[0].window.area
+    size = max(1, size)
+    yield from (list(crops[start : start + size]) for start in range(0, len(crops), size))
 
 
 def pooled(
@@ -45,7 +45,7 @@ def pooled(
 ) -> Tensor:
     """(shapes, K) of some crops, in their order: sums of rates, or means of log expression."""
     if material.samples is not None:
-        rows = np.concatenate([crop.rows for crop in crops]) if crops else np.zeros(0, int)
+        rows = np.concatenate([crop.rows for crop in crops])
         return from_samples(network, *material.samples.read(rows, device))
     batch = material.batch(crops).to(device)
     return expected(network, material.maps(network, batch.crops, device, view), batch, view)

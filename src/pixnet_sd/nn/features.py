@@ -77,7 +77,8 @@ class Features(nn.Module):
         if not self.boxes:
             return maps
         wide = look_from_afar(encoder, around, self.overview) if self.overview else self.deepest(maps)
-        return maps + [within(box, self.rim // self.wide_stride) for box in box_contexts(wide, self.boxes)]
+        rim = (around.shape[-1] - image.shape[-1]) // 2 // self.wide_stride
+        return maps + [within(box, rim) for box in box_contexts(wide, self.boxes)]
 
     def deepest(self, maps: Sequence[Tensor]) -> Tensor:
         deepest = self.levels[-1]

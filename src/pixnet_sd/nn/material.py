@@ -19,6 +19,9 @@ from pixnet_sd.nn.samples import Samples
 from pixnet_sd.nn.slides import Measured, Slide
 from pixnet_sd.nn.tiling import to_unit
 
+DENSE_CROPS = 16
+"""Crops of which all features are in memory at once, at the output's stride."""
+
 
 @dataclass(frozen=True)
 class Batch:

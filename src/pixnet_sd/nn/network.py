@@ -225,12 +225,8 @@ class PixNet(nn.Module):
 
             return measure_margin(self, seen, self.alignment, self.stride)
 
-        rim, self.features.rim = self.features.rim, 0
-        try:
-            margin = farthest(lambda image: image)
-            return Reach(margin, margin - farthest(torch.ones_like) if self.config.overview else 0)
-        finally:
-            self.features.rim = rim
+        margin = farthest(lambda image: image)
+        return Reach(margin, margin - farthest(torch.ones_like) if self.config.overview else 0)
 
     @torch.no_grad()
     def start_at_ridge(self, fit: RidgeFit) -> None:

@@ -10,13 +10,12 @@ import torch
 
 from pixnet_sd._scores import log_profile
 from pixnet_sd.nn.loss import pool
-from pixnet_sd.nn.material import Material
+from pixnet_sd.nn.material import DENSE_CROPS, Material
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.prepared import Prepared
 from pixnet_sd.nn.readout import Readout
+from pixnet_sd.nn.samples import spread
 
-BATCH = 16
-"""Crops whose features are in memory at once."""
 BLOCKS = 2
 """A slide on its own is cut into this many by this many blocks, which are left out in turn."""
 
@@ -42,8 +41,7 @@ class Pooled:
     @property
     def pixel_scale(self) -> np.ndarray:
         """(D,) standard deviations over the pixels of all shapes, 1 where a feature is constant."""
-        spread = np.sqrt(np.maximum(self.squares.mean(axis=0) - self.pixel_mean**2, 0))
-        return np.where(spread > 1e-4 * (np.abs(self.pixel_mean) + 1), spread, 1.0)
+        return spread(self.pixel_mean, self.squares.mean(axis=0))
 
 
 def pool_slides(
@@ -78,7 +76,7 @@ def pooled_features(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(shapes, D) twice: the exact means of every feature and of its square; NaN where a shape has no area."""
     moments = np.full((2, len(material.measured.shapes), readout.dim), np.nan)
-    for batch in material.batches(BATCH):
+    for batch in material.batches(DENSE_CROPS):
         here, dense = batch.to(device), readout.dense(material.maps(network, batch.crops, device))
         for own, values in zip(moments, (dense, dense**2), strict=True):
             own[batch.rows] = (pool(values, here.weights) / here.area_um2).cpu().numpy()

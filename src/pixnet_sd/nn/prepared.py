@@ -38,8 +38,9 @@ def prepared(
     with TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder:
         sets = []
         for number, slide in enumerate(slides):
-            own = prepare(network, slide, reach, Path(folder) / str(number), device, bar)
-            sets.append(own if pixels is None else sampled(network, own, pixels, Path(folder) / str(number), device))
+            place = Path(folder) / str(number)
+            own = prepare(network, slide, reach, place, device, bar)
+            sets.append(own if pixels is None else sampled(network, own, pixels, place, device))
         yield sets
 
 

@@ -30,13 +30,16 @@ class Samples:
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """(D,) mean and standard deviation over the pixels of all shapes; the latter is 1 for what is constant."""
         shares = self.weights / np.maximum(self.weights.sum(axis=1, keepdims=True), 1e-12)
-        known = self.weights.sum(axis=1) > 0
-        mean, square = (self.mean_of(power, shares, known) for power in (1, 2))
-        spread = np.sqrt(np.maximum(square - mean**2, 0))
-        return mean, np.where(spread > 1e-4 * (np.abs(mean) + 1), spread, 1.0)
+        known = np.flatnonzero(self.weights.sum(axis=1) > 0)
+        sums = np.zeros((2, self.features.shape[1]))
+        for row in known:
+            values = self.features[row].astype(np.float64)
+            sums += values @ shares[row], values**2 @ shares[row]
+        mean, square = sums / max(len(known), 1)
+        return mean, spread(mean, square)
 
-    def mean_of(self, power: int, shares: np.ndarray, known: np.ndarray) -> np.ndarray:
-        total = np.zeros(self.features.shape[1])
-        for row in np.flatnonzero(known):
-            total += self.features[row].astype(np.float64) ** power @ shares[row]
-        return total / max(known.sum(), 1)
+
+def spread(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """(D,) standard deviations from means of values and of squares, 1 where a feature is constant."""
+    found = np.sqrt(np.maximum(square - mean**2, 0))
+    return np.where(found > 1e-4 * (np.abs(mean) + 1), found, 1.0)

@@ -17,7 +17,7 @@ from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
     check_statistic,
-    members_sd,
+    check_uncertainty,
     provenance,
     quantities,
     to_table,
@@ -93,6 +93,8 @@ def aggregate(
     key = elements.shapes_key(sdata, shapes_key)
     name = key_added or expression_key(key)
     statistic = check_statistic(statistic, raster)
+    if uncertainty:
+        check_uncertainty(raster, statistic)
     if inplace:
         store.check(sdata, [name], overwrite=overwrite)
     grid = PixelGrid(*raster.data.shape[-2:])
@@ -100,9 +102,7 @@ def aggregate(
     check_overlap(placed, grid, raster.key)
     values, pooled = compute(raster, placed, statistic, quantile, progress)
     facts = provenance(raster, key, statistic, quantile)
-    table = to_table(values, pooled, raster, placed, facts)
-    if uncertainty:
-        table.layers["sd"] = members_sd(pooled.values, raster, statistic).astype(np.float32)
+    table = to_table(values, pooled, raster, placed, facts, uncertainty)
     if not inplace:
         return table
     store.attach(sdata, {name: table}, {name: {"kind": "table", **facts}}, overwrite=overwrite)

@@ -23,7 +23,7 @@ from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
     check_statistic,
-    members_sd,
+    check_uncertainty,
     provenance,
     quantities,
     to_table,
@@ -143,6 +143,8 @@ def predict_shapes(
     require_device(job.how.device)
     raster = never_held(job, genes)
     statistic = check_linear(check_statistic(statistic, raster))
+    if uncertainty:
+        check_uncertainty(raster, statistic)
     wanted = [place(sdata, key, job, statistic, coordinate_system) for key in keys]
     pool(job, wanted, progress)
     tables = {names[one.placed.key]: finish(one, raster, statistic, job, uncertainty) for one in wanted}
@@ -210,7 +212,4 @@ def finish(one: Wanted, raster: maps.Map, statistic: str, job: Job, uncertainty:
     values = quantities(pooled.values, raster, statistic, factorised=True)
     facts = {**provenance(raster, one.placed.key, statistic, 0.5), **job.facts()}
     facts["unit"] = "counts" if raster.unit == maps.RATE and statistic == "sum" else raster.unit
-    table = to_table(values, pooled, raster, one.placed, facts)
-    if uncertainty:
-        table.layers["sd"] = members_sd(pooled.values, raster, statistic).astype(np.float32)
-    return table
+    return to_table(values, pooled, raster, one.placed, facts, uncertainty)

@@ -28,6 +28,18 @@ def check_statistic(statistic: str | None, raster: maps.Map) -> str:
     return statistic
 
 
+def check_uncertainty(raster: maps.Map, statistic: str) -> None:
+    """Only members can disagree, and only what is linear can be told apart after pooling."""
+    members = None if raster.loadings is None else raster.loadings.members
+    count = 0 if members is None else len(np.unique(members))
+    if count < 2 or raster.unit != maps.RATE or statistic not in LINEAR:
+        raise PixnetValueError(
+            f"uncertainty=True needs sums or means of a map of rates from a model with several members; {raster.key!r} "
+            f"is in {raster.unit} from {count} member(s), and statistic={statistic!r} was asked. Train with "
+            "TrainConfig(members=5)."
+        )
+
+
 def check_overlap(placed: placement.PlacedShapes, grid: PixelGrid, raster_key: str) -> None:
     """Shapes that miss the raster are the commonest silent error: none over it is an error, few are a warning."""
     x0, y0, x1, y1 = placed.shapes.bounds.T
@@ -66,17 +78,9 @@ def quantities(pooled: np.ndarray, raster: maps.Map, statistic: str, *, factoris
 def members_sd(pooled: np.ndarray, raster: maps.Map, statistic: str) -> np.ndarray:
     """(shapes x genes): how far the members of an ensemble are apart, from pooled programmes."""
     loadings = raster.loadings
-    count = 0 if loadings is None or loadings.members is None else len(np.unique(loadings.members))
-    if loadings is None or loadings.members is None or count < 2 or raster.unit != maps.RATE or statistic not in LINEAR:
-        raise PixnetValueError(
-            f"uncertainty=True needs sums or means of a map of rates from a model with several members; {raster.key!r} "
-            f"is in {raster.unit} from {count} member(s), and statistic={statistic!r} was asked. Train with "
-            "TrainConfig(members=5)."
-        )
-    every = []
-    for member in np.unique(loadings.members):
-        own = loadings.members == member
-        every.append(pooled[:, own] @ (count * loadings.matrix[own]))
+    assert loadings is not None and loadings.members is not None
+    owned = [loadings.members == member for member in np.unique(loadings.members)]
+    every = [pooled[:, own] @ (len(owned) * loadings.matrix[own]) for own in owned]
     spread = np.std(every, axis=0)
     return spread * pixel_area_um2(raster) if statistic == "sum" else spread
 
@@ -104,7 +108,12 @@ def provenance(raster: maps.Map, shapes_key: str, statistic: str, quantile: floa
 
 
 def to_table(
-    values: np.ndarray, pooled: Pooled, raster: maps.Map, placed: placement.PlacedShapes, facts: dict[str, Any]
+    values: np.ndarray,
+    pooled: Pooled,
+    raster: maps.Map,
+    placed: placement.PlacedShapes,
+    facts: dict[str, Any],
+    uncertainty: bool,
 ) -> Any:
     area = placed.shapes.area
     share = np.divide(pooled.covered, area[:, None], out=np.zeros_like(pooled.covered), where=area[:, None] > 0)
@@ -118,5 +127,7 @@ def to_table(
     )
     if share.shape[1] > 1 and raster.loadings is None:
         table.layers["coverage"] = share.astype(np.float32)
+    if uncertainty:
+        table.layers["sd"] = members_sd(pooled.values, raster, facts["statistic"]).astype(np.float32)
     table.uns["pixnet_sd"] = {**facts, "spatial_unit": "px" if raster.mpp is None else "um"}
     return table
