@@ -51,6 +51,14 @@ def test_pearson_is_that_of_evaluate(sdata: SpatialData, unit: str) -> None:
         assert found.compared.sum() == 10
 
 
+def test_both_maps_have_the_same_colour_bar(sdata: SpatialData) -> None:
+    sdata["counts"].X[3, 1] *= 1000
+    axes = compare(sdata, "G1")
+    measured, predicted = (ax.child_axes[-1] for ax in axes[:2])
+    assert measured.get_ylim() == predicted.get_ylim()
+    assert len(measured.patches) == len(predicted.patches) > 0
+
+
 def test_three_panels_name_what_they_are(sdata: SpatialData) -> None:
     axes = compare(sdata, "G1")
     assert [ax.get_title() for ax in axes[:2]] == ["G1 measured", "G1 predicted"]

@@ -30,6 +30,11 @@ def test_lines_hold_the_numbers_by_rising_size_on_a_logarithmic_axis() -> None:
         np.testing.assert_allclose(np.asarray(by_name[name].get_ydata(), float), end * np.log2(SIZES))
 
 
+def test_heights_begin_at_zero() -> None:
+    assert pl.scales(results([0.1])).get_ylim()[0] == 0
+    assert pl.scales(results([-0.1])).get_ylim()[0] < -0.1 * np.log2(110)
+
+
 def test_bands_reach_from_lower_to_upper() -> None:
     table = results([0.1]).assign(lower=lambda t: t["pcc"] - 0.05, upper=lambda t: t["pcc"] + 0.05)
     (band,) = pl.scales(table).collections

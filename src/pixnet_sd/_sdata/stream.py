@@ -24,7 +24,7 @@ import numpy as np
 import zarr
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
+from pixnet_sd._errors import PixnetError, PixnetRuntimeError
 from pixnet_sd._grid import Window
 from pixnet_sd._log import logger
 from pixnet_sd._sdata import levels, locks, store
@@ -125,7 +125,7 @@ def kept(folder: Path) -> Iterator[None]:
     """Say what an interruption left, and what to do."""
     try:
         yield
-    except PixnetValueError:
+    except PixnetError:
         raise
     except OSError as error:
         if error.errno not in NO_ROOM:

@@ -14,7 +14,6 @@ from spatialdata import SpatialData
 from pixnet_sd._sdata import elements
 from pixnet_sd.pl._backdrop import Backdrop, read_backdrop
 from pixnet_sd.pl._canvas import Panel, finish, picture_panels
-from pixnet_sd.pl._colours import limits
 from pixnet_sd.pl._furniture import COLOUR_BAR_IN, LARGE, plain_axes
 from pixnet_sd.pl._profiles import Profiles, read_profiles
 from pixnet_sd.pl._shapes import Style, draw_panel, visible
@@ -128,8 +127,8 @@ def compare(
 
 def same_scale(pair: Profiles, cmap: str | Colormap | None, theme: Theme) -> Style:
     # Logs of counts per 10,000 do not begin at 0: a scale that does would show one colour.
-    ends = limits(np.concatenate([pair.measured, pair.predicted]), "p1", "p99")
-    return Style(cmap, ends.vmin, ends.vmax, None, 0.85, None, 0.0, theme)
+    both = np.concatenate([pair.measured, pair.predicted])
+    return Style(cmap, "p1", "p99", None, 0.85, None, 0.0, theme, common=both)
 
 
 def draw_scatter(panel: Panel, pair: Profiles, theme: Theme) -> None:

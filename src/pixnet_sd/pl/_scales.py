@@ -120,6 +120,7 @@ def draw_curve(ax: Axes, curve: pd.DataFrame, colour: str) -> None:
 
 def label_axes(ax: Axes, sizes: np.ndarray, theme: Theme) -> None:
     ax.margins(x=0.04)
+    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))  # an axis that began elsewhere would enlarge differences
     ticks = spaced(np.sort(sizes), TICK_STEP)
     ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
     ax.xaxis.set_ticklabels([f"{tick:g}" for tick in ticks])

@@ -43,6 +43,8 @@ class Style:
     """Colour of outlines; None for none, except where there is nothing but outlines."""
     linewidth: float
     theme: Theme
+    common: np.ndarray | None = None
+    """What several panels show together, where they share one scale."""
 
 
 def shapes(
@@ -201,9 +203,10 @@ def draw_panel(
 
 
 def draw_numbers(panel: Panel, placed: Shapes, numbers: Numbers, style: Style) -> None:
-    norm = limits(numbers.values, style.vmin, style.vmax)
+    scaled = numbers.values if style.common is None else style.common
+    norm = limits(scaled, style.vmin, style.vmax)
     scale = ScalarMappable(norm, colours_of(style.cmap, style.opacity, style.theme, fade=False))
-    scale.set_array(numbers.values)
+    scale.set_array(scaled)
     draw_filled(panel.ax, placed, scale.to_rgba(np.ma.masked_invalid(numbers.values)), style)
     colour_bar(panel, scale, written(numbers.unit), style.theme)
 
