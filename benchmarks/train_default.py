@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import pixnet_sd as ps
+from pixnet_sd.nn import appearance
 from pixnet_sd.nn.examine import gene_scores
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
@@ -99,7 +100,7 @@ def main() -> None:
         validation="four sections left out in turn",
         scores={gene: float(score) for gene, score in zip(genes, means, strict=True) if np.isfinite(score)},
     )
-    model = Model(members, genes, card, library_size=library_size(slides))
+    model = Model(members, genes, card, library_size=library_size(slides), appearance=appearance.learn(slides))
     model.save(options.out, overwrite=True)
     by_section = dict(zip(SECTIONS, np.nanmean(scores, axis=1).round(4).tolist(), strict=True))
     print(model)

@@ -17,6 +17,8 @@ PER = 1e4
 FLAT = 1e-6
 """A column whose SD is below this share of its mean does not vary: single precision leaves less than that."""
 BEST = 50
+RELIABLE = 0.2
+"""Held-out correlation from which a gene is more than a guess."""
 LEAST_CEILING = 0.3
 """Below it a share of the ceiling is not given: on 200 simulated spots such ceilings stray by 0.15 (one SD)."""
 BLOCK_VALUES = 2**23

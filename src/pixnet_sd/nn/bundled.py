@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pixnet_sd._scores import RELIABLE
 from pixnet_sd.nn import model_file
-
-RELIABLE = 0.2
-"""Held-out Pearson from which a gene counts as predicted."""
 
 
 def models() -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What may stand in a model's description: the kinds of its values. Knows plain values only.
+"""What may stand in a model's description: the kinds of its values.
 
 Whether a network can be built from it, and whether it is the network of the weights, is settled elsewhere.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn.appearance import NUMBERS
 from pixnet_sd.nn.values import all_of, is_number, is_text
 
 LARGEST = 1e300
@@ -33,6 +34,17 @@ def is_history(history: Any) -> bool:
     return isinstance(history, dict) and all(all_of(curve, is_curve_value) for curve in history.values())
 
 
+def is_appearance(found: Any) -> bool:
+    if found is None:
+        return True
+    if not isinstance(found, dict) or set(found) != {"mean", "precision", "limit"}:
+        return False
+    precision = found["precision"] if isinstance(found["precision"], list) else []
+    rows = [found["mean"], *precision, [found["limit"]]]
+    numbers = all(all_of(row, lambda value: is_number(value, -LARGEST, LARGEST)) for row in rows)
+    return numbers and {len(row) for row in [precision, *rows[:-1]]} == {NUMBERS}
+
+
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "genes": (lambda value: all_of(value, is_text), "a list of names"),
     "ensembl": (
@@ -49,6 +61,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "shared_features": (lambda value: isinstance(value, bool), "true or false"),
     "card": (is_card, "texts, and numbers for `scores`"),
     "history": (is_history, "lists of numbers by name"),
+    "appearance": (is_appearance, "null or numbers for `mean`, `precision` and `limit` that fit together"),
 }
 
 

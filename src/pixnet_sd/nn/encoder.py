@@ -11,7 +11,7 @@ from pixnet_sd.nn.encoder_base import Encoder
 from pixnet_sd.nn.foundation import FOUNDATION
 from pixnet_sd.nn.stain import StainEncoder
 from pixnet_sd.nn.vit import Vit, Windowed
-from pixnet_sd.nn.weights import PRETRAINED, fill
+from pixnet_sd.nn.weights import PRETRAINED, fill, locate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +45,13 @@ def build_encoder(
     if name == "stain":
         return StainEncoder()
     row = FOUNDATION.get(name)
-    encoder: Cnn | Vit = Cnn(name, levels) if row is None else Vit(row, depth=depth, dim=dim)
-    if weights is not None:
-        fill(encoder.model, name, weights)
+    encoder: Cnn | Vit
+    if row is None:
+        encoder, path = Cnn(name, levels), locate(name, weights)
+    else:  # weights first: building a large ViT for nothing would take half a minute
+        path, encoder = locate(name, weights), Vit(row, depth=depth, dim=dim)
+    if path is not None:
+        fill(encoder.model, name, path)
     encoder.set_trainable("frozen")
     if row is None and window_px is None:
         return encoder

@@ -19,6 +19,7 @@ import torch
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn import blueprint, described, model_file
+from pixnet_sd.nn.appearance import Appearance
 from pixnet_sd.nn.ensemble import Ensemble
 from pixnet_sd.nn.network import PixNet
 
@@ -64,6 +65,8 @@ class Model:
         Counts over all genes in a training shape of size factor 1: the library size that rates refer to.
     history
         Curves of the training, by name.
+    appearance
+        How the tissue looked that it learnt from, where known.
     """
 
     def __init__(
@@ -75,11 +78,13 @@ class Model:
         ensembl: Sequence[str] | None = None,
         library_size: float | None = None,
         history: Mapping[str, Sequence[float]] | None = None,
+        appearance: Appearance | None = None,
     ) -> None:
         self.network = Ensemble(members).eval()
         self.genes, self.card, self.library_size = tuple(genes), card, library_size
         self.ensembl = None if ensembl is None else tuple(ensembl)
         self.history = {key: list(values) for key, values in (history or {}).items()}
+        self.appearance = appearance
         check_genes(self.genes, self.ensembl, self.network.loadings.shape[1])
 
     @property
@@ -128,6 +133,7 @@ class Model:
             "shared_features": self.network.shares_features,
             "card": {**asdict(self.card), "scores": dict(self.card.scores)},
             "history": self.history,
+            "appearance": None if self.appearance is None else self.appearance.to_json(),
         }
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -212,6 +218,7 @@ def from_description(description: dict[str, Any]) -> Model:
         ensembl=description["ensembl"],
         library_size=description["library_size"],
         history=description["history"],
+        appearance=description["appearance"] and Appearance.from_json(description["appearance"]),
     )
     for name in ("unit", "mpp"):
         if getattr(model, name) != description[name]:

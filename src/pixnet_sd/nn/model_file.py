@@ -25,6 +25,8 @@ FORMAT = "pixnet-sd model"
 VERSION = 1
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 KEYS = {"genes", "ensembl", "unit", "mpp", "library_size", "members", "shared_features", "card", "history"}
+LATER: Mapping[str, Any] = {"appearance": None}
+"""Keys that models of earlier releases lack, and what that means."""
 HEADER = {"format", "version", "sha256"}
 SHELF = Path(__file__).parents[1] / "weights"
 BUNDLED = SHELF / "default"
@@ -105,7 +107,7 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"{path} has format version {values.get('version')!r}; this release reads {VERSION}. Use the release of "
             "pixnet-sd that wrote it, or a newer one."
         )
-    expected = KEYS | HEADER
+    values, expected = {**LATER, **values}, KEYS | HEADER | set(LATER)
     if set(values) != expected:
         raise PixnetValueError(
             f"{path} has unknown keys {sorted(set(values) - expected)} and lacks {sorted(expected - set(values))}."

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pixnet_sd._scores import log_profile
-from pixnet_sd.nn import checkpoint
+from pixnet_sd.nn import appearance, checkpoint
 from pixnet_sd.nn.examine import count_ratios, gene_scores
 from pixnet_sd.nn.heads import RateHead
 from pixnet_sd.nn.material import Lesson, Material, materials
@@ -74,6 +74,7 @@ def train_pixnet(
         replace(card, validation=schooling.held_out, scores=known),
         library_size=library_size(schooling.training) if network.unit != "log1p" else None,
         history=curves([run.history for run in runs]),
+        appearance=appearance.learn(schooling.training),
     )
 
 

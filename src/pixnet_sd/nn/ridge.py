@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pixnet_sd._scores import pearson
+from pixnet_sd.nn import appearance
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
 from pixnet_sd.nn.pooled import Pooled, pool_slides
@@ -36,9 +37,8 @@ def train_ridge(
         pooled = pool_slides(network, network.decoder, ready, device)
     fit = fit_ridge(pooled.features, pooled.profiles, pooled.groups, rank=config.programmes)
     network.start_at_ridge(padded(fit, config.programmes))
-    return Model(
-        [network.cpu()], genes, replace(card, validation=left_out(pooled, slides), scores=scores_of(pooled, fit, genes))
-    )
+    known = replace(card, validation=left_out(pooled, slides), scores=scores_of(pooled, fit, genes))
+    return Model([network.cpu()], genes, known, appearance=appearance.learn(slides))
 
 
 def left_out(pooled: Pooled, slides: Sequence[Slide]) -> str:

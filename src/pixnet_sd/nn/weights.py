@@ -31,17 +31,23 @@ CONVERT = (
 )
 
 
-def fill(model: nn.Module, name: str, weights: str | Path) -> None:
+def locate(name: str, weights: str | Path | None) -> Path | None:
+    """The file with the weights of the encoder called `name`; None where none were asked for."""
+    if weights is None:
+        return None
+    path = fetch(name, FOUNDATION.get(name)) if weights == PRETRAINED else Path(weights)
+    if not path.is_file():
+        raise PixnetValueError(f"There is no weights file at {path}.")
+    return path
+
+
+def fill(model: nn.Module, name: str, path: Path) -> None:
     """Load the weights of the encoder called `name` into `model`, every one of them."""
-    row = FOUNDATION.get(name)
-    path = fetch(name, row) if weights == PRETRAINED else Path(weights)
     state = read(path)
-    load(model, state if row is None else vit_names(state, model), path)
+    load(model, vit_names(state, model) if name in FOUNDATION else state, path)
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise PixnetValueError(f"There is no weights file at {path}.")
     try:
         return load_file(path)
     except SafetensorError as error:

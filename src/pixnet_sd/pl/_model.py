@@ -10,9 +10,8 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from pixnet_sd._errors import PixnetTypeError
+from pixnet_sd._scores import RELIABLE
 
-WEAK = 0.2
-"""Held-out Pearson correlation below which a gene says little of where it is expressed."""
 WARNING = "color: #D55E00"
 """Told from black and from white."""
 
@@ -70,7 +69,7 @@ def model(model: Carded) -> Styler:
 
 def gene_scores(model: Carded) -> pd.DataFrame:
     scores = pd.Series([model.card.scores.get(gene, np.nan) for gene in model.genes], dtype=float)
-    note = np.select([scores.isna(), scores < WEAK], ["never scored", f"weak, below {WEAK}"], "")
+    note = np.select([scores.isna(), scores < RELIABLE], ["never scored", f"weak, below {RELIABLE}"], "")
     table = pd.DataFrame({"score": scores.to_numpy(), "note": note}, index=pd.Index(model.genes, name="gene"))
     return table.sort_values("score", ascending=False, kind="stable")
 
@@ -84,5 +83,5 @@ def head(model: Carded, table: pd.DataFrame) -> str:
     origin = f"{card.name}: {len(table)} genes, {card.tissue}, {card.species}"
     if scores.empty:
         return f"{origin}; no gene was ever scored on held-out data"
-    weak = int((scores < WEAK).sum())
-    return f"{origin}; mean Pearson {scores.mean():.2f} on {card.validation}; {weak} of {len(scores)} below {WEAK}"
+    weak = int((scores < RELIABLE).sum())
+    return f"{origin}; mean Pearson {scores.mean():.2f} on {card.validation}; {weak} of {len(scores)} below {RELIABLE}"

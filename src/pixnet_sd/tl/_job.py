@@ -18,6 +18,7 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError, PixnetWarning
 from pixnet_sd._grid import PixelGrid, Tile, Window
 from pixnet_sd._pixels import Picture
+from pixnet_sd._scores import RELIABLE
 from pixnet_sd._sdata import elements, images, maps, masks, units
 from pixnet_sd.nn import predict as nn_predict
 from pixnet_sd.nn.model import Model
@@ -181,6 +182,7 @@ def gene_table(model: Model) -> pd.DataFrame:
         table["ensembl"] = list(model.ensembl)
     if model.card.scores:
         table["score"] = [model.card.scores.get(gene, np.nan) for gene in model.genes]
+        table["reliable"] = table["score"] >= RELIABLE
     if np.any(model.intercept):
         table["intercept"] = model.intercept.astype(float)
     return table

@@ -12,6 +12,7 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._sdata import levels, store
 from pixnet_sd.nn.device import require_device
+from pixnet_sd.tl._familiar import warn_if_strange
 from pixnet_sd.tl._here import collect, compute_here
 from pixnet_sd.tl._job import load_model
 from pixnet_sd.tl._request import Request
@@ -135,6 +136,7 @@ def predict_one(
     sdata: SpatialData, *, request: Request, model: Any, resume: bool, inplace: bool, progress: bool | None
 ) -> Any:
     task = Task(sdata, request, request.job(sdata, model))
+    warn_if_strange(task.job)
     to_store = inplace and sdata.is_backed()
     if to_store and has_workers(task):
         return predict_to_store(task, partial(compute_on_workers, progress=progress), resume=resume)

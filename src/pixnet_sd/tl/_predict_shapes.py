@@ -18,6 +18,7 @@ from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import elements, maps, placement, store
 from pixnet_sd._settings import settings
 from pixnet_sd.nn.device import require_device
+from pixnet_sd.tl._familiar import warn_if_strange
 from pixnet_sd.tl._job import Job, prepare
 from pixnet_sd.tl._tables import (
     LINEAR,
@@ -146,6 +147,7 @@ def predict_shapes(
     if uncertainty:
         check_uncertainty(raster, statistic)
     wanted = [place(sdata, key, job, statistic, coordinate_system) for key in keys]
+    warn_if_strange(job)
     pool(job, wanted, progress)
     tables = {names[one.placed.key]: finish(one, raster, statistic, job, uncertainty) for one in wanted}
     if not inplace:

@@ -1,0 +1,44 @@
+"""Whether a picture looks like what a model has learnt from, before its scores are believed."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from pixnet_sd._errors import PixnetWarning
+from pixnet_sd.nn.appearance import around
+from pixnet_sd.tl._job import Job
+
+PATCHES = 64
+STRANGE = 0.5
+"""Share of strange patches from which a picture is. Measured in `benchmarks/appearance.py`: sections of the same
+patient have up to 0.06, other tissue and synthetic tissue 0.85 and more."""
+
+
+def warn_if_strange(job: Job) -> None:
+    """One warning where most of the tissue looks like none that the model learnt from."""
+    known = job.model.appearance
+    if known is None or not job.plan:
+        return
+    share = known.strange(around(job.picture, places(job)))
+    if share > STRANGE:
+        warnings.warn(
+            f"{share:.0%} of the patches looked at on image {job.image_key!r} look like none that model "
+            f"{job.model.card.name!r} learnt from ({job.model.card.tissue}, {job.model.card.species}): stain, tissue "
+            "or µm per pixel are others, and its held-out scores say nothing here. Train on tissue like this, or check "
+            "pp.mpp and the order of the channels.",
+            PixnetWarning,
+            stacklevel=2,
+        )
+
+
+def places(job: Job) -> np.ndarray:
+    """(n, 2): x and y of places on tissue, in pixels of the picture, from all over it."""
+    plan, random, found = job.plan, np.random.default_rng(0), []
+    for number in np.linspace(0, len(plan) - 1, PATCHES).astype(int):
+        window = job.window(plan[number])
+        rows, columns = np.nonzero(job.on_tissue(window))
+        one = random.integers(len(rows))
+        found.append((window.x0 + columns[one] + 0.5, window.y0 + rows[one] + 0.5))
+    return np.array(found) * job.model.network.stride
