@@ -55,8 +55,9 @@ def seconds(work) -> float:
 
 
 def job_of(sdata: SpatialData, model: Model, **options):
-    rest = dict.fromkeys(("mpp", "tissue_key", "value_range", "device", "batch_size"))
-    return prepare(sdata, "he", model, allow_upsample=False, augment=False, **{**rest, "tile_size": None, **options})
+    rest = dict.fromkeys(("mpp", "tissue_key", "value_range", "device", "batch_size", "tile_size"))
+    flags = dict.fromkeys(("allow_upsample", "augment", "compile"), False)
+    return prepare(sdata, "he", model, **{**rest, **flags, **options})
 
 
 def overhead(size_px: int, tile_px: int, repeats: int) -> None:

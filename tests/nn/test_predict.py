@@ -1,16 +1,18 @@
 """Blocks of programmes do not depend on how a picture is worked through, and each costs one run of the network."""
 
+import shutil
+
 import dask.array as da
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._pixels import Picture
 from pixnet_sd.nn.ensemble import Ensemble
 from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.predict import placed, plan_tiles, predict_blocks, resolve, turn, turn_back, turned
+from pixnet_sd.nn.predict import compiled, placed, plan_tiles, predict_blocks, resolve, turn, turn_back, turned
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 150, 203), dtype=np.uint8)
@@ -83,6 +85,24 @@ def test_views_do_not_depend_on_tiles(network: Ensemble) -> None:
     reference = raster(network, augment=True)
     assert np.abs(reference - raster(network)).max() > 1e-3 * reference.std()
     np.testing.assert_allclose(raster(network, augment=True, tile_size=104), reference, atol=1e-5 * reference.std())
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++, which is not here")
+def test_compiling_changes_nothing_but_rounding() -> None:
+    config = NetworkConfig(encoder="stain", decoder="pixel", widths=(2,), programmes=3, context_um=())
+    network = Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
+    reference = raster(network)
+    found = raster(network, compile=True, tile_size=104)
+    np.testing.assert_allclose(found, reference, atol=1e-4 * reference.std())
+
+
+def test_without_a_compiler_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setattr(config, "fx_graph_cache", False)
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    with pytest.raises(PixnetRuntimeError, match="compiler.*compile=False"):
+        compiled(lambda image: image.square() + 1)(torch.ones(1, 3, 4, 4))
 
 
 def test_the_network_is_left_as_it_was(network: Ensemble) -> None:

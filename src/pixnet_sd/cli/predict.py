@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the fastest there is')
     parser.add_argument("--tile-size", type=int, metavar="PX", help="side of what a tile keeps")
     parser.add_argument("--batch-size", type=int, metavar="N", help="tiles at once")
+    parser.add_argument("--augment", action="store_true", help="average eight views of each tile; 8 x the time")
+    parser.add_argument("--compile", action="store_true", help="let torch compile the network first, for large slides")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument("--restart", action="store_true", help="begin anew instead of resuming")
 
@@ -66,6 +68,8 @@ def run(asked: argparse.Namespace) -> int:
         device=asked.device,
         batch_size=asked.batch_size,
         tile_size=asked.tile_size,
+        augment=asked.augment,
+        compile=asked.compile,
     )
     work = partial(predict, asked=asked, request=request, model=load_model(asked.model))
     return _slides.for_each(asked, work)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._grid import round_up
+from pixnet_sd.nn.encoder_base import Encoder
 from pixnet_sd.nn.network import PixNet
 
 
@@ -59,6 +60,11 @@ class Ensemble(nn.Module):
     def intercept(self) -> Tensor:
         """(G,)."""
         return torch.stack([member.intercept for member in self.members]).mean(0)
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """Each once."""
+        return list(dict.fromkeys(member.encoder for member in self.members))
 
     @property
     def programmes_of_members(self) -> list[slice]:

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._grid import Tile, Window, round_up, tiles
 from pixnet_sd._pixels import Picture
 from pixnet_sd.nn.device import best_device, check_name
 from pixnet_sd.nn.ensemble import Ensemble
+from pixnet_sd.nn.folding import folded
 from pixnet_sd.nn.tiling import over_tiles
 from pixnet_sd.nn.values import is_whole
 from pixnet_sd.nn.views import VIEWS, turn, turn_back
@@ -40,6 +41,8 @@ class How:
     """Tiles at once."""
     augment: bool = False
     """Average over the eight turned and mirrored views of each tile, at eight times the cost."""
+    compile: bool = False
+    """Let torch compile the network first, which takes minutes and pays on large slides."""
 
 
 def resolve(
@@ -49,6 +52,7 @@ def resolve(
     tile_size: int | None = None,
     batch_size: int | None = None,
     augment: bool = False,
+    compile: bool = False,
 ) -> How:
     """What is used where the user said nothing."""
     name = check_name(device or best_device())
@@ -59,7 +63,7 @@ def resolve(
         raise PixnetValueError(
             f"tile_size and batch_size must be whole numbers, at least 1; got {tile_size} and {batch_size}."
         )
-    return How(name, round_up(int(size), network.alignment), int(count), augment)
+    return How(name, round_up(int(size), network.alignment), int(count), augment, compile)
 
 
 def plan_tiles(network: Ensemble, picture: Picture, how: How) -> list[Tile]:
@@ -85,11 +89,15 @@ def predict_blocks(
 
 @contextmanager
 def placed(network: Ensemble, device: str) -> Iterator[None]:
-    """The network on the device, channels last, which convolutions prefer (CPU: 0.6 of the time); then as it was."""
+    """The network on the device, ready to be quick; then as it was.
+
+    Channels last, which convolutions prefer (CPU: 0.6 of the time), and batch norms folded (0.7 of the encoder's).
+    """
     home = next(network.parameters()).device
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
-        yield
+        with folded(network.encoders):
+            yield
     finally:
         network.to(device=home, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
@@ -97,12 +105,31 @@ def placed(network: Ensemble, device: str) -> Iterator[None]:
 def forward(network: Ensemble, how: How) -> Callable[[Tensor], list[Tensor]]:
     """(B, 3, H, W) -> [programmes], in half precision where the device is made for it."""
     compute = turned(network) if how.augment else network
+    compute = compiled(compute) if how.compile else compute
     on_cuda = how.device.startswith("cuda")
     precision = torch.bfloat16 if on_cuda and torch.cuda.is_bf16_supported() else torch.float16
 
     def run(image: Tensor) -> list[Tensor]:
         with torch.autocast("cuda", precision, enabled=on_cuda):
             return [compute(image.contiguous(memory_format=torch.channels_last))]
+
+    return run
+
+
+def compiled(compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Once for tiles of all sizes: those at the picture's edges are smaller."""
+    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+
+    quick = torch.compile(compute, dynamic=True)
+
+    def run(image: Tensor) -> Tensor:
+        try:
+            return quick(image)
+        except TorchDynamoException as error:
+            raise PixnetRuntimeError(
+                f"torch cannot compile this network here ({type(error).__name__}: {error}). It needs a C++ compiler "
+                "such as g++; compile=False does without."
+            ) from error
 
     return run
 

@@ -130,6 +130,7 @@ def prepare(
     tile_size: int | None,
     batch_size: int | None,
     augment: bool,
+    compile: bool,
 ) -> Job:
     key = elements.image_key(sdata, image_key)
     loaded = load_model(model)
@@ -140,7 +141,9 @@ def prepare(
     network = loaded.network
     coarse = picture.grid.coarsened(network.stride)
     grid = PixelGrid(coarse.height, coarse.width, (step[0] * network.stride, step[1] * network.stride))
-    how = nn_predict.resolve(network, device=device, tile_size=tile_size, batch_size=batch_size, augment=augment)
+    how = nn_predict.resolve(
+        network, device=device, tile_size=tile_size, batch_size=batch_size, augment=augment, compile=compile
+    )
     tissue = masks.read_tissue(sdata, key, tissue_key, grid)
     return Job(loaded, key, picture, grid, image_mpp * float(np.sqrt(np.prod(grid.step))), tissue, how)
 

@@ -59,6 +59,7 @@ def predict_shapes(
     batch_size: int | None = None,
     tile_size: int | None = None,
     augment: bool = False,
+    compile: bool = False,
     inplace: bool = True,
     progress: bool | None = None,
 ) -> Any:
@@ -107,6 +108,9 @@ def predict_shapes(
         Side in pixels of what a tile keeps.
     augment
         Average over the eight turned and mirrored views of each tile, at eight times the cost.
+    compile
+        Let torch compile the network first. That takes minutes and a C++ compiler; tiles then take about 0.6 of the
+        time, so it pays on large slides.
     inplace
         Add the tables to the object. Otherwise they are returned.
     progress
@@ -140,6 +144,7 @@ def predict_shapes(
         tile_size=tile_size,
         batch_size=batch_size,
         augment=augment,
+        compile=compile,
     )
     require_device(job.how.device)
     raster = never_held(job, genes)

@@ -33,6 +33,7 @@ class Request:
     batch_size: int | None = None
     tile_size: int | None = None
     augment: bool = False
+    compile: bool = False
     shards: int | None = None
     """Into how many parts the map is cut that are computed apart, by hand."""
 
@@ -49,6 +50,7 @@ class Request:
             tile_size=self.tile_size,
             batch_size=self.batch_size,
             augment=self.augment,
+            compile=self.compile,
         )
 
     def settled(self, job: Job) -> Request:

@@ -1,0 +1,80 @@
+"""A folded encoder gives what it gave, is itself again afterwards, and is left alone where folding would change it."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixnet_sd.nn.encoder import build_encoder
+from pixnet_sd.nn.encoder_base import Encoder
+from pixnet_sd.nn.folding import adjacent, folded
+
+
+@torch.no_grad()
+def lived_in(encoder: Encoder) -> Encoder:
+    """With batch norms that do something."""
+    random = torch.Generator().manual_seed(0)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0, 0.1, generator=random)
+            module.running_var.uniform_(0.5, 2, generator=random)
+            module.weight.uniform_(0.5, 1.5, generator=random)
+            module.bias.normal_(0, 0.1, generator=random)
+    return encoder.eval()
+
+
+def norms(encoder: Encoder) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [("tf_efficientnet_lite0", 0), ("resnet18", 0), ("mobilenetv3_small_050", 0), ("regnetx_002", 0), ("resnet10t", 1)],
+)
+def test_a_folded_encoder_gives_the_same_without_norms(name: str, left: int) -> None:
+    encoder = lived_in(build_encoder(name, weights=None))
+    image, state = torch.rand(2, 3, 96, 64), {key: value.clone() for key, value in encoder.state_dict().items()}
+    with torch.inference_mode():
+        before = encoder(image)
+        with folded([encoder]):
+            after = encoder(image)
+            assert norms(encoder) == left  # where it belongs to another module than its convolution
+    for one, other in zip(before, after, strict=True):
+        assert float((one - other).abs().max()) < 1e-4 * float(one.std())
+    assert encoder.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in encoder.state_dict().items())
+
+
+class Misleading(Encoder):
+    """The norm stands behind the convolution, and comes before it."""
+
+    def __init__(self) -> None:
+        super().__init__([3], [1])
+        self.convolution, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [self.convolution(self.norm(image).relu())]
+
+
+def test_an_order_that_misleads_is_noticed() -> None:
+    encoder = lived_in(Misleading())
+    assert len(list(adjacent(encoder))) == 1
+    with folded([encoder]):
+        assert norms(encoder) == 1
+
+
+def test_what_trains_is_left_alone() -> None:
+    encoder = build_encoder("resnet10t", weights=None)
+    encoder.set_trainable("all")
+    encoder.train()
+    count = norms(encoder)
+    with folded([encoder]):
+        assert norms(encoder) == count
+
+
+def test_an_error_puts_them_back() -> None:
+    encoder = lived_in(build_encoder("resnet10t", weights=None))
+    count = norms(encoder)
+    with pytest.raises(KeyboardInterrupt), folded([encoder]):
+        raise KeyboardInterrupt
+    assert norms(encoder) == count
