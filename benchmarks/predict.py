@@ -1,6 +1,9 @@
-"""What prediction costs: beside the bare network, beside one crop for each shape, and in memory as slides grow.
+"""What prediction costs: beside the bare network, beside one crop for each shape, and as slides grow.
 
-The networks are untrained: these are figures of speed and memory, and nothing is said of accuracy.
+The network is that of the bundled model with one member and random weights: these are figures of speed and memory,
+and nothing is said of accuracy. Options choose tables and sizes:
+
+    python -m benchmarks.predict [--tables overhead crops memory growth] [--size 4096] [--tile 1024]
 """
 
 import argparse
@@ -10,31 +13,41 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import dask.array as da
 import numpy as np
 import spatialdata as sd
 import torch
+from benchmarks.train_default import NETWORK
 from spatialdata import SpatialData
 from spatialdata.models import Image2DModel
 
 import pixnet_sd as ps
+from pixnet_sd.nn.encoder_base import Encoder
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.predict import placed
 from pixnet_sd.nn.tiling import read_batch, to_unit
 from pixnet_sd.tl._job import prepare
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
 
-CROP_PX = 224
+MPP = 0.5
+CROP_PX, FIELDS_PX = 224, (112, 112)
+"""A spot's crop as published methods cut it, and two wide fields at fewer pixels, which see what our network sees."""
 SPOT_PITCH_UM = 100.0
 GENES = [f"gene{number}" for number in range(250)]
+TABLES = ("overhead", "crops", "memory", "growth")
+SLIDES, SLIDE_PX, TISSUE = 10_000, 40_000 * 30_000, 0.3
+"""For the estimate: how many, how large, and the share of them that is tissue."""
 
 
 def untrained(**shape: object) -> Model:
     torch.manual_seed(0)
-    config = NetworkConfig.from_json({**NetworkConfig().to_json(), **shape})
+    config = NetworkConfig.from_json({**replace(NETWORK, mpp=MPP).to_json(), **shape})
     return Model([PixNet(config, len(GENES), encoder_weights=None)], GENES, Card("untrained, for speed only"))
 
 
@@ -44,7 +57,7 @@ def noise(size_px: int) -> SpatialData:
     sdata = SpatialData.init_from_elements(
         {"he": Image2DModel.parse(pixels, dims=("c", "y", "x"), c_coords=list("rgb"))}
     )
-    ps.pp.mpp(sdata, "he", mpp=0.5)
+    ps.pp.mpp(sdata, "he", mpp=MPP)
     return sdata
 
 
@@ -66,29 +79,28 @@ def overhead(size_px: int, tile_px: int, repeats: int) -> None:
     sdata = noise(size_px)
     sdata["he"] = sdata["he"].persist()
     job = job_of(sdata, model, tile_size=tile_px)
-    network = model.network.to(memory_format=torch.channels_last)
     ready = [
         to_unit(read_batch(job.picture, [t]), "cpu").contiguous(memory_format=torch.channels_last) for t in job.plan
     ]
 
     def bare() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), placed(model.network, "cpu"):
             for tile in ready:
-                network(tile)
+                model.network(tile)
 
-    def whole(folder: str | None) -> None:
+    def whole(folder: str | None) -> float:
         slide = SpatialData.init_from_elements({"he": sdata["he"]}, attrs=sdata.attrs)
         if folder:
             slide.write(Path(folder) / "slide.zarr")
-        predict(slide, "he", model=model, tile_size=tile_px, progress=False)
+        return seconds(lambda: predict(slide, "he", model=model, tile_size=tile_px, progress=False))
 
     bare()
     times: dict[str, list[float]] = {"bare network": [], "tl.predict, in memory": [], "tl.predict, backed by zarr": []}
     for _ in range(repeats):
         times["bare network"].append(seconds(bare))
-        times["tl.predict, in memory"].append(seconds(lambda: whole(None)))
+        times["tl.predict, in memory"].append(whole(None))
         with tempfile.TemporaryDirectory() as folder:
-            times["tl.predict, backed by zarr"].append(seconds(lambda folder=folder: whole(folder)))
+            times["tl.predict, backed by zarr"].append(whole(folder))
     print(f"\n### Over the bare network ({size_px}² px, {len(ready)} tiles of {tile_px} px)\n")
     print("| | seconds (least) | of the bare network |\n|---|---|---|")
     least = {name: min(values) for name, values in times.items()}
@@ -96,29 +108,57 @@ def overhead(size_px: int, tile_px: int, repeats: int) -> None:
         print(f"| {name} | {value:.2f} | {value / least['bare network']:.2f} |")
 
 
-def beside_crops(size_px: int, sample: int) -> None:
+def beside_crops(size_px: int, tile_px: int, sample: int) -> None:
     """One dense pass and aggregation, and the same encoder on a crop around every shape."""
     model = untrained()
     slide = noise(size_px)
     slide["he"] = slide["he"].persist()
     ps.pp.bins(slide, 8.0, image_key="he")
-    side_um = size_px * 0.5
+    side_um = size_px * MPP
     counts = {"8 µm bins": len(slide["bins_8um"]), "55 µm spots": int(side_um**2 / (SPOT_PITCH_UM**2 * 3**0.5 / 2))}
-    dense_s = seconds(lambda: predict_shapes(slide, "bins_8um", model=model, image_key="he", progress=False))
-    crops = torch.rand(sample, 3, CROP_PX, CROP_PX).contiguous(memory_format=torch.channels_last)
-    encoder = model.network.members[0].encoder.to(memory_format=torch.channels_last)
+    asked = {"model": model, "image_key": "he", "tile_size": tile_px, "progress": False}
+    dense_s = seconds(lambda: predict_shapes(slide, "bins_8um", **asked))
+    encoder = model.network.members[0].encoder
+    with placed(model.network, "cpu"):
+        crop_s, *fields_s = (crop_seconds(encoder, side, sample) for side in (CROP_PX, *FIELDS_PX))
+    ways = {"the encoder on a crop": crop_s, "on a crop and two wide fields": crop_s + sum(fields_s)}
+    print(f"\n### Beside a crop of {CROP_PX} px for each shape ({size_px}² px at {MPP} µm; timed on {sample})\n")
+    print("| shapes | number | for each shape | s | dense + aggregate, s | times faster |\n|---|---|---|---|---|---|")
+    for (name, count), (way, each_s) in product(counts.items(), ways.items()):
+        print(f"| {name} | {count} | {way} | {count * each_s:.1f} | {dense_s:.1f} | {count * each_s / dense_s:.2f} |")
+
+
+def crop_seconds(encoder: Encoder, side_px: int, sample: int) -> float:
+    crops = torch.rand(sample, 3, side_px, side_px).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         encoder(crops)
-        crop_s = min(seconds(lambda: encoder(crops)) for _ in range(3)) / sample
-    print(f"\n### Beside a crop of {CROP_PX} px for each shape ({size_px}² px at 0.5 µm; crops timed on {sample})\n")
-    print("| shapes | number | dense + aggregate, s | crops (encoder only), s | times faster |\n|---|---|---|---|---|")
-    for name, count in counts.items():
-        print(f"| {name} | {count} | {dense_s:.1f} | {count * crop_s:.1f} | {count * crop_s / dense_s:.1f} |")
+        return min(seconds(lambda: encoder(crops)) for _ in range(3)) / sample
+
+
+def growth(sizes_px: list[int], tile_px: int) -> None:
+    """Seconds and bytes of a map in a store, tissue filling the image, and what many slides would take."""
+    model = untrained()
+    print(f"\n### As slides grow (backed by zarr, tiles of {tile_px} px)\n")
+    print("| image | seconds | s for 10⁶ px | store of the map, MB |\n|---|---|---|---|")
+    for size_px in sizes_px:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "slide.zarr"
+            noise(256).write(path)
+            sdata = sd.read_zarr(path)
+            del sdata["he"]
+            sdata["he"] = noise(size_px)["he"]
+            took = seconds(lambda sdata=sdata: predict(sdata, "he", model=model, tile_size=tile_px, progress=False))
+            stored = sum(file.stat().st_size for file in (path / "images" / "he_programmes").rglob("*"))
+        each = took / size_px**2 * 1e6
+        print(f"| {size_px}² px | {took:.0f} | {each:.2f} | {stored / 1e6:.0f} |", flush=True)
+    hours = SLIDES * SLIDE_PX * TISSUE * each / 1e6 / 3600
+    slides = f"{SLIDES:,} slides of {SLIDE_PX / 1e9:.1f} Gpx, of which {TISSUE:.0%} is tissue"
+    print(f"\n{slides}, at the last rate: {hours:,.0f} hours of this machine")
 
 
 def peak(size_px: int) -> None:
     """In a process of its own: a lazy image, a store, and how much memory was added at the worst moment."""
-    model = untrained(encoder="stain", widths=[8, 8, 8, 8], context_um=[])
+    model = untrained(encoder="stain", decoder="pixel", widths=[8], overview=0, context_um=[])
     with tempfile.TemporaryDirectory() as folder:
         noise(256).write(Path(folder) / "slide.zarr")
         sdata = sd.read_zarr(Path(folder) / "slide.zarr")
@@ -134,18 +174,20 @@ def memory(sizes_px: list[int]) -> None:
     print("\n### Memory over that of a 256² px slide (backed by zarr, tiles of 1024 px, a small network)\n")
     print("| image | added at the peak, MB |\n|---|---|")
     for size_px in sizes_px:
-        command = [sys.executable, __file__, "--peak", str(size_px)]
+        command = [sys.executable, "-m", "benchmarks.predict", "--peak", str(size_px)]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         print(f"| {size_px}² px | {float(said.split()[-1]):.0f} |", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=4096, help="side of the slide in px, for the first two tables")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--size", type=int, default=4096, help="side of the slide in px, for overhead and crops")
     parser.add_argument("--tile", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sample", type=int, default=32, help="crops that are timed")
     parser.add_argument("--memory", type=int, nargs="*", default=[4096, 8192, 16384])
+    parser.add_argument("--growth", type=int, nargs="*", default=[1024, 2048, 4096, 8192])
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
@@ -153,9 +195,14 @@ def main() -> None:
         return
     ps.settings.progress = False
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; untrained networks")
-    overhead(options.size, options.tile, options.repeats)
-    beside_crops(options.size, options.sample)
-    memory(options.memory)
+    run = {
+        "overhead": lambda: overhead(options.size, options.tile, options.repeats),
+        "crops": lambda: beside_crops(options.size, options.tile, options.sample),
+        "memory": lambda: memory(options.memory),
+        "growth": lambda: growth(options.growth, options.tile),
+    }
+    for name in options.tables:
+        run[name]()
 
 
 if __name__ == "__main__":

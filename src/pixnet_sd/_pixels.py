@@ -46,7 +46,7 @@ class Picture:
             part = self.data[:, *inside.slices].compute(scheduler="synchronous")
             block[:, rows, columns] = part if block.dtype == np.uint8 else part * WHITE
         if self.step == (1.0, 1.0):
-            return np.rint(block).astype(np.uint8)
+            return block if block.dtype == np.uint8 else np.rint(block).astype(np.uint8)
         return box_means(block, (needed.y0, needed.x0), (window.y0, window.x0), window.shape, self.step)
 
     def needed(self, window: Window) -> Window:

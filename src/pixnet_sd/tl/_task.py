@@ -121,7 +121,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
     """What says that image and package are still the same."""
     pixels = hashlib.blake2b(digest_size=8)
     for tile in job.plan[:: max(1, len(job.plan) // SAMPLED_TILES)]:
-        pixels.update(job.picture.read(tile.read).tobytes())
+        pixels.update(job.picture.read(tile.core).tobytes())
     return {"version": __version__, "grid": asdict(job.grid), "pixels": pixels.hexdigest()}
 
 
