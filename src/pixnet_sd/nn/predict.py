@@ -117,10 +117,10 @@ def forward(network: Ensemble, how: How) -> Callable[[Tensor], list[Tensor]]:
 
 
 def compiled(compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Once for tiles of all sizes: those at the picture's edges are smaller."""
+    """Once for all tiles of a picture, since these have one shape."""
     from torch._dynamo.exc import TorchDynamoException  # takes a second to import
 
-    quick = torch.compile(compute, dynamic=True)
+    quick = torch.compile(compute)
 
     def run(image: Tensor) -> Tensor:
         try:
