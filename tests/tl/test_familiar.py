@@ -52,6 +52,14 @@ def test_familiar_tissue_gets_none(model: Model, section: SpatialData) -> None:
     ps.tl.predict(section, "he", model=model, progress=False, inplace=False)
 
 
+def test_much_glass_around_familiar_tissue_is_no_reason(model: Model, section: SpatialData) -> None:
+    """Whether or not anybody has marked the tissue."""
+    pixels = np.pad(section["he"].values, [(0, 0), (600, 600), (600, 600)], constant_values=240)
+    systems = build.systems({"global": np.eye(3), "micrometers": np.diag([0.5, 0.5, 1.0])})
+    wide = build.section({"he": build.image(pixels, ["r", "g", "b"], systems)}, {}, {"he": 0.5})
+    ps.tl.predict(wide, model=model, progress=False, inplace=False)
+
+
 def test_a_model_that_does_not_know_says_nothing(model: Model, section: SpatialData) -> None:
     unaware = Model(model.network.members, model.genes, model.card)
     ps.tl.predict(exchanged(section), model=unaware, progress=False, inplace=False)

@@ -10,7 +10,8 @@ from pixnet_sd._errors import PixnetWarning
 from pixnet_sd.nn.appearance import around
 from pixnet_sd.tl._job import Job
 
-PATCHES = 64
+PATCHES, ANYWHERE = 64, 256
+"""Looked at where tissue is marked, and where glass is among them."""
 STRANGE = 0.5
 """Share of strange patches from which a picture is. Measured in `benchmarks/appearance.py`: sections of the same
 patient have up to 0.06, other tissue and synthetic tissue 0.85 and more."""
@@ -34,9 +35,10 @@ def warn_if_strange(job: Job) -> None:
 
 
 def places(job: Job) -> np.ndarray:
-    """(n, 2): x and y of places on tissue, in pixels of the picture, from all over it."""
+    """(n, 2): x and y of places on tissue, if that is marked, in pixels of the picture, from all over it."""
     plan, random, found = job.plan, np.random.default_rng(0), []
-    for number in np.linspace(0, len(plan) - 1, PATCHES).astype(int):
+    count = ANYWHERE if job.tissue is None else PATCHES
+    for number in np.linspace(0, len(plan) - 1, count).astype(int):
         window = job.window(plan[number])
         rows, columns = np.nonzero(job.on_tissue(window))
         one = random.integers(len(rows))
