@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from shapely import MultiPolygon, Point, Polygon, affinity
 
@@ -78,7 +78,11 @@ def test_any_polygon_equals_its_exact_intersections(shell, hole, other):
     geometry = geometry if other is None else MultiPolygon([geometry, Polygon(other)])
     valid, window = geometry if geometry.is_valid else repaired(geometry), Window(0, 0, 12, 11)
     shapes = polygons(geometry)
-    np.testing.assert_allclose(dense(shapes, window)[0], by_shapely(valid, window), atol=1e-9)
+    pixels = by_shapely(valid, window)
+    # Old releases of GEOS lose their way on slivers: pixels must add up to what they are pixels of.
+    inside = shapely.intersection(valid, shapely.box(window.x0, window.y0, window.x1, window.y1)).area
+    assume(pixels.sum() == pytest.approx(inside, abs=1e-6))
+    np.testing.assert_allclose(dense(shapes, window)[0], pixels, atol=1e-9)
     whole = coverage(shapes, Window(-4, -4, 17, 17)).sum()
     assert whole == pytest.approx(valid.area, rel=1e-9, abs=1e-12)
 

@@ -53,6 +53,11 @@ def test_without_known_units_the_bar_is_in_pixels_and_boxes_in_um_are_refused() 
         pl.expression(sdata, "GENEA", map_key="map", box=(0, 0, 9, 9))
 
 
+def test_where_several_images_could_be_the_map_its_argument_is_named() -> None:
+    with pytest.raises(PixnetKeyError, match="map_key="):
+        pl.expression(quadrant_section(), "GENEA", image_key="he")
+
+
 def test_boxes_in_um_px_and_around_shapes() -> None:
     sdata = quadrant_section(0.5)
     for box, unit in (((4, 0, 16, 32), "um"), ((8, 0, 32, 64), "px")):

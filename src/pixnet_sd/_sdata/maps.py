@@ -73,10 +73,12 @@ def expand_block(block: np.ndarray, matrix: np.ndarray, intercept: np.ndarray) -
     return np.tensordot(matrix, block, axes=(0, 0)) + intercept[:, None, None]
 
 
-def read_map(sdata: SpatialData, key: str | None = None, genes: Sequence[str] | None = None) -> Map:
+def read_map(
+    sdata: SpatialData, key: str | None = None, genes: Sequence[str] | None = None, *, argument: str = "image_key"
+) -> Map:
     """The raster `key`, or the only map that was predicted, or the only image; of some genes on request."""
     elements.check_sdata(sdata)
-    name = find_map(sdata, key)
+    name = find_map(sdata, key, argument)
     facts = recorded(sdata, name) or {}
     stored = facts.get("programmes", name)
     require_whole(sdata, name, stored)
@@ -107,11 +109,11 @@ def require_whole(sdata: SpatialData, name: str, stored: str) -> None:
         )
 
 
-def find_map(sdata: SpatialData, key: str | None) -> str:
+def find_map(sdata: SpatialData, key: str | None, argument: str) -> str:
     """Predicted maps come first: with one of them, the H&E image beside it is not a candidate."""
     predicted = [name for name in sdata.images if (recorded(sdata, name) or {}).get("kind") == "programmes"]
     candidates = sdata.images if key is not None or not predicted else predicted
-    return choose("images", key, candidates, "image_key")
+    return choose("images", key, candidates, argument)
 
 
 def raster_mpp(sdata: SpatialData, key: str) -> float | None:

@@ -123,7 +123,7 @@ def expression(
 
 
 def read_genes(sdata: SpatialData, map_key: str | None, names: list[str]) -> maps.Map:
-    raster = maps.read_map(sdata, map_key)
+    raster = maps.read_map(sdata, map_key, argument="map_key")
     require_known(names, raster.genes, f"the map {raster.key!r}")
     return maps.of_genes(raster, names)
 
