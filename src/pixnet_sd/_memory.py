@@ -1,7 +1,7 @@
 """How large a table for shapes becomes while it is made. Numbers only."""
 
-TABLE_BYTES = 24
-"""For each shape and gene: double precision as rates and as counts, then the table's own float32 and a copy."""
+TABLE_BYTES = 8
+"""For each shape and gene: float32, and a copy while it becomes a table."""
 
 
 def table_bytes(n_shapes: int, n_genes: int) -> int:

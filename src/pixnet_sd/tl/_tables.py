@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from pixnet_sd._sdata import build, maps, placement
 LINEAR = ("sum", "mean")
 """Statistics that commute with loadings."""
 LITTLE_OVERLAP = 0.5
+BLOCK_VALUES = 2**22
+"""Of a table, made at a time."""
 
 
 def check_statistic(statistic: str | None, raster: maps.Map) -> str:
@@ -65,24 +68,36 @@ def check_overlap(placed: placement.PlacedShapes, grid: PixelGrid, raster_key: s
 
 
 def quantities(pooled: np.ndarray, raster: maps.Map, statistic: str, *, factorised: bool) -> np.ndarray:
-    """(shapes x quantities) in the unit that the statistic has, from pooled quantities or pooled programmes."""
-    values = pooled
-    if factorised:
-        assert raster.loadings is not None
-        values = values @ raster.loadings.matrix + (raster.loadings.intercept if statistic == "mean" else 0.0)
-    if raster.unit == maps.RATE and statistic == "sum":
-        values = values * pixel_area_um2(raster)
-    return values
+    """(shapes x quantities), float32, in the statistic's unit, from pooled quantities or pooled programmes."""
+    factor = pixel_area_um2(raster) if raster.unit == maps.RATE and statistic == "sum" else 1.0
+    if not factorised:
+        return (pooled * factor).astype(np.float32)
+    assert raster.loadings is not None
+    matrix = raster.loadings.matrix * factor
+    intercept = raster.loadings.intercept if statistic == "mean" else 0.0
+    return by_rows(pooled, matrix.shape[1], lambda some: some @ matrix + intercept)
 
 
 def members_sd(pooled: np.ndarray, raster: maps.Map, statistic: str) -> np.ndarray:
-    """(shapes x genes): how far the members of an ensemble are apart, from pooled programmes."""
+    """(shapes x genes), float32: how far the members of an ensemble are apart, from pooled programmes."""
     loadings = raster.loadings
     assert loadings is not None and loadings.members is not None
     owned = [loadings.members == member for member in np.unique(loadings.members)]
-    every = [pooled[:, own] @ (len(owned) * loadings.matrix[own]) for own in owned]
-    spread = np.std(every, axis=0)
-    return spread * pixel_area_um2(raster) if statistic == "sum" else spread
+    factor = len(owned) * (pixel_area_um2(raster) if statistic == "sum" else 1.0)
+
+    def spread(some: np.ndarray) -> np.ndarray:
+        return np.std([some[:, own] @ loadings.matrix[own] for own in owned], axis=0) * factor
+
+    return by_rows(pooled, loadings.matrix.shape[1], spread)
+
+
+def by_rows(pooled: np.ndarray, columns: int, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Some shapes at a time: tables are the largest things there are, and twice as large in double precision."""
+    found = np.empty((len(pooled), columns), np.float32)
+    size = max(1, BLOCK_VALUES // columns)
+    for start in range(0, len(pooled), size):
+        found[start : start + size] = compute(pooled[start : start + size])
+    return found
 
 
 def pixel_area_um2(raster: maps.Map) -> float:
@@ -118,7 +133,7 @@ def to_table(
     area = placed.shapes.area
     share = np.divide(pooled.covered, area[:, None], out=np.zeros_like(pooled.covered), where=area[:, None] > 0)
     table = build.table(
-        values.astype(np.float32),
+        values,
         raster.var.copy(),
         placed.key,
         placed.index,
@@ -128,6 +143,6 @@ def to_table(
     if share.shape[1] > 1 and raster.loadings is None:
         table.layers["coverage"] = share.astype(np.float32)
     if uncertainty:
-        table.layers["sd"] = members_sd(pooled.values, raster, facts["statistic"]).astype(np.float32)
+        table.layers["sd"] = members_sd(pooled.values, raster, facts["statistic"])
     table.uns["pixnet_sd"] = {**facts, "spatial_unit": "px" if raster.mpp is None else "um"}
     return table
