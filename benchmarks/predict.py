@@ -18,12 +18,14 @@ from itertools import product
 from pathlib import Path
 
 import dask.array as da
+import geopandas as gpd
 import numpy as np
+import shapely
 import spatialdata as sd
 import torch
 from benchmarks.train_default import NETWORK
 from spatialdata import SpatialData
-from spatialdata.models import Image2DModel
+from spatialdata.models import Image2DModel, ShapesModel
 
 import pixnet_sd as ps
 from pixnet_sd.nn.encoder_base import Encoder
@@ -39,6 +41,7 @@ MPP = 0.5
 CROP_PX, FIELDS_PX = 224, (112, 112)
 """A spot's crop as published methods cut it, and two wide fields at fewer pixels, which see what our network sees."""
 SPOT_PITCH_UM = 100.0
+CELLS = 100_000
 GENES = [f"gene{number}" for number in range(250)]
 TABLES = ("overhead", "crops", "memory", "growth")
 SLIDES, SLIDE_PX, TISSUE = 10_000, 40_000 * 30_000, 0.3
@@ -170,13 +173,29 @@ def peak(size_px: int) -> None:
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
 
 
+def peak_of_cells(size_px: int) -> None:
+    """The same for the bundled network and a table of cells, with no map kept; before it, only libraries and shapes."""
+    model, sdata, random = untrained(), noise(size_px), np.random.default_rng(0)
+    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    outlines = random.uniform(20, size_px - 20, (CELLS, 1, 2)) + 8 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    sdata["cells"] = ShapesModel.parse(gpd.GeoDataFrame(geometry=shapely.polygons(outlines)))
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    predict_shapes(sdata, "cells", model=model, image_key="he", progress=False, inplace=False)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
+
+
 def memory(sizes_px: list[int]) -> None:
     print("\n### Memory over that of a 256² px slide (backed by zarr, tiles of 1024 px, a small network)\n")
     print("| image | added at the peak, MB |\n|---|---|")
     for size_px in sizes_px:
-        command = [sys.executable, "-m", "benchmarks.predict", "--peak", str(size_px)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        print(f"| {size_px}² px | {float(said.split()[-1]):.0f} |", flush=True)
+        print(f"| {size_px}² px | {said('--peak', size_px):.0f} |", flush=True)
+    added = said("--peak-of-cells", sizes_px[-1])
+    print(f"\n`predict_shapes`, {CELLS:,} cells x {len(GENES)} genes, {sizes_px[-1]}² px: {added:.0f} MB", flush=True)
+
+
+def said(option: str, size_px: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.predict", option, str(size_px)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def main() -> None:
@@ -189,9 +208,10 @@ def main() -> None:
     parser.add_argument("--memory", type=int, nargs="*", default=[4096, 8192, 16384])
     parser.add_argument("--growth", type=int, nargs="*", default=[1024, 2048, 4096, 8192])
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--peak-of-cells", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peak:
-        peak(options.peak)
+    if options.peak or options.peak_of_cells:
+        peak(options.peak) if options.peak else peak_of_cells(options.peak_of_cells)
         return
     ps.settings.progress = False
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; untrained networks")
