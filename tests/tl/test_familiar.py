@@ -1,4 +1,6 @@
-"""One warning where an image looks like none that the model learnt from; silence where it does, or nobody knows."""
+"""What is said before a prediction: that tissue is strange, that windows may be seen, which genes to rely on."""
+
+import logging
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from spatialdata import SpatialData
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetWarning
 from pixnet_sd._sdata import build
-from pixnet_sd.nn.model import Model
+from pixnet_sd.nn.model import Card, Model
+from pixnet_sd.nn.network import NetworkConfig, PixNet
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,17 @@ def test_much_glass_around_familiar_tissue_is_no_reason(model: Model, section: S
 def test_a_model_that_does_not_know_says_nothing(model: Model, section: SpatialData) -> None:
     unaware = Model(model.network.members, model.genes, model.card)
     ps.tl.predict(exchanged(section), model=unaware, progress=False, inplace=False)
+
+
+def test_encoders_with_windows_tell_of_their_seams(section: SpatialData, caplog: pytest.LogCaptureFixture) -> None:
+    config = NetworkConfig(
+        encoder="resnet10t", window_px=64, decoder="pixel", widths=(4,), programmes=2, stain=False, context_um=()
+    )
+    windowed = Model([PixNet(config, 2, encoder_weights=None)], ["A", "B"], Card("windowed"))
+    logging.getLogger("pixnet_sd").addHandler(caplog.handler)
+    ps.tl.predict(section, "he", model=windowed, progress=False, inplace=False)
+    logging.getLogger("pixnet_sd").removeHandler(caplog.handler)
+    assert "seams: across the windows of 'resnet10t' the map changes" in caplog.text
 
 
 def test_genes_tell_whether_they_can_be_relied_on(model: Model, section: SpatialData) -> None:

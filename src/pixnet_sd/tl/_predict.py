@@ -17,6 +17,7 @@ from pixnet_sd.tl._here import collect, compute_here
 from pixnet_sd.tl._job import load_model
 from pixnet_sd.tl._request import Request
 from pixnet_sd.tl._scale_out import compute_on_workers, has_workers
+from pixnet_sd.tl._seam import report_seam
 from pixnet_sd.tl._several import one_after_the_other
 from pixnet_sd.tl._task import Task, is_small
 from pixnet_sd.tl._to_store import predict_to_store
@@ -146,6 +147,7 @@ def predict_one(
     if to_store and has_workers(task):
         return predict_to_store(task, partial(compute_on_workers, progress=progress), resume=resume)
     require_device(task.job.how.device)
+    report_seam(task.job)
     if not to_store:
         return predict_in_memory(task, inplace=inplace, progress=progress)
     return predict_to_store(task, partial(compute_here, progress=progress), resume=resume)

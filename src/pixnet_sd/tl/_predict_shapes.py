@@ -20,6 +20,7 @@ from pixnet_sd._settings import settings
 from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl._familiar import warn_if_strange
 from pixnet_sd.tl._job import Job, prepare
+from pixnet_sd.tl._seam import report_seam
 from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
@@ -153,6 +154,7 @@ def predict_shapes(
         check_uncertainty(raster, statistic)
     wanted = [place(sdata, key, job, statistic, coordinate_system) for key in keys]
     warn_if_strange(job)
+    report_seam(job)
     pool(job, wanted, progress)
     tables = {names[one.placed.key]: finish(one, raster, statistic, job, uncertainty) for one in wanted}
     if not inplace:
