@@ -82,9 +82,7 @@ def overhead(size_px: int, tile_px: int, repeats: int) -> None:
     sdata = noise(size_px)
     sdata["he"] = sdata["he"].persist()
     job = job_of(sdata, model, tile_size=tile_px)
-    ready = [
-        to_unit(read_batch(job.picture, [t]), "cpu").contiguous(memory_format=torch.channels_last) for t in job.plan
-    ]
+    ready = [to_unit(read_batch(job.picture, [tile]), "cpu") for tile in job.plan]
 
     def bare() -> None:
         with torch.inference_mode(), placed(model.network, "cpu"):
@@ -159,7 +157,7 @@ def growth(sizes_px: list[int], tile_px: int) -> None:
     print(f"\n{slides}, at the last rate: {hours:,.0f} hours of this machine")
 
 
-def peak(size_px: int) -> None:
+def peak(size_px: int) -> float:
     """In a process of its own: a lazy image, a store, and how much memory was added at the worst moment."""
     model = untrained(encoder="stain", decoder="pixel", widths=[8], overview=0, context_um=[])
     with tempfile.TemporaryDirectory() as folder:
@@ -170,10 +168,10 @@ def peak(size_px: int) -> None:
         del sdata["he"]
         sdata["he"] = noise(size_px)["he"]
         predict(sdata, "he", model=model, overwrite=True, progress=False)
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024
 
 
-def peak_of_cells(size_px: int) -> None:
+def peak_of_cells(size_px: int) -> float:
     """The same for the bundled network and a table of cells, with no map kept; before it, only libraries and shapes."""
     model, sdata, random = untrained(), noise(size_px), np.random.default_rng(0)
     angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
@@ -181,7 +179,7 @@ def peak_of_cells(size_px: int) -> None:
     sdata["cells"] = ShapesModel.parse(gpd.GeoDataFrame(geometry=shapely.polygons(outlines)))
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     predict_shapes(sdata, "cells", model=model, image_key="he", progress=False, inplace=False)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024
 
 
 def memory(sizes_px: list[int]) -> None:
@@ -211,7 +209,7 @@ def main() -> None:
     parser.add_argument("--peak-of-cells", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak or options.peak_of_cells:
-        peak(options.peak) if options.peak else peak_of_cells(options.peak_of_cells)
+        print(peak(options.peak) if options.peak else peak_of_cells(options.peak_of_cells))
         return
     ps.settings.progress = False
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; untrained networks")

@@ -51,7 +51,7 @@ class Appearance:
 
     def strange(self, patches: Iterable[np.ndarray]) -> float:
         """Share of (3, y, x) uint8 patches that look like none of the training; 0 where too few are not bare glass."""
-        found = described(patch for patch in patches if optical_density(patch).mean(axis=0).std() > GLASS)
+        found = np.array([describe(density) for density in map(optical_density, patches) if not is_glass(density)])
         if len(found) < LEAST:
             return 0.0
         return float((distances(found, np.array(self.mean), np.array(self.precision)) > self.limit).mean())
@@ -93,6 +93,10 @@ def around(picture: Picture, centres: np.ndarray) -> Iterable[np.ndarray]:
 def described(patches: Iterable[np.ndarray]) -> np.ndarray:
     """(patches, D)."""
     return np.array([describe(optical_density(patch)) for patch in patches])
+
+
+def is_glass(density: np.ndarray) -> bool:
+    return bool(density.mean(axis=0).std() <= GLASS)
 
 
 def describe(density: np.ndarray) -> np.ndarray:

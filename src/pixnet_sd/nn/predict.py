@@ -111,7 +111,7 @@ def forward(network: Ensemble, how: How) -> Callable[[Tensor], list[Tensor]]:
 
     def run(image: Tensor) -> list[Tensor]:
         with torch.autocast("cuda", precision, enabled=on_cuda):
-            return [compute(image.contiguous(memory_format=torch.channels_last))]
+            return [compute(image)]
 
     return run
 

@@ -38,9 +38,9 @@ def places(job: Job) -> np.ndarray:
     """(n, 2): x and y of places on tissue, if that is marked, in pixels of the picture, from all over it."""
     plan, random, found = job.plan, np.random.default_rng(0), []
     count = ANYWHERE if job.tissue is None else PATCHES
-    for number in np.linspace(0, len(plan) - 1, count).astype(int):
+    numbers, counts = np.unique(np.linspace(0, len(plan) - 1, count).astype(int), return_counts=True)
+    for number, own in zip(numbers, counts, strict=True):
         window = job.window(plan[number])
-        rows, columns = np.nonzero(job.on_tissue(window))
-        one = random.integers(len(rows))
-        found.append((window.x0 + columns[one] + 0.5, window.y0 + rows[one] + 0.5))
-    return np.array(found) * job.model.network.stride
+        pixels = np.argwhere(job.on_tissue(window))
+        found.append(random.choice(pixels, own)[:, ::-1] + (window.x0 + 0.5, window.y0 + 0.5))
+    return np.concatenate(found) * job.model.network.stride

@@ -11,11 +11,13 @@ from pixnet_sd._grid import Tile, Window
 from pixnet_sd._sdata import stream
 from pixnet_sd._settings import settings
 from pixnet_sd.tl._job import Job
+from pixnet_sd.tl._seam import report_seam
 from pixnet_sd.tl._task import Task
 
 
 def compute_here(task: Task, growing: stream.Growing, numbers: Sequence[int], *, progress: bool | None) -> None:
     """Fill the tiles with these numbers."""
+    report_seam(task.job)
     growing.fill(computed(task, numbers, progress))
 
 

@@ -147,7 +147,6 @@ def predict_one(
     if to_store and has_workers(task):
         return predict_to_store(task, partial(compute_on_workers, progress=progress), resume=resume)
     require_device(task.job.how.device)
-    report_seam(task.job)
     if not to_store:
         return predict_in_memory(task, inplace=inplace, progress=progress)
     return predict_to_store(task, partial(compute_here, progress=progress), resume=resume)
@@ -157,6 +156,7 @@ def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> An
     names = task.names
     if inplace:
         store.check(task.sdata, names.all, overwrite=task.request.overwrite)
+    report_seam(task.job)
     programmes = levels.filled(task.blank, collect(task.job, progress))
     raster = task.raster(programmes, task.genes)
     expression = levels.expanded(programmes, raster)

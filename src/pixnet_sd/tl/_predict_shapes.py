@@ -9,16 +9,15 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from spatialdata import SpatialData
-from tqdm.auto import tqdm
 
 from pixnet_sd._aggregate import Accumulator
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._grid import Tile
 from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import elements, maps, placement, store
-from pixnet_sd._settings import settings
 from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl._familiar import warn_if_strange
+from pixnet_sd.tl._here import shown
 from pixnet_sd.tl._job import Job, prepare
 from pixnet_sd.tl._seam import report_seam
 from pixnet_sd.tl._tables import (
@@ -205,9 +204,7 @@ def place(sdata: SpatialData, key: str, job: Job, statistic: str, coordinate_sys
 
 def pool(job: Job, wanted: Sequence[Wanted], progress: bool | None) -> None:
     plan = [tile for tile in job.plan if any(meets(one, job, tile) for one in wanted)]
-    shown = settings.progress if progress is None else progress
-    blocks = tqdm(job.blocks(plan), "predict", total=len(plan), unit="tile", disable=not shown, leave=False)
-    for window, block in blocks:
+    for window, block in shown(job, plan, progress):
         for one in wanted:
             one.pooling.add(window, block)
 
