@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pixnet_sd import _reading
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._grid import Window
 
@@ -93,7 +94,7 @@ def read_ahead(raster: Any, blocks: Iterable[Block]) -> Iterator[tuple[Block, np
     with ThreadPoolExecutor(1, "read-ahead") as pool:
         for block in blocks:
             # dask's own threads would compete with the kernel's; one reader keeps a block ahead of it.
-            reading = block, pool.submit(raster[block.slices].compute, scheduler="synchronous")
+            reading = block, pool.submit(_reading.read, raster[block.slices], scheduler="synchronous")
             if waiting:
                 yield waiting[0], waiting[1].result()
             waiting = reading

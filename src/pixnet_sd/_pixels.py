@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 from numba import njit
 
+from pixnet_sd import _reading
 from pixnet_sd._grid import PixelGrid, Window
 
 WHITE = 255
@@ -43,7 +44,7 @@ class Picture:
         block = np.full((3, *needed.shape), WHITE, np.uint8 if self.data.dtype == np.uint8 else np.float32)
         if inside.area:
             rows, columns = inside.relative_to(needed).slices
-            part = self.data[:, *inside.slices].compute(scheduler="synchronous")
+            part = _reading.read(self.data[:, *inside.slices], scheduler="synchronous")
             block[:, rows, columns] = part if block.dtype == np.uint8 else part * WHITE
         if self.step == (1.0, 1.0):
             return block if block.dtype == np.uint8 else np.rint(block).astype(np.uint8)

@@ -14,6 +14,8 @@ from numba import njit
 
 WHOLE = 1 - 1e-13
 """A pixel covered by more than this is covered whole; the rest is rounding."""
+SMALLEST = 1e-300
+"""Lengths below are none: where a library has told the processor to flush denormals, they are 0 when divided by."""
 
 
 @njit(nogil=True, cache=True)
@@ -35,9 +37,9 @@ def add_ring(cells, xy, begin, end, x0, y0, sign):
     ax, ay = xy[begin, 0] - x0, xy[begin, 1] - y0
     for k in range(begin + 1, end):
         bx, by = xy[k, 0] - x0, xy[k, 1] - y0
-        if ay < by:
+        if by - ay > SMALLEST:
             add_edge(cells, ax, ay, bx, by, sign)
-        elif by < ay:
+        elif ay - by > SMALLEST:
             add_edge(cells, bx, by, ax, ay, -sign)
         ax, ay = bx, by
 
@@ -82,6 +84,9 @@ def add_span(cells, p, q, cover):
 def add_long_span(cells, left, right, cover):
     """A piece that passes several columns; what lies left of the box counts in full, what lies right of it not."""
     width = len(cells) - 2
+    if right - left < SMALLEST:
+        cells[0] += cover
+        return
     per_column = cover / (right - left)
     if left < 0:
         cells[0] -= per_column * left

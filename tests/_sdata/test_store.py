@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError
 from pixnet_sd._grid import PixelGrid
-from pixnet_sd._sdata import affine, build, store
+from pixnet_sd._sdata import affine, build, locks, store
 from pixnet_sd._sdata.provenance import recorded
 
 SYSTEMS = build.systems({"global": np.eye(3), "um": np.array([[0.5, 0.1, 3.0], [-0.1, 0.5, 4.0], [0, 0, 1]])})
@@ -100,7 +101,7 @@ def test_a_write_that_fails_half_way_leaves_the_store_as_it_was(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(SpatialData, "write", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(PixnetRuntimeError, match="no more room.*No space.*Make room"):
         store.attach(backed, results(backed, 1.0), FACTS, overwrite=False)
     monkeypatch.undo()
     assert hashes(Path(str(backed.path))) == before
@@ -138,3 +139,42 @@ def test_exchange_swaps_two_directories(tmp_path: Path) -> None:
     if store.exchange(tmp_path / "one", tmp_path / "other"):
         assert (tmp_path / "one" / "other").exists()
         assert (tmp_path / "other" / "one").exists()
+
+
+def test_two_objects_of_one_store_keep_each_others_results(backed: SpatialData) -> None:
+    """As two notebooks do: each was opened before the other one wrote."""
+    path = str(backed.path)
+    first, second = sd.read_zarr(path), sd.read_zarr(path)
+    for sdata, name in ((first, "one"), (second, "two"), (first, "three")):
+        sdata.attrs["told"] = name  # what a user puts there is the user's to write
+        store.attach(sdata, {name: mask()}, {name: {"kind": name}}, overwrite=False)
+    again = sd.read_zarr(path)
+    assert {"one", "two", "three"} <= set(again.labels)
+    assert [(recorded(again, name) or {})["kind"] for name in ("one", "two", "three")] == ["one", "two", "three"]
+    assert "told" not in again.attrs
+
+
+def test_a_name_that_was_taken_during_the_work_is_refused(backed: SpatialData, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(backed.path)
+    late = sd.read_zarr(path)
+    store.attach(backed, {"one": mask()}, {"one": {}}, overwrite=False)
+    monkeypatch.setattr(store, "check", lambda *_, **__: None)
+    with pytest.raises(PixnetKeyError, match="overwrite=True"):
+        store.attach(late, {"one": mask(2)}, {"one": {}}, overwrite=False)
+    np.testing.assert_array_equal(sd.read_zarr(path)["one"].values, mask().values)
+
+
+def test_what_a_killed_process_left_beside_the_store_goes(backed: SpatialData) -> None:
+    """But neither what another process is writing, nor an element that was being replaced."""
+    parent = Path(str(backed.path)).parent
+    left, busy, precious = (parent / f".{Path(str(backed.path)).name}.staging-{name}" for name in "abc")
+    (left / "staged.zarr").mkdir(parents=True)
+    busy.mkdir()
+    (precious / f"{store.REPLACED}mask").mkdir(parents=True)
+    with locks.turn(busy):
+        store.attach(backed, {"one": mask()}, {"one": {}}, overwrite=False)
+    assert [path.exists() for path in (left, busy, precious)] == [False, True, True]
+
+
+def mask(value: int = 1) -> Any:
+    return build.labels(np.full((4, 4), value, np.uint8), SYSTEMS)

@@ -527,9 +527,20 @@ ROWS = (
     ),
     Row(
         "disk too small",
-        "Refused before the work, with the bytes needed and free.",
+        "Refused before the work, with the bytes needed and free. One that fills up meanwhile: an error that says so, "
+        "and the same call goes on.",
         (),
-        ("tl/test_predict.py::test_a_disk_that_is_too_small_is_refused_with_both_numbers",),
+        (
+            "tl/test_predict.py::test_a_disk_that_is_too_small_is_refused_with_both_numbers",
+            "nn/test_train.py::test_features_that_do_not_fit_on_the_disk_are_refused_with_both_numbers",
+            "hardening/test_faults.py::test_nothing_is_lost",
+        ),
+    ),
+    Row(
+        "pixels in a file that is damaged or out of reach",
+        "An error that says so; nothing is changed, and once the file is there the same call goes on.",
+        (),
+        ("hardening/test_faults.py::test_nothing_is_lost",),
     ),
     Row(
         "Ctrl-C, or a kill at any moment",
@@ -537,7 +548,7 @@ ROWS = (
         (),
         (
             "tl/test_predict.py::test_an_interrupted_call_is_resumed_and_tiles_that_are_done_are_not_computed_again",
-            "tl/test_predict.py::test_killed_at_any_moment_nothing_is_lost_and_the_bytes_are_the_same",
+            "hardening/test_faults.py::test_nothing_is_lost",
         ),
     ),
     Row(
@@ -578,9 +589,14 @@ ROWS = (
     ),
     Row(
         "two processes on one store",
-        "The second gets an error; nothing is damaged.",
+        "Of one result, the second gets an error. Of different results, both are kept.",
         (),
-        ("tl/test_predict.py::test_two_processes_on_one_result",),
+        (
+            "tl/test_predict.py::test_two_processes_on_one_result",
+            "_sdata/test_store.py::test_two_objects_of_one_store_keep_each_others_results",
+            "_sdata/test_store.py::test_a_name_that_was_taken_during_the_work_is_refused",
+            "hardening/test_faults.py::test_nothing_is_lost",
+        ),
     ),
     Row(
         "model files: truncated, of another version, with unknown keys or other genes; a pickle, a zip",

@@ -2,8 +2,6 @@
 
 import functools
 import http.server
-import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import spatialdata as sd
 import zarr
+from hardening.read_only import read_only
 from hardening.slides import aggregate, picture, pixels, predict, section, squares, tiny_model
 from spatialdata import SpatialData
 from zarr.storage import FsspecStore
@@ -38,49 +37,22 @@ def expected(written: Path) -> np.ndarray:
 
 
 @pytest.fixture
-def read_only(written: Path, tmp_path: Path) -> Iterator[Path]:
-    """The store where nobody can write, root included: a read-only mount of its folder; permissions for others."""
-    if os.geteuid():
-        yield from without_permission(written / "s.zarr")
-        return
-    here = tmp_path / "mounted"
-    here.mkdir()
-    if run("mount", "--bind", str(written), str(here)):
-        pytest.skip("root cannot mount here")
-    try:
-        if run("mount", "-o", "remount,ro,bind", str(here)):
-            pytest.skip("root cannot mount read-only here")
-        yield here / "s.zarr"
-    finally:
-        run("umount", str(here))
+def locked(written: Path) -> Iterator[Path]:
+    """The store where nobody can write."""
+    with read_only(written):
+        yield written / "s.zarr"
 
 
-def without_permission(store: Path) -> Iterator[Path]:
-    folders = [store, *(path for path in store.rglob("*") if path.is_dir())]
-    for folder in folders:
-        folder.chmod(0o555)
-    yield store
-    for folder in folders:
-        folder.chmod(0o755)
-
-
-def run(*command: str) -> int:
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode
-    except FileNotFoundError:
-        return 127
-
-
-def test_a_read_only_store_is_read(read_only: Path, expected: np.ndarray) -> None:
-    sdata = sd.read_zarr(read_only)
+def test_a_read_only_store_is_read(locked: Path, expected: np.ndarray) -> None:
+    sdata = sd.read_zarr(locked)
     np.testing.assert_array_equal(aggregate(sdata).X, expected)
     assert predict(sdata, "he", inplace=False).shape == (3, 12, 16)
     assert ps.tl.coverage(sdata, "cells", "he").shape == (2, 48 * 64)
 
 
 @pytest.mark.parametrize("call", ["predict", "aggregate", "predict_shapes", "tissue"])
-def test_a_read_only_store_is_refused_before_the_work(read_only: Path, call: str) -> None:
-    sdata = sd.read_zarr(read_only)
+def test_a_read_only_store_is_refused_before_the_work(locked: Path, call: str) -> None:
+    sdata = sd.read_zarr(locked)
     before = {name: id(element) for _, name, element in sdata.gen_elements()}
     calls = {
         "predict": lambda: predict(sdata, "he", overwrite=True),

@@ -1,5 +1,6 @@
 """Training learns what can be learnt, nothing else, and the same every time."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from nn.painted import silent, slide
 
-from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd.nn import checkpoint, pixnet
 from pixnet_sd.nn.examine import count_ratios, gene_scores
 from pixnet_sd.nn.material import Lesson
@@ -186,6 +187,13 @@ def test_another_run_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "member_1.safetensors").write_bytes(b"\x80\x04pickle")
     with pytest.raises(PixnetValueError, match="not a checkpoint"):
         train([slide(0)], short, folder=tmp_path)
+
+
+def test_features_that_do_not_fit_on_the_disk_are_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    with pytest.raises(PixnetRuntimeError, match=r"Features of .* up to [\d,]{6,} bytes, and 1,000 are free.*TMPDIR"):
+        train([slide(0)], replace(CONFIG, steps=2))
 
 
 def test_the_rate_of_learning_rises_and_falls() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 from spatialdata import SpatialData
 
+from pixnet_sd import _reading
 from pixnet_sd._alignment import Raster, programmes
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import tissue_key
@@ -46,15 +47,15 @@ def read_tissue(sdata: SpatialData, image_key: str, level: images.Level) -> Rast
     """The labels that pp.tissue attached, or what it would find; nothing is attached."""
     key = tissue_key(image_key)
     if key in sdata.labels:
-        labels = images.read_mask(sdata, key)[0].compute() > 0
+        labels = _reading.read(images.read_mask(sdata, key)[0]) > 0
         return Raster(labels, np.linalg.inv(affine.between(sdata, key, image_key)))
     mpp = images.level_mpp(level, units.image_mpp(sdata, image_key))
-    return Raster(tissue_mask(level.data.compute(), mpp), level.grid.from_source)
+    return Raster(tissue_mask(_reading.read(level.data), mpp), level.grid.from_source)
 
 
 def read_colour(level: images.Level, diameter_px: float) -> Raster:
     """Optical density of each channel, averaged over about a shape."""
-    pixels = level.data.compute()
+    pixels = _reading.read(level.data)
     white = 255 if pixels.dtype == np.uint8 else 1
     density = -np.log10(np.maximum(pixels.astype(np.float32) / white, DARKEST))
     size = max(1, round(diameter_px / max(level.grid.step)))

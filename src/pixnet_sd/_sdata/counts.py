@@ -81,13 +81,18 @@ def positions(frame: pd.DataFrame, shapes_key: str, instances: pd.Series, table_
 
 def to_csr(table: AnnData, layer: str | None, table_key: str) -> sp.csr_array:
     if layer is not None and layer not in table.layers:
-        raise PixnetKeyError(f"layer={layer!r} is not in table {table_key!r}; it has {sorted(table.layers)}.")
+        raise PixnetKeyError(f"layer={layer!r} is not in table {table_key!r}; it has {layer_names(table)}.")
     loaded = table.to_memory() if table.isbacked or table.is_view else table
     data = loaded.X if layer is None else loaded.layers[layer]
     if data is None:
-        raise PixnetValueError(f"Table {table_key!r} has no X. Pass layer=..., one of {sorted(table.layers)}.")
+        raise PixnetValueError(f"Table {table_key!r} has no X. Pass layer=..., one of {layer_names(table)}.")
     data = data.compute() if hasattr(data, "compute") else data
     return sp.csr_array(data)
+
+
+def layer_names(table: AnnData) -> list[str]:
+    """Anndata 0.13 counts X among them, as None."""
+    return sorted(name for name in table.layers if name is not None)
 
 
 def check_counts(matrix: sp.csr_array, table_key: str, layer: str | None) -> None:

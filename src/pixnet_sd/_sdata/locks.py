@@ -1,12 +1,13 @@
 """Who may write in a folder: locks that end with their process, however that ends. Knows only files.
 
-One process has the folder for itself, or several have a part of the work each.
+One process has the folder for itself, or several have a part of the work each. A store is written to in turns.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pixnet_sd._errors import PixnetRuntimeError
@@ -53,3 +54,37 @@ def lock(descriptor: int, *, shared: bool) -> None:
         import fcntl
 
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+@contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """One process after another. The folder itself is locked, so no file is left behind."""
+    with ExitStack() as stack:
+        if os.name == "posix":
+            stack.callback(os.close, locked(folder, wait=True))
+        yield
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether the process whose turn it was has ended; False where nobody can know."""
+    if os.name != "posix":
+        return False
+    try:
+        os.close(locked(folder, wait=False))
+    except OSError:
+        return False
+    return True
+
+
+def locked(folder: Path, *, wait: bool) -> int:
+    """A descriptor that holds the lock until it is closed."""
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody else's, or a file system without locks
+        if not wait:
+            os.close(descriptor)
+            raise
+    return descriptor

@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 from spatialdata import SpatialData
 
+from pixnet_sd import _reading
 from pixnet_sd._errors import PixnetKeyError
 from pixnet_sd._grid import PixelGrid, Window
 from pixnet_sd._keys import tissue_key as default_tissue_key
@@ -38,7 +39,7 @@ class Tissue:
 
     def look_up(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         y0, x0 = y.min(), x.min()
-        part = self.labels[0, y0 : y.max() + 1, x0 : x.max() + 1].compute(scheduler="synchronous")
+        part = _reading.read(self.labels[0, y0 : y.max() + 1, x0 : x.max() + 1], scheduler="synchronous")
         return part[y - y0, x - x0] > 0
 
 

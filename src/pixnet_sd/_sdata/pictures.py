@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 from spatialdata import SpatialData
 
+from pixnet_sd import _reading
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._grid import Window
 from pixnet_sd._sdata import affine, images, maps
@@ -94,7 +95,7 @@ def read_picture(
             "Check its transformations, or the box."
         )
     stride, block = thinning(int(step / max(level.grid.step) * (1 + 1e-6)))
-    sampled = sample(level.data[(slice(None), *window.slices)], stride)[list(channels)].compute()
+    sampled = _reading.read(sample(level.data[(slice(None), *window.slices)], stride)[list(channels)])
     size = float(stride * block)
     place = np.array([[size, 0, window.x0], [0, size, window.y0], [0, 0, 1]])
     return Picture(block_means(sampled, block), to_image @ place)

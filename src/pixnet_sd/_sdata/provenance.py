@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import zarr
 from spatialdata import SpatialData
 
 from pixnet_sd import __version__
+from pixnet_sd._sdata import locks
 
 SLOT = "pixnet_sd"
 
@@ -28,7 +32,7 @@ def recorded_mpp(sdata: SpatialData, image_key: str) -> float | None:
 
 def record_mpp(sdata: SpatialData, image_key: str, mpp: float) -> None:
     section(sdata, "mpp")[image_key] = float(mpp)
-    save(sdata)
+    save(sdata, "mpp", [image_key])
 
 
 def section(sdata: SpatialData, name: str) -> dict[str, Any]:
@@ -36,7 +40,12 @@ def section(sdata: SpatialData, name: str) -> dict[str, Any]:
     return slot
 
 
-def save(sdata: SpatialData) -> None:
-    """Write the attributes where the object is backed by a store."""
-    if sdata.is_backed():
-        sdata.write_attrs()
+def save(sdata: SpatialData, name: str, keys: Iterable[str]) -> None:
+    """Write these records into the store that backs the object, beside all else that it says by now."""
+    if not sdata.is_backed():
+        return
+    path = Path(str(sdata.path))
+    with locks.turn(path):
+        root = zarr.open_group(path, mode="r+")
+        known: Any = root.attrs.get(SLOT, {})
+        root.attrs[SLOT] = {**known, name: {**known.get(name, {}), **{key: section(sdata, name)[key] for key in keys}}}

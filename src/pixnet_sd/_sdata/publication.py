@@ -14,7 +14,7 @@ from typing import Any
 
 from spatialdata import SpatialData
 
-from pixnet_sd._sdata import store, stream
+from pixnet_sd._sdata import locks, store, stream
 
 NOTE = "publishing.json"
 OTHERS = "others.zarr"
@@ -44,13 +44,14 @@ def publish(sdata: SpatialData, raster: stream.Growing, *, obsolete: str | None)
     """Move what was staged into the store, and an image that it makes obsolete out of it; give back what is there."""
     target = store.store_path(sdata)
     noted = [(raster.folder / path, inode) for path, inode in json.loads((raster.folder / NOTE).read_text())]
-    for path, inode in noted:
-        kind, final = path.parent.name, target / path.parent.name / path.name
-        if not (final.exists() and final.stat().st_ino == inode):
-            store.move_element(path, target, kind, raster.folder)
-    if obsolete is not None:
-        move_away(target / "images" / obsolete, raster.folder)
-    return store.consolidated(sdata, {path.name: path.parent.name for path, _ in noted})
+    with locks.turn(target):
+        for path, inode in noted:
+            kind, final = path.parent.name, target / path.parent.name / path.name
+            if not (final.exists() and final.stat().st_ino == inode):
+                store.move_element(path, target, kind, raster.folder)
+        if obsolete is not None:
+            move_away(target / "images" / obsolete, raster.folder)
+        return store.consolidated(sdata, {path.name: path.parent.name for path, _ in noted})
 
 
 def move_away(path: Path, folder: Path) -> None:

@@ -8,13 +8,14 @@ system can do that. What an interrupted call leaves behind lies outside the stor
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
 import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
 from pixnet_sd._keys import require_free
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import provenance
+from pixnet_sd._sdata import locks, provenance
 from pixnet_sd._sdata.elements import names
+from pixnet_sd._writing import where_there_is_room
 
 NAME = re.compile(r"(?!\.|__)[\w.-]+")
 """What SpatialData allows, less names that begin with a dot, which hide."""
+REPLACED = "replaced-"
+"""How an element is called in a staging folder while another takes its place."""
 
 
 def attach(
@@ -39,7 +43,7 @@ def attach(
     """Put all elements into the object, and into its store; nothing is touched before all checks have passed."""
     check(sdata, list(elements), overwrite=overwrite)
     require_kinds(sdata, elements)
-    enter(sdata, publish(sdata, elements) if sdata.is_backed() else elements, facts)
+    enter(sdata, publish(sdata, elements, overwrite=overwrite) if sdata.is_backed() else elements, facts)
 
 
 def enter(sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, dict[str, Any]]) -> None:
@@ -52,7 +56,7 @@ def enter(sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, d
         sdata[key] = element
         provenance.record(sdata, key, facts[key])
         logger.info("added %s", slot(sdata, key))
-    provenance.save(sdata)
+    provenance.save(sdata, "elements", elements)
 
 
 def check(sdata: SpatialData, keys: list[str], *, overwrite: bool) -> None:
@@ -108,15 +112,20 @@ def store_path(sdata: SpatialData) -> Path:
     return Path(str(sdata.path))
 
 
-def publish(sdata: SpatialData, elements: Mapping[str, Any]) -> dict[str, Any]:
+def publish(sdata: SpatialData, elements: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any]:
     """Write the elements into the store and give them back as read from there."""
     store = store_path(sdata)
-    with staging_folder(store) as folder:
+    with (
+        where_there_is_room(store.parent, after="All that was in the store is still there."),
+        staging_folder(store) as folder,
+    ):
         staged = folder / "staged.zarr"
         kinds = stage(elements, staged)
-        for key, kind in kinds.items():
-            move_element(staged / kind / key, store, kind, folder)
-    return consolidated(sdata, kinds)
+        with locks.turn(store):
+            require_free(list(elements), names_on_disk(sdata), overwrite=overwrite)  # since the work began
+            for key, kind in kinds.items():
+                move_element(staged / kind / key, store, kind, folder)
+            return consolidated(sdata, kinds)
 
 
 def consolidated(sdata: SpatialData, kinds: Mapping[str, str]) -> dict[str, Any]:
@@ -130,11 +139,23 @@ def consolidated(sdata: SpatialData, kinds: Mapping[str, str]) -> dict[str, Any]
 @contextmanager
 def staging_folder(store: Path) -> Iterator[Path]:
     """A folder on the same file system as the store, so that moving into the store is a rename."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{store.name}.staging-", dir=store.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    prefix = f".{store.name}.staging-"
+    with ExitStack() as stack:
+        with locks.turn(store):
+            remove_abandoned(store.parent, prefix)
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=store.parent))
+            stack.enter_context(locks.turn(folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path, prefix: str) -> None:
+    """What killed processes left, unless it holds an element that was being replaced."""
+    for folder in parent.glob(f"{glob.escape(prefix)}*"):
+        if locks.is_abandoned(folder) and not any(folder.glob(f"{REPLACED}*")):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
@@ -159,7 +180,7 @@ def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:
     if not final.exists():
         staged.rename(final)
     elif not exchange(staged, final):
-        final.rename(folder / f"replaced-{final.name}")
+        final.rename(folder / f"{REPLACED}{final.name}")
         staged.rename(final)
 
 

@@ -6,7 +6,6 @@ killed leaves the folder; the same call takes it up again, and ends with the sam
 
 from __future__ import annotations
 
-import errno
 import glob
 import json
 import shutil
@@ -24,18 +23,17 @@ import numpy as np
 import zarr
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetError, PixnetRuntimeError
+from pixnet_sd._errors import PixnetError
 from pixnet_sd._grid import Window
 from pixnet_sd._log import logger
 from pixnet_sd._sdata import levels, locks, store
 from pixnet_sd._sdata.ledger import Ledger
 from pixnet_sd._sdata.levels import CHUNKS
 from pixnet_sd._sdata.pictures import block_means
+from pixnet_sd._writing import require_room, where_there_is_room
 
 STAGED = "staged.zarr"
 """Where the element grows."""
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""The disk, a quota, or a limit on the size of files."""
 WAITING = 2
 """Blocks that wait for the disk; with more of them the work would run ahead of it, in memory."""
 PYRAMID_SHARE = 4 / 3
@@ -124,16 +122,10 @@ def growing_part(
 def kept(folder: Path) -> Iterator[None]:
     """Say what an interruption left, and what to do."""
     try:
-        yield
+        with where_there_is_room(folder, after=f"{folder} keeps what is done."):
+            yield
     except PixnetError:
         raise
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise PixnetRuntimeError(
-            f"There is no more room ({error}; {shutil.disk_usage(folder).free:,} bytes are free). Nothing is lost: "
-            f"{folder} keeps what is done. Make room and repeat the call, which resumes it."
-        ) from error
     except BaseException:
         logger.warning("interrupted; %s keeps what is done, and the same call resumes it", folder)
         raise
@@ -207,10 +199,6 @@ def chunk_windows(array: zarr.Array) -> Iterator[Window]:
 def check_space(sdata: SpatialData, key: str, values: int) -> None:
     """Say how much room float32 values with their pyramid take at most, and refuse what the disk cannot hold."""
     needed = int(values * 4 * PYRAMID_SHARE)
-    free = shutil.disk_usage(store.store_path(sdata).parent).free
-    logger.info("%r takes up to %.2f GB; %.1f GB are free", key, needed / 1e9, free / 1e9)
-    if needed > free:
-        raise PixnetRuntimeError(
-            f"{key!r} takes up to {needed:,} bytes, and {free:,} are free beside {store.store_path(sdata)}. Make room, "
-            "or use tl.predict_shapes, which stores no raster."
-        )
+    folder = store.store_path(sdata).parent
+    logger.info("%r takes up to %.2f GB; %.1f GB are free", key, needed / 1e9, shutil.disk_usage(folder).free / 1e9)
+    require_room(folder, needed, f"{key!r}", otherwise="use tl.predict_shapes, which stores no raster")

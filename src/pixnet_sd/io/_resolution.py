@@ -28,7 +28,8 @@ def statements(tiff: tifffile.TiffFile, series: int) -> Iterator[tuple[str, tupl
     page: Any = tiff.series[series].pages[0]
     if tiff.ome_metadata and (sides := from_ome(tifffile.xml2dict(tiff.ome_metadata), series)):
         yield "the file's OME-XML", sides
-    if tiff.is_svs and (mpp := tifffile.tifffile.svs_description_metadata(page.description).get("MPP")):
+    aperio = page.description.startswith("Aperio ")  # `is_svs` asks for tiles too
+    if aperio and (mpp := tifffile.tifffile.svs_description_metadata(page.description).get("MPP")):
         yield "the file's Aperio description", (float(mpp), float(mpp))
     if sides := from_tags(page):
         yield "the file's resolution tags", sides

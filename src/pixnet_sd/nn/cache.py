@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pixnet_sd._grid import Tile, Window, round_up, tiles
+from pixnet_sd._writing import require_room
 from pixnet_sd.nn.crops import Crop
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pyramid import Source
@@ -61,6 +62,9 @@ def cache_features(
     features = network.features
     plan = needed(tiles_of(network, slide), crops)
     strides = tuple(source.stride for source in features.sources)
+    require_room(
+        folder, bytes_of(plan, features.sources), f"Features of {slide.name}", otherwise="let TMPDIR name a larger disk"
+    )
     maps = [new_map(folder / f"{n}.npy", slide, source) for n, source in enumerate(features.sources)]
     for finished in over_tiles(features, slide.picture, plan, strides, device=device):
         for target, computed, stride in zip(maps, finished.maps, strides, strict=True):
@@ -80,6 +84,12 @@ def new_map(path: Path, slide: Slide, source: Source) -> np.ndarray:
     """A file of zeros, which takes no space where nothing is written."""
     height, width = (-(-side // source.stride) for side in slide.picture.grid.shape)
     return np.lib.format.open_memmap(path, "w+", PRECISION, (source.channels, height, width))
+
+
+def bytes_of(plan: Sequence[Tile], sources: Sequence[Source]) -> int:
+    """Of a disk that runs full under a mapped file, a process learns by a signal that ends it."""
+    pixels = sum(tile.core.area for tile in plan)
+    return sum(pixels // source.stride**2 * source.channels * np.dtype(PRECISION).itemsize for source in sources)
 
 
 def needed(plan: Sequence[Tile], crops: Sequence[Crop]) -> list[Tile]:

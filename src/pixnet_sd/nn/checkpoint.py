@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._writing import replace, where_there_is_room
 from pixnet_sd.nn import processes
 from pixnet_sd.nn.train import History, Run
 
@@ -32,9 +32,8 @@ def store(path: Path, run: Run) -> None:
         return
     told = {"run": json.dumps(identity(run)), "history": json.dumps(asdict(run.history)), "steps": str(run.steps)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    save_file(tensors_of(run), beside, metadata=told)
-    os.replace(beside, path)
+    with where_there_is_room(path.parent, after=f"{path.parent} keeps the epochs that are done."):
+        replace(path.parent, {path.name: save(tensors_of(run), metadata=told)})
 
 
 def take_up(path: Path, run: Run) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
+from pixnet_sd._writing import replace, where_there_is_room
 
 FORMAT = "pixnet-sd model"
 VERSION = 1
@@ -36,22 +36,14 @@ LARGEST_DESCRIPTION = 64 * 2**20
 
 
 def write(folder: Path, weights: bytes, description: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Each file appears whole; a stop in between leaves a pair whose sha256 does not match, which is not read."""
+    """A stop between the two files leaves a pair whose sha256 does not match, which is not read."""
     if (folder / DESCRIPTION).exists() and not overwrite:
         raise PixnetValueError(f"There is a model at {folder} already. Give another path, or `overwrite=True`.")
     folder.mkdir(parents=True, exist_ok=True)
     header = {"format": FORMAT, "version": VERSION, "sha256": hashlib.sha256(weights).hexdigest()}
-    replace(folder / WEIGHTS, weights)
-    replace(folder / DESCRIPTION, json.dumps({**header, **description}, indent=1).encode())
-
-
-def replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    described = json.dumps({**header, **description}, indent=1).encode()
+    with where_there_is_room(folder, after="The model was not saved."):
+        replace(folder, {WEIGHTS: weights, DESCRIPTION: described})
 
 
 def find(name: str | Path) -> Path:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from pixnet_sd._writing import where_there_is_room
 from pixnet_sd.nn.cache import cache_features, needed, tiles_of
 from pixnet_sd.nn.draw import draw_samples, groups_of
 from pixnet_sd.nn.margin import measure_margin
@@ -35,7 +36,10 @@ def prepared(
     With a number of `pixels`, only so many of each shape are kept, where the decoder looks at single pixels.
     """
     reach = decoder_margin(network)
-    with TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder:
+    with (
+        TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder,
+        where_there_is_room(Path(folder), after="Features are kept there while a network learns."),
+    ):
         sets = []
         for number, slide in enumerate(slides):
             place = Path(folder) / str(number)

@@ -85,7 +85,7 @@ def of_table(sdata: SpatialData, shapes_key: str, name: str, table_key: str, lay
 
 def gene(column: AnnData, table_key: str, layer: str | None) -> np.ndarray:
     if layer is not None and layer not in column.layers:
-        raise PixnetKeyError(f"layer={layer!r} is not in table {table_key!r}; it has {sorted(column.layers)}.")
+        raise PixnetKeyError(f"layer={layer!r} is not in table {table_key!r}; it has {counts.layer_names(column)}.")
     data = column.X if layer is None else column.layers[layer]
     data = data.compute() if hasattr(data, "compute") else data
     dense = data.toarray() if hasattr(data, "toarray") else np.asarray(data)

@@ -7,6 +7,7 @@ from typing import Any
 
 from spatialdata import SpatialData
 
+from pixnet_sd import _reading
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._sdata import affine, build, elements, images, store, units
@@ -65,7 +66,7 @@ def tissue(
     step = max(1.0, WORKING_MPP / mpp)
     check_size(image, step)
     level = images.overview(image, step)
-    mask = tissue_mask(level.data.compute(), images.level_mpp(level, mpp))
+    mask = tissue_mask(_reading.read(level.data), images.level_mpp(level, mpp))
     if not mask.any():
         warnings.warn(f"No tissue was found on image {key!r}; it may be empty glass.", PixnetWarning, stacklevel=2)
     labels = build.labels(mask.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))

@@ -38,10 +38,11 @@ def announce(task: Task) -> None:
     Else, after a stop in between, a map could not be told from an image to predict from.
     """
     names = task.names
-    for key in [names.loadings, names.programmes] + ([] if task.genes is None else [names.expression]):
-        if provenance.recorded(task.sdata, key) is None:
-            provenance.record(task.sdata, key, task.facts[key])
-    provenance.save(task.sdata)
+    keys = [names.loadings, names.programmes] + ([] if task.genes is None else [names.expression])
+    new = [key for key in keys if provenance.recorded(task.sdata, key) is None]
+    for key in new:
+        provenance.record(task.sdata, key, task.facts[key])
+    provenance.save(task.sdata, "elements", new)
 
 
 def write_raster(task: Task, growing: stream.Growing, compute: Compute) -> None:
