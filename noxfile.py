@@ -12,6 +12,7 @@ nox -s load       a large slide from end to end: seconds and memory of each stag
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -117,8 +118,8 @@ def audit(session: nox.Session) -> None:
 def versions(session: nox.Session, python: str, resolution: str) -> None:
     """The test suite with the oldest dependencies that pyproject.toml allows, and with the newest that there are."""
     interpreter = shutil.which(f"python{python}")
-    if interpreter is None:
-        session.skip(f"there is no python{python} here")
+    if interpreter is None or subprocess.run([interpreter, "--version"], capture_output=True).returncode:
+        session.skip(f"there is no python{python} here, or only a shim for one that is not active")
     folder = ENVIRONMENT.with_name(f"{python}-{resolution}")
     prepare_uv(session)
     uv(session, "venv", "--quiet", "--allow-existing", "--python", str(interpreter), str(folder))

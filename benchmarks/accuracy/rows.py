@@ -33,6 +33,7 @@ ROWS = {
     "stnet": Row("ST-Net-like", trained(stnet.RECIPE), seeds=1),
     "triplex": Row("TRIPLEX-like", trained(triplex.RECIPE), seeds=1),
     "graph": Row("SGN/EGGN-like", trained(graph.RECIPE)),
+    "wide_graph": Row("the same, with wide fields", trained(graph.WIDE_RECIPE)),
     "istar": Row("iStar-like", trained(istar.RECIPE)),
     "paper": Row("PixNet, the paper's recipe", paper.paper, seeds=1),
     "ridge": Row("ours, ridge", dense.ridge, seeds=1),

@@ -1,16 +1,19 @@
 """SGN/EGGN-like: attention along the graph of neighbouring spots of a section, on frozen features.
 
 After EGGN (Yang et al., Pattern Recognition 145 (2024) 109966, arXiv 2210.16721) and its loss, squared error and half
-of 1 - Pearson over the section's spots; exemplars are left out. A node sees its own crop and fields of 300 and 600 µm.
+of 1 - Pearson over the section's spots; exemplars are left out. A node sees its own crop, as published, or fields of
+300 and 600 µm too, as wide as what ours is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
-from benchmarks.accuracy.features import FAR, NEAR, SPOT, encoded
+from benchmarks.accuracy.features import FAR, NEAR, SPOT, Look, encoded
 from benchmarks.accuracy.protocol import Study
 from torch import Tensor, nn
 
@@ -50,11 +53,12 @@ def neighbours(places_um: Tensor) -> Tensor:
     return near | near.T
 
 
-def see(study: Study, section: str) -> tuple[Inputs, float]:
-    looks = [encoded(study, section, look) for look in (SPOT, NEAR, FAR)]
+def see(study: Study, section: str, fields: Sequence[Look]) -> tuple[Inputs, float]:
+    looks = [encoded(study, section, look) for look in fields]
     nodes = np.concatenate([look.whole for look in looks], axis=1)
     places = torch.from_numpy(study.section(section).centres_um).float()
     return (torch.from_numpy(nodes), places), sum(look.seconds for look in looks)
 
 
-RECIPE = Recipe("graph", see, GraphNetwork, paper_loss, rates=(1e-3, 3e-3), epochs=60)
+RECIPE = Recipe("graph", partial(see, fields=(SPOT,)), GraphNetwork, paper_loss, rates=(1e-3, 3e-3), epochs=60)
+WIDE_RECIPE = replace(RECIPE, name="wide_graph", see=partial(see, fields=(SPOT, NEAR, FAR)))
