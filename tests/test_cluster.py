@@ -44,3 +44,11 @@ def test_looking_for_a_client_does_not_import_distributed():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["None", "False"]
+
+
+def test_a_task_of_a_worker_computes_by_itself():
+    """Else it would wait for work that it is in the way of."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        assert client.submit(active_client).result(timeout=30) is None

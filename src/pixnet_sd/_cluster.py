@@ -6,12 +6,20 @@ import sys
 from typing import Any
 
 
-def active_client() -> Any | None:
-    """The active `dask.distributed.Client`, or None."""
+def active_client() -> Any:
+    """The active `dask.distributed.Client`, or None; inside a task of a worker None, for it would wait for itself."""
     distributed = sys.modules.get("distributed")
-    if distributed is None:
+    if distributed is None or is_in_task(distributed):
         return None
     try:
-        return distributed.get_client()
+        return distributed.default_client()
     except ValueError:  # no client has been started
         return None
+
+
+def is_in_task(distributed: Any) -> bool:
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True

@@ -17,6 +17,6 @@ def read(array: Any, *, scheduler: str | None = None) -> np.ndarray:
         raise
     except Exception as error:
         raise PixnetRuntimeError(
-            f"{array.shape} pixels cannot be read ({type(error).__name__}: {error}). A file that holds them may be "
-            "damaged or out of reach. Put it right and repeat the call; nothing was changed."
+            f"An array {array.shape} cannot be read ({type(error).__name__}: {error}). A file that holds it may "
+            "be damaged or out of reach. Put that right and repeat the call; nothing was changed."
         ) from error

@@ -1,4 +1,4 @@
-"""What `None` means for device, batch size and progress, in one place that users may change. Knows nothing else."""
+"""Progress bars and limits of memory, in one place that users may change. Knows nothing else."""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,6 @@
 """Counts come out the same from any storage, matched to their shapes by id; anything doubtful is refused."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import anndata as ad
@@ -11,9 +12,9 @@ import scipy.sparse as sp
 from spatialdata import SpatialData
 from spatialdata.models import TableModel
 
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd._sdata import build
-from pixnet_sd._sdata.counts import read_counts
+from pixnet_sd._sdata.counts import asked_genes, read_counts
 
 TRUTH = np.array([[5, 0, 1], [0, 0, 0], [2, 7, 0]])
 IDENTITY = build.systems({"global": np.eye(3)})
@@ -109,3 +110,20 @@ def test_a_table_that_annotates_nothing_is_refused() -> None:
         read_counts(sdata, "loose", "spots")
     with pytest.raises(PixnetValueError, match="not the shapes 'cells'"):
         read_counts(sdata, "counts", "cells")
+
+
+@pytest.mark.parametrize("given", [["B", "A"], ("B", "A"), pd.Index(["B", "A"]), pd.Series(["B", "A"]), iter("BA")])
+def test_genes_are_a_list_whatever_held_them(given: Iterable[str]) -> None:
+    assert asked_genes(given) == ["B", "A"]
+    assert asked_genes(None) is None
+
+
+def test_genes_that_name_none_one_string_or_one_twice_are_refused() -> None:
+    empty: list[Iterable[str]] = [[], pd.Index([]), iter(())]
+    for nothing in empty:
+        with pytest.raises(PixnetValueError, match=r"genes=\[\] names no gene.*leave it out"):
+            asked_genes(nothing)
+    with pytest.raises(PixnetTypeError, match=r"'KRT8' is one string.*\['KRT8'\]"):
+        asked_genes("KRT8")
+    with pytest.raises(PixnetValueError, match=r"1 genes were asked for more than once: \['A'\]"):
+        asked_genes(np.array(["A", "B", "A"]))

@@ -1,6 +1,7 @@
 """Results are attached whole or not at all, and nothing that was there is lost."""
 
 import hashlib
+import socket
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import spatialdata as sd
+import zarr
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError
@@ -167,7 +169,9 @@ def test_a_name_that_was_taken_during_the_work_is_refused(backed: SpatialData, m
 def test_what_a_killed_process_left_beside_the_store_goes(backed: SpatialData) -> None:
     """But neither what another process is writing, nor an element that was being replaced."""
     parent = Path(str(backed.path)).parent
-    left, busy, precious = (parent / f".{Path(str(backed.path)).name}.staging-{name}" for name in "abc")
+    left, busy, precious = (
+        parent / f".{Path(str(backed.path)).name}.staging-{socket.gethostname()}-{name}" for name in "abc"
+    )
     (left / "staged.zarr").mkdir(parents=True)
     busy.mkdir()
     (precious / f"{store.REPLACED}mask").mkdir(parents=True)
@@ -178,3 +182,39 @@ def test_what_a_killed_process_left_beside_the_store_goes(backed: SpatialData) -
 
 def mask(value: int = 1) -> Any:
     return build.labels(np.full((4, 4), value, np.uint8), SYSTEMS)
+
+
+def test_a_name_that_differs_only_in_case_is_refused(backed: SpatialData) -> None:
+    with pytest.raises(PixnetKeyError, match="'HE' would be beside 'he'"):
+        store.attach(backed, {"HE": mask()}, {"HE": {}}, overwrite=True)
+    assert "HE" not in backed
+
+
+def test_a_store_of_an_older_format_is_refused_before_the_work(tmp_path: Path) -> None:
+    zarr.open_group(tmp_path / "old.zarr", mode="w", zarr_format=2)
+    with pytest.raises(PixnetRuntimeError, match="zarr format 2.*Write it anew"):
+        store.require_writable(tmp_path / "old.zarr")
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_where_folders_cannot_be_swapped_the_old_one_stays_until_the_new_one_is_there(
+    backed: SpatialData, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    """Other systems than Linux; and Ctrl-C between the two renames."""
+    store.attach(backed, {"one": mask()}, {"one": {}}, overwrite=False)
+    final, rename = Path(str(backed.path)) / "labels" / "one", Path.rename
+
+    def stop(path: Path, target: Path) -> Path:
+        if stopped and Path(target) == final and path.parent.parent.name == "staged.zarr":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(store, "exchange", lambda *_: False)
+    monkeypatch.setattr(Path, "rename", stop)
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            store.attach(backed, {"one": mask(2)}, {"one": {}}, overwrite=True)
+    else:
+        store.attach(backed, {"one": mask(2)}, {"one": {}}, overwrite=True)
+    np.testing.assert_array_equal(sd.read_zarr(str(backed.path))["one"].values, 1 if stopped else 2)
+    assert [path.name for path in final.parents[2].iterdir()] == ["s.zarr"]

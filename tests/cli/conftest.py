@@ -29,9 +29,17 @@ def slide(toy_on_disk: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def model(toy_on_disk: Path) -> str:
-    torch.manual_seed(0)
+    return saved_model(toy_on_disk.parent / "model", seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_model(toy_on_disk: Path) -> str:
+    return saved_model(toy_on_disk.parent / "other_model", seed=1)
+
+
+def saved_model(folder: Path, *, seed: int) -> str:
+    torch.manual_seed(seed)
     config = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
     genes = ["KRT8", "COL1A1"]
-    folder = toy_on_disk.parent / "model"
     Model([PixNet(config, len(genes), encoder_weights=None)], genes, Card("tiny")).save(folder)
     return str(folder)

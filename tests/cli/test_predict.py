@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import spatialdata as sd
 
+import pixnet_sd as ps
 from pixnet_sd._sdata import stream
 from pixnet_sd.cli import main
+from pixnet_sd.nn.model import Model
 
 OPTIONS = ["--tile-size", "64", "--device", "cpu"]
 
@@ -70,3 +72,96 @@ def test_what_a_shard_cannot_do_is_said(slide: Path, model: str, capsys: pytest.
     assert "give --shapes to finish" in capsys.readouterr().err
     assert main(["finish", str(slide)]) == 2
     assert "nothing to finish" in capsys.readouterr().err
+
+
+def test_a_table_follows_its_map(slide: Path, model: str, other_model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["predict", str(slide), "--json", *OPTIONS, "--model"]
+    assert main([*command, model, "--shapes", "cells"]) == 0
+    assert made(slide)["sha256"] == Model.load(model).sha256
+    assert main([*command, other_model, "--overwrite"]) == 0
+    assert main([*command, other_model, "--shapes", "cells"]) == 0
+    assert made(slide)["sha256"] == Model.load(other_model).sha256
+    before = digests(slide)
+    assert main([*command, other_model, "--shapes", "cells", "--shapes", "cells"]) == 0
+    assert [(one["status"], one["tables"]) for one in said(capsys)] == [
+        ("done", ["cells_expression"]),
+        ("done", []),
+        ("done", ["cells_expression"]),
+        ("already done", []),
+    ]
+    assert digests(slide) == before
+
+
+def made(slide: Path) -> dict[str, Any]:
+    return dict(sd.read_zarr(slide)["cells_expression"].uns["pixnet_sd"])
+
+
+def test_a_table_of_the_map_that_is_gone_is_made_anew(slide: Path, model: str, other_model: str) -> None:
+    command = ["predict", str(slide), *OPTIONS, "--shapes", "cells", "--model"]
+    assert main([*command, model]) == 0
+    sdata = sd.read_zarr(slide)
+    for key in ("he_programmes", "he_programmes_loadings"):
+        del sdata[key]
+        sdata.delete_element_from_disk(key)
+    assert main([*command, other_model]) == 0
+    assert made(slide)["sha256"] == Model.load(other_model).sha256
+
+
+def test_a_table_that_is_not_of_the_map_stays(slide: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sdata = sd.read_zarr(slide)
+    ps.tl.aggregate(sdata, "cells", image_key="he", statistic="mean", progress=False)
+    ps.tl.aggregate(sdata, "bins_8um", image_key="he", statistic="mean", progress=False)
+    foreign = sdata["bins_8um_expression"].copy()
+    del foreign.uns["pixnet_sd"], sdata["bins_8um_expression"]
+    sdata.delete_element_from_disk("bins_8um_expression")
+    sdata["bins_8um_expression"] = foreign
+    sdata.write_element("bins_8um_expression")
+    before = digests(slide)
+    command = ["predict", str(slide), "--model", model, *OPTIONS, "--shapes"]
+    assert main([*command, "cells"]) == 2
+    assert "'cells_expression', which was made from 'he', by one from 'he_programmes'. Add --overwrite" in error(capsys)
+    assert main([*command, "bins_8um"]) == 2
+    assert "which was not made from a map by pixnet-sd" in error(capsys)
+    assert digests(slide) == before
+    assert main([*command, "cells", "--overwrite"]) == 0
+    assert made(slide)["raster"] == "he_programmes"
+
+
+def error(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+def test_mistyped_shapes_are_told_before_the_map_is_made(
+    slide: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = digests(slide)
+    assert main(["predict", str(slide), "--model", model, *OPTIONS, "--shapes", "cels"]) == 2
+    assert "'cels' is not among the shapes: " in error(capsys)
+    assert main(["predict", str(slide), "--model", model, *OPTIONS, "--shard", "1/1"]) == 0
+    assert main(["finish", str(slide), "--shapes", "cels"]) == 2
+    assert digests(slide) == before
+
+
+def test_finish_keeps_the_tables_of_others(slide: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ps.tl.aggregate(sd.read_zarr(slide), "cells", image_key="he", statistic="mean", progress=False)
+    assert main(["predict", str(slide), "--model", model, *OPTIONS, "--shard", "1/1"]) == 0
+    before = digests(slide)
+    finish = ["finish", str(slide), "--json", "--shapes", "cells"]
+    assert main(finish) == 2
+    assert "Add --overwrite" in error(capsys)
+    assert digests(slide) == before
+    assert main([*finish, "--overwrite"]) == 0
+    assert main(finish) == 0
+    assert [(one["status"], one["maps"], one["tables"]) for one in said(capsys)] == [
+        ("done", ["he_programmes"], ["cells_expression"]),
+        ("already done", [], []),
+    ]
+
+
+def test_finish_pools_one_map_only(slide: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sdata = sd.read_zarr(slide)
+    for name in ("he", "second"):
+        ps.tl.predict(sdata, "he", model=model, image_key_added=name if name != "he" else None, progress=False)
+    assert main(["finish", str(slide), "--shapes", "cells"]) == 2
+    assert "there are 2: 'he_programmes', 'second_programmes'. Leave --shapes out" in error(capsys)
+    assert main(["finish", str(slide)]) == 0

@@ -3,7 +3,7 @@
 `docs/_scripts/bad_inputs.py` makes a page of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import scipy.sparse as sp
 import shapely
 from hardening.slides import (
     COUNTS,
+    GENES,
     GLOBAL,
     aggregate,
     discs,
@@ -69,7 +70,7 @@ def without_ids() -> Any:
     return sdata
 
 
-def expressed(genes: tuple[str, ...], values: Any = COUNTS) -> Any:
+def expressed(genes: Sequence[str], values: Any = COUNTS) -> Any:
     """Predicted and measured counts of the same squares, whose genes may be named otherwise."""
     sdata = measured(values)
     table = sdata["counts"].copy()
@@ -131,7 +132,10 @@ ROWS = (
                 ("2 spots of 'spots' have no pitch", "0 px", "different places"),
             ),
         ),
-        ("_sdata/test_units.py::test_what_was_recorded_counts_first_and_a_difference_warns",),
+        (
+            "_sdata/test_units.py::test_what_was_recorded_counts_first_and_a_difference_warns",
+            "tl/test_predict.py::test_um_per_pixel_that_differ_from_what_the_object_says_warn",
+        ),
     ),
     Row(
         "image coarser than the model",
@@ -450,9 +454,52 @@ ROWS = (
         ("_sdata/test_counts.py::test_only_the_rows_of_the_region",),
     ),
     Row(
-        "genes missing, repeated, in another case, by another kind of name",
-        "Matched by name, exactly. An error under half of the smaller table; what is left out is counted.",
+        "genes missing, repeated, in another case, by another kind of name; in an Index, in no list",
+        "Matched by name, exactly. An error under half of the smaller table; what is left out is counted. Any "
+        "sequence of names will do, but no single string; errors come before the work.",
         (
+            Refusal(
+                "one string to predict",
+                lambda: predict(section(), genes="VIM", model="no such model"),
+                TypeError,
+                ("genes='VIM' is one string", r"genes=\['VIM'\]"),
+            ),
+            Refusal(
+                "one string to train on",
+                lambda: train(measured(), genes="VIM"),
+                TypeError,
+                ("genes='VIM' is one string", r"genes=\['VIM'\]"),
+            ),
+            Refusal(
+                "one string to evaluate",
+                lambda: ps.tl.evaluate(expressed(GENES), "predicted", "counts", genes="VIM"),
+                TypeError,
+                ("genes='VIM' is one string", r"genes=\['VIM'\]"),
+            ),
+            Refusal(
+                "none to predict",
+                lambda: predict(section(), genes=[], model="no such model"),
+                ValueError,
+                (r"genes=\[\] names no gene", "leave it out"),
+            ),
+            Refusal(
+                "none to predict for shapes",
+                lambda: ps.tl.predict_shapes(section(a=squares()), "a", model="no such model", genes=[]),
+                ValueError,
+                (r"genes=\[\] names no gene", "leave it out"),
+            ),
+            Refusal(
+                "none to evaluate",
+                lambda: ps.tl.evaluate(expressed(GENES), "predicted", "counts", genes=[]),
+                ValueError,
+                (r"genes=\[\] names no gene", "leave it out"),
+            ),
+            Refusal(
+                "twice to predict",
+                lambda: predict(section(), genes=["VIM", "VIM"], model="no such model"),
+                ValueError,
+                (r"more than once: \['VIM'\]",),
+            ),
             Refusal(
                 "missing",
                 lambda: train(measured(), genes=["MYC"]),
@@ -473,7 +520,12 @@ ROWS = (
                 ("Only 0 genes are in both", "'ENSG1.2'", "'EPCAM'", "50%", "without version"),
             ),
         ),
-        ("tl/test_evaluate.py::test_what_is_left_out_is_counted",),
+        (
+            "tl/test_evaluate.py::test_what_is_left_out_is_counted",
+            "tl/test_evaluate.py::test_genes_may_be_an_index",
+            "tl/test_predict.py::test_genes_may_be_an_index_in_a_store",
+            "tl/test_train.py::test_genes_may_be_an_index_and_a_ridge_refuses_what_only_epochs_can_use",
+        ),
     ),
     Row(
         "counts as CSR, CSC, dense, dask, backed; integer or float",

@@ -119,3 +119,16 @@ def test_what_cannot_be_is_refused(network: Ensemble) -> None:
         resolve(network, tile_size=0)
     assert resolve(network, device="cuda:1").batch_size > 1
     assert resolve(network, device="cpu", tile_size=100).tile_px == 104
+
+
+def test_what_fails_after_a_block_leaves_the_network_as_it_was() -> None:
+    """A traceback keeps the generator alive, as the last one does in a notebook."""
+    cnn = NetworkConfig(encoder="resnet10t", decoder="pixel", widths=(8,), programmes=3, stain=False, context_um=())
+    network = Ensemble([PixNet(cnn, 4, encoder_weights=None)]).eval()
+    before = set(network.state_dict())
+    picture, how = Picture(da.from_array(PIXELS)), resolve(network, device="cpu", tile_size=64)
+    blocks = predict_blocks(network, picture, plan_tiles(network, picture, how), how)
+    next(blocks)
+    assert not torch.is_inference_mode_enabled()
+    blocks.close()
+    assert set(network.state_dict()) == before

@@ -41,6 +41,11 @@ def test_an_encoder_that_looks_at_windows_shows_them() -> None:
     assert found is not None and found > 1.1
 
 
+def test_windows_and_surroundings_seen_from_afar_go_together() -> None:
+    windowed = network(encoder="resnet10t", window_px=64, context_um=(60.0,), overview=4)
+    assert seam(windowed, PICTURE, Window(64, 64, 128, 128), resolve(windowed, device="cpu")) is not None
+
+
 def test_a_flat_picture_has_no_seams_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
     windowed = network(encoder="resnet10t", window_px=64)
     monkeypatch.setattr("pixnet_sd.nn.seams.predict_blocks", lambda *a: [(Window(0, 0, 48, 48), np.ones((3, 48, 48)))])

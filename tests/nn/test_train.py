@@ -12,11 +12,12 @@ from nn.painted import silent, slide
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd.nn import checkpoint, pixnet
 from pixnet_sd.nn.examine import count_ratios, gene_scores
+from pixnet_sd.nn.loss import RateLoss
 from pixnet_sd.nn.material import Lesson
 from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig
+from pixnet_sd.nn.network import NetworkConfig, PixNet
 from pixnet_sd.nn.pixnet import Schooling, train_pixnet
-from pixnet_sd.nn.prepared import prepared
+from pixnet_sd.nn.prepared import decoder_margin, prepared
 from pixnet_sd.nn.slides import Slide, size_factors
 from pixnet_sd.nn.train import rise_and_fall
 from pixnet_sd.nn.train_config import TrainConfig
@@ -163,10 +164,10 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path, monkeypat
     for rounds in (2, 2):
         left = iter(range(rounds))
 
-        def store_some(path: Path, run: pixnet.Run, left=left) -> None:
+        def store_some(path: Path, run: pixnet.Run, identity: dict, left=left) -> None:
             if next(left, None) is None:
                 raise Interrupted
-            stored(path, run)
+            stored(path, run, identity)
 
         monkeypatch.setattr(checkpoint, "store", store_some)
         with pytest.raises(Interrupted):
@@ -182,11 +183,48 @@ def test_another_run_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
     train([slide(0)], short, folder=tmp_path)
     with pytest.raises(PixnetValueError, match="lr: 0.02 then, 0.03 now"):
         train([slide(0)], replace(short, lr=0.03), folder=tmp_path)
-    with pytest.raises(PixnetValueError, match="other counts or shapes"):
+    with pytest.raises(PixnetValueError, match="other sections"):
         train([slide(1)], short, folder=tmp_path)
     (tmp_path / "member_1.safetensors").write_bytes(b"\x80\x04pickle")
     with pytest.raises(PixnetValueError, match="not a checkpoint"):
         train([slide(0)], short, folder=tmp_path)
+
+
+def test_a_checkpoint_of_another_start_is_refused(tmp_path: Path) -> None:
+    short = replace(CONFIG, steps=4)
+    first, other = (train([slide(0)], replace(short, seed=seed)) for seed in (1, 2))
+    train([slide(0)], short, folder=tmp_path, model=first)
+    with pytest.raises(PixnetValueError, match="began with other weights"):
+        train([slide(0)], short, folder=tmp_path, model=other)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "multinomial"])
+def test_a_loss_that_leaves_a_parameter_out_has_checkpoints_too(tmp_path: Path, likelihood: str) -> None:
+    config = replace(CONFIG, steps=4, rate=RateLoss(likelihood=likelihood))
+    straight = train([slide(0)], config, folder=tmp_path)
+    assert train([slide(0)], config, folder=tmp_path).sha256 == straight.sha256
+
+
+def test_a_training_that_diverges_says_so() -> None:
+    with pytest.raises(PixnetRuntimeError, match=r"diverged in epoch \d+.*Lower lr=1000000"):
+        train([slide(0)], replace(CONFIG, steps=40, lr=1e6))
+
+
+def test_members_with_encoders_of_their_own_are_not_trained_on_one_encoders_features() -> None:
+    model = train([slide(0)], replace(CONFIG, steps=4, members=2))
+    model.network.shares_features = False
+    with pytest.raises(PixnetValueError, match=r"encoders of their own.*encoder=\"all\""):
+        train([slide(0)], replace(CONFIG, steps=4, members=2), model=model)
+
+
+def test_what_tells_how_far_a_decoder_sees_is_computed_where_the_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device "meta" stands for a GPU."""
+    network, seen = PixNet(NETWORK, 4, encoder_weights=None), []
+    monkeypatch.setattr(
+        "pixnet_sd.nn.prepared.measure_margin", lambda _, decode, *__: seen.append(decode(torch.ones(1, 3, 64, 64)))
+    )
+    decoder_margin(network.to("meta"))
+    assert seen[0].device.type == "meta"
 
 
 def test_features_that_do_not_fit_on_the_disk_are_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

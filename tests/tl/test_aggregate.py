@@ -17,6 +17,7 @@ from spatialdata import SpatialData
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
 from pixnet_sd._sdata import build
+from pixnet_sd._sdata.provenance import record, recorded
 
 IDENTITY = build.systems({"global": np.eye(3)})
 
@@ -187,6 +188,13 @@ def test_backed_store_round_trip(toy: SpatialData, tmp_path: Path) -> None:
     np.testing.assert_allclose(again["cells_expression"].X, expected.X, rtol=1e-6)
     assert again["cells_expression"].uns["pixnet_sd"]["unit"] == "counts"
     assert again.attrs["pixnet_sd"]["elements"]["cells_expression"]["raster"] == "truth"
+
+
+def test_a_table_names_the_model_of_its_map(toy: SpatialData) -> None:
+    assert "sha256" not in table_of(toy, "cells", image_key="truth").uns["pixnet_sd"]
+    record(toy, "truth", {**(recorded(toy, "truth") or {}), "model": "mine", "sha256": "abc"})
+    facts = table_of(toy, "cells", image_key="truth").uns["pixnet_sd"]
+    assert (facts["raster"], facts["model"], facts["sha256"]) == ("truth", "mine", "abc")
 
 
 def test_scanpy_runs_on_the_table(toy_section: SpatialData) -> None:

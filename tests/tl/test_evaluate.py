@@ -165,3 +165,9 @@ def test_genes_with_few_of_the_counts_give_a_warning() -> None:
     counts = np.hstack([COUNTS[:, :4], 1000 * COUNTS[:, 4:]])
     with pytest.warns(PixnetWarning, match=r"The 4 genes .* make up 0\.1% of all counts"):
         scores(predicted(COUNTS[:, :4], genes=GENES[:4]), counts)
+
+
+def test_genes_may_be_an_index() -> None:
+    chosen = scores(PERFECT["counts"], genes=pd.Index(["G5", "G2"]))
+    pd.testing.assert_frame_equal(chosen, scores(PERFECT["counts"], genes=["G5", "G2"]))
+    assert list(chosen.index) == ["G5", "G2"]

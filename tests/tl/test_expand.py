@@ -11,6 +11,8 @@ from spatialdata import SpatialData
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import affine, build, levels, maps
+from pixnet_sd.nn.model import Card, Model
+from pixnet_sd.nn.network import NetworkConfig, PixNet
 from pixnet_sd.tl._expand import expand
 
 PROGRAMMES = np.random.default_rng(0).random((2, 40, 60)).astype(np.float32)
@@ -84,3 +86,47 @@ def test_what_is_no_map_is_refused(sdata: SpatialData) -> None:
         expand(sdata, image_key="plain")
     with pytest.raises(PixnetKeyError, match="NOT_A_GENE"):
         expand(sdata, ["NOT_A_GENE"])
+
+
+def test_genes_are_called_what_the_prediction_called_them() -> None:
+    slide = ps.datasets.toy(size_px=256)
+    slide = build.section({"he": slide["he"]}, {}, {"he": 0.5})
+    ps.tl.predict(slide, "he", model=tiny_model(), image_key_added="second", device="cpu", progress=False)
+    genes = slide["second"]
+    del slide["second"]
+    expand(slide, image_key="second_programmes")
+    assert "he_expression" not in slide
+    np.testing.assert_array_equal(slide["second"].values, genes.values)
+
+
+def tiny_model() -> Model:
+    config = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
+    return Model([PixNet(config, 2, encoder_weights=None)], ["A", "B"], Card("tiny"))
+
+
+def test_a_crop_of_a_map_with_coarser_levels_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halving 27 rows gives 14 where they are cut from a level, and 13 where that is made anew."""
+    monkeypatch.setattr(levels, "PYRAMID_FROM_PX", 32)
+    monkeypatch.setattr(build, "COARSEST_PX", 8)
+    systems = build.systems({"global": np.diag([4.0, 4.0, 1.0])})
+    whole = build.section(
+        {
+            "he_programmes": levels.filled(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
+            "he_programmes_loadings": build.loadings(
+                LOADINGS, ["p0", "p1"], pd.DataFrame(index=list("ABC")), "he_programmes"
+            ),
+        },
+        {"he_programmes": {"kind": "programmes", "image": "he", "unit": "log1p", "mpp": 2.0}},
+        {},
+    )
+    box = {"min_coordinate": [10, 18], "max_coordinate": [150, 126], "target_coordinate_system": "global"}
+    part = sd.bounding_box_query(whole, axes=("x", "y"), **box)
+    part["he_programmes_loadings"] = whole["he_programmes_loadings"]
+    expand(part)
+    for genes, programmes in zip(*map(levels.arrays_of, (part["he_expression"], part["he_programmes"])), strict=True):
+        expected = np.einsum("kyx,kg->gyx", programmes.compute(), LOADINGS)
+        np.testing.assert_allclose(genes.compute(), expected, rtol=1e-5)
+    one, other = (
+        affine.matrix(affine.transformations(part[key])["global"]) for key in ("he_expression", "he_programmes")
+    )
+    np.testing.assert_array_equal(one, other)

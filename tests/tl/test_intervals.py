@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 
 PREDICTED, MEASURED = "bins_16um_expression", "bins_16um_counts"
 LEVEL = 0.75
@@ -53,3 +54,27 @@ def test_log_expression_has_no_intervals(sections: list[SpatialData]) -> None:
     sections[5]["logs"] = table
     with pytest.raises(PixnetValueError, match="holds log expression"):
         ps.tl.intervals(sections[5], "logs", calibration=calibration(sections[:4]))
+
+
+def test_a_table_of_another_package_needs_its_unit_and_may_be_sparse(sections: list[SpatialData]) -> None:
+    first, others = sections[0], calibration(sections[1:4])
+    table = first[PREDICTED].copy()
+    table.X = sp.csr_matrix(table.X)
+    del table.uns["pixnet_sd"]
+    first["foreign"] = table
+    with pytest.raises(PixnetValueError, match=r"'foreign' does not state its unit. Pass unit="):
+        ps.tl.intervals(first, "foreign", calibration=others, level=LEVEL)
+    found = ps.tl.intervals(first, "foreign", calibration=others, level=LEVEL, unit="counts", inplace=False)
+    expected = ps.tl.intervals(first, PREDICTED, calibration=others, level=LEVEL, inplace=False)
+    np.testing.assert_array_equal(found.layers["upper"], expected.layers["upper"])
+
+
+def test_what_cannot_be_written_is_known_before_the_calibration(
+    sections: list[SpatialData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PixnetRuntimeError("read-only")
+
+    monkeypatch.setattr("pixnet_sd._sdata.store.check", refuse)
+    with pytest.raises(PixnetRuntimeError, match="read-only"):
+        ps.tl.intervals(sections[0], PREDICTED, calibration=[])

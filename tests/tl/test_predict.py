@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import spatialdata as sd
 import torch
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetTypeError, PixnetValueError, PixnetWarning
+from pixnet_sd._errors import (
+    PixnetError,
+    PixnetKeyError,
+    PixnetRuntimeError,
+    PixnetTypeError,
+    PixnetValueError,
+    PixnetWarning,
+)
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._sdata import affine, build, levels, locks, maps, store, stream
 from pixnet_sd._sdata.provenance import recorded
@@ -341,3 +349,21 @@ def test_a_map_that_was_moved_but_not_recorded_is_no_image_to_predict_from(
 
 def no_room(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_genes_may_be_an_index_in_a_store(backed: SpatialData) -> None:
+    run(backed, genes=pd.Index(GENES)[[2, 0]])
+    assert sd.read_zarr(backed.path)["he_expression"].coords["c"].values.tolist() == ["CD3E", "EPCAM"]
+
+
+@pytest.mark.parametrize("genes", [[], "VIM", ["VIM", "VIM"]])
+def test_genes_that_cannot_be_are_refused_before_a_model_is_read(memory: SpatialData, genes: Any) -> None:
+    with pytest.raises(PixnetError, match="gene"):
+        run(memory, model="no such model", genes=genes)
+
+
+def test_um_per_pixel_that_differ_from_what_the_object_says_warn(memory: SpatialData) -> None:
+    with pytest.warns(PixnetWarning, match=r"0\.4 by the argument mpp; 0\.5 by what pp\.mpp recorded.*first is used"):
+        run(memory, mpp=0.4)
+    run(memory, mpp=0.51, overwrite=True)
+    assert (recorded(memory, "he_programmes") or {})["mpp"] == pytest.approx(2.0, rel=0.03)

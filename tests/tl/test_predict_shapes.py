@@ -9,7 +9,7 @@ import torch
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._sdata import affine, build
 from pixnet_sd.nn.model import Card, Model
@@ -101,3 +101,8 @@ def test_shapes_elsewhere_are_an_error(slide: SpatialData) -> None:
     sdata = build.section({"he": slide["he"], "far": far}, {}, {"he": 0.5})
     with pytest.raises(PixnetValueError, match="0% of the shapes 'far' lie over"):
         predict_shapes(sdata, "far", model=tiny_model(), **HOW)
+
+
+def test_um_per_pixel_that_differ_from_what_the_object_says_warn(slide: SpatialData) -> None:
+    with pytest.warns(PixnetWarning, match=r"0\.4 by the argument mpp; 0\.5 by what pp\.mpp recorded"):
+        predict_shapes(slide, "cells", model=tiny_model(), image_key="he", mpp=0.4, inplace=False, **HOW)

@@ -1,7 +1,10 @@
 """Work that is shared gives the bytes of work that is not, and whatever fails can be taken up again."""
 
 import hashlib
+import json
+import logging
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +25,7 @@ from pixnet_sd._grid import PixelGrid, Window, tiles
 from pixnet_sd._sdata import affine, build, locks, publication, stream
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.tl import _request, _scale_out, _shards
+from pixnet_sd.tl import _request, _scale_out, _seam, _shards
 from pixnet_sd.tl._parts import inseparable, parts
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._request import Request
@@ -293,3 +296,50 @@ def test_several_slides_are_all_predicted_but_for_the_one_that_cannot_be(path: P
     assert "he_programmes" in first
     assert "he_programmes" in third
     assert [one.shape for one in run([first, third], inplace=False)] == [(2, 64, 64)] * 2
+
+
+def test_what_is_not_kept_is_not_said_to_be_done(path: Path) -> None:
+    slides = [sd.read_zarr(path), build.section({}, {}, {})]
+    with pytest.raises(PixnetRuntimeError, match="1 of 2 slides .* with inplace=False nothing is kept of the others"):
+        run(slides, inplace=False)
+
+
+def test_the_error_that_stops_workers_is_the_one_that_is_told(
+    tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that do not stop in time are waited for once, not each."""
+    monkeypatch.setattr(_scale_out, "PATIENCE_S", 0.2)
+    futures = [client.submit(time.sleep, 3, pure=False) for _ in range(2)]
+    begun = time.monotonic()
+    with pytest.raises(Stopped), _scale_out.stopped_on_error(tmp_path, futures):
+        raise Stopped
+    assert time.monotonic() - begun < 2
+    assert (tmp_path / _scale_out.STOP).exists()
+
+
+def test_the_driver_of_workers_tells_of_seams(
+    path: Path, client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On its own processor, for it may lack the device of the workers."""
+    devices: list[str] = []
+
+    def seam(network: Any, picture: Any, near: Window, how: Any) -> float:
+        devices.append(how.device)
+        return 1.5
+
+    monkeypatch.setattr(_seam, "seam", seam)
+    logging.getLogger("pixnet_sd").addHandler(caplog.handler)
+    run(sd.read_zarr(path))
+    logging.getLogger("pixnet_sd").removeHandler(caplog.handler)
+    assert devices == ["cpu"]
+    assert "the map changes 1.50 times as much" in caplog.text
+
+
+def test_a_map_that_was_begun_under_an_older_record_is_taken_up(path: Path, expected: dict[str, str]) -> None:
+    """Its plan does not name what the genes will be called."""
+    with pytest.raises(Stopped):
+        run(sd.read_zarr(path), model=stopped_model(after=5))
+    ledger = next(path.parent.glob(".s.zarr.he_programmes.partial/ledger.jsonl"))
+    assert "expression" not in json.loads(ledger.read_text().splitlines()[0])
+    run(sd.read_zarr(path))
+    assert digests(path) == expected

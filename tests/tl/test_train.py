@@ -1,5 +1,8 @@
 """From measured sections to a model that predicts another one."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from spatialdata import SpatialData
@@ -57,6 +60,9 @@ def test_shapes_of_several_sizes_are_learnt_from_together_and_members_say_where_
     ps.tl.aggregate(other, "bins_16um", uncertainty=True, progress=False)
     ps.tl.predict_shapes(other, "bins_8um", model=model, image_key="he", uncertainty=True, progress=False)
     ps.tl.aggregate(other, "bins_8um", uncertainty=True, key_added="again", progress=False)
+    genes = list(other["again"].var_names[:2])
+    few = ps.tl.aggregate(other, "bins_8um", uncertainty=True, genes=genes, inplace=False, progress=False)
+    np.testing.assert_allclose(few.layers["sd"], other["again"][:, genes].layers["sd"], rtol=1e-5)
     assert ps.tl.evaluate(other, "bins_16um_expression", "bins_16um_counts").attrs["PCC@M"] > 0.2
     np.testing.assert_allclose(other["bins_8um_expression"].layers["sd"], other["again"].layers["sd"], atol=1e-5)
     table = other["bins_16um_expression"]
@@ -90,7 +96,21 @@ def test_what_cannot_be_is_refused(toy: SpatialData) -> None:
         ps.tl.train(toy, table_key="spots_counts", method="forest")  # type: ignore[arg-type]
     with pytest.raises(PixnetTypeError, match="got str"):
         ps.tl.train("slide.zarr")
-    with pytest.raises(PixnetValueError, match="Leave it out for all"):
+    with pytest.raises(PixnetValueError, match="leave it out for all"):
         ps.tl.train(toy, genes=[])
     with pytest.raises(PixnetValueError, match="validation must be"):
         ps.tl.train(toy, table_key="bins_8um_counts", validation="half")
+
+
+def test_genes_may_be_an_index_and_a_ridge_refuses_what_only_epochs_can_use(tmp_path: Path) -> None:
+    section = ps.datasets.toy(1, size_px=256)
+    how: dict[str, Any] = {"table_key": "bins_8um_counts", "method": "ridge", "progress": False}
+    model = ps.tl.train(section, genes=section["bins_8um_counts"].var_names[:3], validation=None, **how)
+    assert list(model.genes) == section["bins_8um_counts"].var_names[:3].tolist()
+    with pytest.raises(PixnetValueError, match="cannot use checkpoint: its scores come from leaving out each section"):
+        ps.tl.train(section, checkpoint=tmp_path / "run", **how)
+    with pytest.raises(PixnetValueError, match='Leave out validation, or pass method="pixnet"'):
+        ps.tl.train(section, validation=section, **how)
+    with pytest.raises(PixnetValueError, match="cannot use validation and checkpoint"):
+        ps.tl.train(section, validation="half", checkpoint=tmp_path / "run", **how)
+    assert not list(tmp_path.iterdir())

@@ -14,7 +14,13 @@ units       µm per pixel
 build       elements from arrays
 alignment   what is needed to say whether shapes lie where they were measured
 opening     a store by its path
-locks       one writer to a store
+masks       labels that mark tissue
+levels      resolutions of a raster, taken apart and put together
+pyramids    resolutions that a file has already
 store       attach results, in memory or in a zarr store
+stream      a map that grows beside a store, and may be taken up again
+ledger      which of its tiles are there
+publication how it moves into the store
+locks       turns at a store, parts of the work, folders that nobody holds any more
 provenance  what was done, in `sdata.attrs`
 """

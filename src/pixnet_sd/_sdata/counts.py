@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,12 +128,28 @@ def gene_columns(available: pd.Index, genes: Sequence[str] | None, table_key: st
     return columns
 
 
+def asked_genes(genes: Iterable[str] | None) -> list[str] | None:
+    """The `genes` of a public call, from whatever holds them, as a list of different names; None stands for all."""
+    if genes is None:
+        return None
+    check_several(genes)
+    names = list(map(str, genes))
+    if not names:
+        raise PixnetValueError("genes=[] names no gene. Name some, or leave it out for all.")
+    check_names(names)
+    return names
+
+
 def check_names(genes: Sequence[str]) -> None:
-    if isinstance(genes, str):
-        raise PixnetTypeError(f"genes={genes!r} is one string; pass a list, e.g. genes=[{genes!r}].")
+    check_several(genes)
     repeated = [gene for gene, times in Counter(genes).items() if times > 1]
     if repeated:
         raise PixnetValueError(f"{len(repeated)} genes were asked for more than once: {repeated[:5]}. Name each once.")
+
+
+def check_several(genes: Iterable[str]) -> None:
+    if isinstance(genes, str):
+        raise PixnetTypeError(f"genes={genes!r} is one string; pass a list, e.g. genes=[{genes!r}].")
 
 
 def annotating_table(sdata: SpatialData, shapes_key: str) -> str:

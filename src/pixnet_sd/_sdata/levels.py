@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from pixnet_sd._sdata import affine, build
+from pixnet_sd._sdata import build
 from pixnet_sd._sdata.maps import Map, of_genes
 from pixnet_sd._sdata.pictures import block_means
 
@@ -54,10 +54,20 @@ def filled(blank: Any, values: np.ndarray) -> Any:
 
 def expanded(programmes: Any, raster: Map) -> Any:
     """Genes of a raster as an image element, lazy over the element that holds its programmes, level by level."""
-    names = raster.genes
-    arrays = [genes_of(replace(raster, data=level)) for level in arrays_of(programmes)]
-    blank = build.image(arrays[0], names, affine.transformations(programmes), pyramid=len(arrays) > 1)
-    return with_arrays(blank, arrays)
+    if isinstance(programmes, xr.DataArray):
+        return genes_like(programmes, raster)
+    levels = {}
+    for name, level in programmes.items():
+        (variable, values), *_ = level.to_dataset().items()
+        levels[name] = xr.Dataset({variable: genes_like(values, raster)})
+    return xr.DataTree.from_dict(levels)
+
+
+def genes_like(programmes: xr.DataArray, raster: Map) -> xr.DataArray:
+    """At the places of one level, which may be a crop; its attributes hold the transformations."""
+    places = {axis: programmes.coords[axis] for axis in ("y", "x") if axis in programmes.coords}
+    genes = genes_of(replace(raster, data=programmes.data))
+    return xr.DataArray(genes, {"c": raster.genes, **places}, programmes.dims, attrs=dict(programmes.attrs))
 
 
 def genes_of(raster: Map) -> da.Array:

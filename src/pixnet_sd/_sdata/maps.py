@@ -15,7 +15,7 @@ from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._keys import choose, loadings_key
 from pixnet_sd._sdata import elements, images
 from pixnet_sd._sdata.counts import gene_columns
-from pixnet_sd._sdata.provenance import recorded
+from pixnet_sd._sdata.provenance import SLOT, recorded
 from pixnet_sd._sdata.units import image_mpp
 
 RATE, LOG = "counts/um2", "log1p"
@@ -101,11 +101,17 @@ def require_whole(sdata: SpatialData, name: str, stored: str) -> None:
     """Genes need both the programmes and the loadings; a copy of a part of an object may have lost one."""
     if stored not in sdata.images:
         raise PixnetKeyError(f"{name!r} is made from the programmes {stored!r}, which are not in the object any more.")
-    table = loadings_key(stored)
-    if (recorded(sdata, stored) or {}).get("kind") == "programmes" and table not in sdata.tables:
+    table, facts = loadings_key(stored), recorded(sdata, stored) or {}
+    if facts.get("kind") == "programmes" and table not in sdata.tables:
         raise PixnetKeyError(
             f"The genes of {name!r} need the table {table!r}, which is not in the object; spatial queries leave it "
             f"out. Take it over from the whole object: part[{table!r}] = whole[{table!r}]."
+        )
+    of_table = sdata.tables[table].uns.get(SLOT, {}) if table in sdata.tables else {}
+    if len({facts.get("sha256"), of_table.get("sha256")} - {None}) > 1:
+        raise PixnetKeyError(
+            f"The programmes {stored!r} and the table {table!r} are of two models: a prediction was stopped while it "
+            "took the place of another. Repeat that call, which ends it."
         )
 
 
@@ -145,6 +151,4 @@ def of_genes(found: Map, genes: Sequence[str]) -> Map:
     var = found.var.iloc[columns]
     if found.loadings is None:
         return replace(found, data=found.data[columns], var=var)
-    return replace(
-        found, var=var, loadings=Loadings(found.loadings.matrix[:, columns], found.loadings.intercept[columns])
-    )
+    return replace(found, var=var, loadings=found.loadings.of_genes(columns))

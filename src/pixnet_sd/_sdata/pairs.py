@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
@@ -117,7 +118,12 @@ def read_values(
     columns = gene_columns(table.var_names, genes, table_key)
     selected, instances = annotating(table, table_key, shapes_key)
     rows = positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
-    data = table[selected, columns].to_memory().X
+    return dense(table[selected, columns], table_key), rows
+
+
+def dense(table: AnnData, table_key: str) -> np.ndarray:
+    """(rows, genes): what a table predicts, however it is stored."""
+    data = table.to_memory().X
     if data is None:
         raise PixnetValueError(f"Table {table_key!r} has no X, so it predicts nothing.")
-    return np.asarray(data.toarray() if sp.issparse(data) else data), rows
+    return np.asarray(data.toarray() if sp.issparse(data) else data)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import shapely
 from geopandas import GeoDataFrame
 from spatialdata import SpatialData
 
@@ -38,6 +39,7 @@ def read_shapes(
 
 def in_pixels(frame: GeoDataFrame, to_pixels: np.ndarray) -> Shapes:
     if "radius" in frame.columns:
-        xy = frame.geometry.get_coordinates().to_numpy()
+        points = frame.geometry.to_numpy()
+        xy = np.column_stack([shapely.get_x(points), shapely.get_y(points)])  # NaN where one is missing or empty
         return from_circles(xy, frame["radius"].to_numpy(dtype=float), to_pixels)
     return from_polygons(frame.geometry.to_numpy(), to_pixels)

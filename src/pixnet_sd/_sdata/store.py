@@ -12,6 +12,7 @@ import glob
 import os
 import re
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,8 @@ NAME = re.compile(r"(?!\.|__)[\w.-]+")
 """What SpatialData allows, less names that begin with a dot, which hide."""
 REPLACED = "replaced-"
 """How an element is called in a staging folder while another takes its place."""
+ZARR_FORMAT = 3
+"""Of what SpatialData writes now; elements of two formats in one store cannot be read."""
 
 
 def attach(
@@ -66,10 +69,36 @@ def check(sdata: SpatialData, keys: list[str], *, overwrite: bool) -> None:
             f"An element cannot be called {wrong[0]!r}: names are of letters, digits, '_', '-' and '.', and do not "
             "begin with '.' or '__'. Pass another name for the result."
         )
+    require_other_names(keys, names(sdata) | names_on_disk(sdata))
     require_free(keys, names(sdata) | names_on_disk(sdata), overwrite=overwrite)
-    if sdata.is_backed() and not os.access(store_path(sdata), os.W_OK):
+    if sdata.is_backed():
+        require_writable(store_path(sdata))
+
+
+def require_other_names(keys: list[str], taken: set[str]) -> None:
+    """SpatialData does not open a store with two names that differ only in the case of their letters."""
+    others = {name.lower(): name for name in taken}
+    for key in keys:
+        if (other := others.setdefault(key.lower(), key)) != key:
+            raise PixnetKeyError(
+                f"The result {key!r} would be beside {other!r}; names must differ by more than the case of letters. "
+                "Pass another name for the result."
+            )
+
+
+def require_writable(store: Path) -> None:
+    """Results are written beside the store first, in the format of zarr that SpatialData writes now."""
+    for path in (store, store.parent):
+        if not os.access(path, os.W_OK):
+            raise PixnetRuntimeError(
+                f"The store {store} takes no result: {path} cannot be written. Use inplace=False to get the result, or "
+                "copy the store."
+            )
+    written_as = zarr.open_group(store, mode="r").metadata.zarr_format
+    if written_as != ZARR_FORMAT:
         raise PixnetRuntimeError(
-            f"The store {store_path(sdata)} cannot be written. Use inplace=False to get the result, or copy the store."
+            f"The store {store} takes no result: it is of zarr format {written_as}, an older one. Write it anew by "
+            "spatialdata.read_zarr(old).write(new), or use inplace=False to get the result."
         )
 
 
@@ -124,6 +153,8 @@ def publish(sdata: SpatialData, elements: Mapping[str, Any], *, overwrite: bool)
         with locks.turn(store):
             require_free(list(elements), names_on_disk(sdata), overwrite=overwrite)  # since the work began
             for key, kind in kinds.items():
+                require_kind(store, kind, key)
+            for key, kind in kinds.items():
                 move_element(staged / kind / key, store, kind, folder)
             return consolidated(sdata, kinds)
 
@@ -139,7 +170,7 @@ def consolidated(sdata: SpatialData, kinds: Mapping[str, str]) -> dict[str, Any]
 @contextmanager
 def staging_folder(store: Path) -> Iterator[Path]:
     """A folder on the same file system as the store, so that moving into the store is a rename."""
-    prefix = f".{store.name}.staging-"
+    prefix = f".{store.name}.staging-{socket.gethostname()}-"  # locks of folders do not reach other machines
     with ExitStack() as stack:
         with locks.turn(store):
             remove_abandoned(store.parent, prefix)
@@ -171,17 +202,31 @@ def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
     return kinds
 
 
-def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:
-    for other in store.glob(f"*/{staged.name}"):
+def require_kind(store: Path, kind: str, name: str) -> None:
+    for other in store.glob(f"*/{glob.escape(name)}"):
         if other.parent.name != kind:
-            raise PixnetRuntimeError(f"{store} has {staged.name!r} among the {other.parent.name}; it is left as it is.")
+            raise PixnetRuntimeError(f"{store} has {name!r} among the {other.parent.name}; it is left as it is.")
+
+
+def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:
+    require_kind(store, kind, staged.name)
     zarr.open_group(store, mode="r+", use_consolidated=False).require_group(kind)
     final = store / kind / staged.name
     if not final.exists():
         staged.rename(final)
     elif not exchange(staged, final):
-        final.rename(folder / f"{REPLACED}{final.name}")
+        replace(staged, final, folder / f"{REPLACED}{final.name}")
+
+
+def replace(staged: Path, final: Path, aside: Path) -> None:
+    """Where two folders cannot be swapped in one step: what was there comes back unless the other took its place."""
+    final.rename(aside)
+    try:
         staged.rename(final)
+    finally:
+        if not final.exists():
+            aside.rename(final)
+    shutil.rmtree(aside)
 
 
 def exchange(one: Path, other: Path) -> bool:

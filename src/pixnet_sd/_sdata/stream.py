@@ -23,7 +23,7 @@ import numpy as np
 import zarr
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetError
+from pixnet_sd._errors import PixnetError, PixnetRuntimeError
 from pixnet_sd._grid import Window
 from pixnet_sd._log import logger
 from pixnet_sd._sdata import levels, locks, store
@@ -60,7 +60,14 @@ class Growing:
         return {n for n, window in windows.items() if n not in self.ledger.done or not self.intact(n, window)}
 
     def intact(self, number: int, window: Window) -> bool:
-        return self.ledger.holds(number, np.asarray(self.levels[0][:, *window.slices]))
+        try:
+            values = np.asarray(self.levels[0][:, *window.slices])
+        except Exception as error:
+            raise PixnetRuntimeError(
+                f"{self.folder} holds a file that cannot be read ({type(error).__name__}: {error}). Pass resume=False "
+                "to begin anew."
+            ) from error
+        return self.ledger.holds(number, values)
 
     def fill(self, blocks: Iterable[tuple[int, Window, np.ndarray]]) -> None:
         """Write numbered blocks in a thread, while the next ones are computed."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pixnet_sd._errors import PixnetKeyError
+
 if TYPE_CHECKING:
     from pixnet_sd._sdata.opening import SpatialData
 
@@ -16,13 +18,43 @@ def maps_of(sdata: SpatialData) -> list[str]:
     return [name for name in sdata.images if (recorded(sdata, name) or {}).get("kind") == "programmes"]
 
 
-def pool(sdata: SpatialData, shapes_keys: Sequence[str], map_key: str | None, *, overwrite: bool) -> list[str]:
-    """Tables for shapes that have none yet; their names."""
+def to_pool(
+    sdata: SpatialData, shapes_keys: Sequence[str], map_key: str, *, remade: bool, overwrite: bool
+) -> list[str]:
+    """Shapes that need a table from this map, told before the work begins; `remade`: the map will be made by it."""
+    from pixnet_sd._sdata import elements
+    from pixnet_sd._sdata.provenance import recorded
+
+    sha256 = None if remade else (recorded(sdata, map_key) or {}).get("sha256")
+    keys = dict.fromkeys(elements.shapes_key(sdata, key) for key in shapes_keys)
+    return [key for key in keys if overwrite or needs_table(sdata, key, map_key, sha256)]
+
+
+def needs_table(sdata: SpatialData, shapes_key: str, map_key: str, sha256: str | None) -> bool:
+    """Whether there is none, or one from what this map was before; any other table is not to be replaced."""
+    from pixnet_sd._keys import expression_key
+
+    name = expression_key(shapes_key)
+    if name not in sdata.tables:
+        return True
+    made = sdata.tables[name].uns.get("pixnet_sd") or {}
+    if made.get("raster") != map_key:
+        source = f"was made from {made['raster']!r}" if "raster" in made else "was not made from a map by pixnet-sd"
+        raise PixnetKeyError(
+            f"--shapes {shapes_key} would replace the table {name!r}, which {source}, by one from {map_key!r}. Add "
+            f"--overwrite to replace it, or leave --shapes {shapes_key} out and give the new one another name: "
+            f"pixnet-sd aggregate --shapes {shapes_key} --image {map_key} --table NAME."
+        )
+    return sha256 is None or made.get("sha256") != sha256
+
+
+def pool(sdata: SpatialData, shapes_keys: Sequence[str], map_key: str) -> list[str]:
+    """Tables for what `to_pool` gave, in place of those it saw; their names."""
     from pixnet_sd._keys import expression_key
     from pixnet_sd.cli._slides import shows_bars
     from pixnet_sd.tl._aggregate import aggregate
 
-    wanted = [key for key in shapes_keys if overwrite or expression_key(key) not in sdata.tables]
-    for key in wanted:
-        aggregate(sdata, key, image_key=map_key, overwrite=overwrite, progress=shows_bars())
-    return [expression_key(key) for key in wanted]
+    names = {key: expression_key(key) for key in shapes_keys}
+    for key, name in names.items():
+        aggregate(sdata, key, image_key=map_key, overwrite=name in sdata.tables, progress=shows_bars())
+    return list(names.values())

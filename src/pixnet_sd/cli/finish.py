@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from typing import TYPE_CHECKING
 
+from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.cli import _slides
+
+if TYPE_CHECKING:
+    from pixnet_sd._sdata.opening import SpatialData
 
 HELP = "verify and publish what shards have computed"
 EXAMPLES = """\
@@ -22,20 +27,41 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _slides.add_slides(parser)
     parser.add_argument("--shapes", metavar="KEY", action="append", default=[], help="pool the map over these, too")
+    parser.add_argument("--overwrite", action="store_true", help="replace tables of --shapes, whoever made them")
 
 
 def run(asked: argparse.Namespace) -> int:
-    return _slides.for_each(asked, partial(finish, shapes=asked.shapes))
+    return _slides.for_each(asked, partial(finish, shapes=asked.shapes, overwrite=asked.overwrite))
 
 
-def finish(path: str, *, shapes: list[str]) -> _slides.Facts:
+def finish(path: str, *, shapes: list[str], overwrite: bool) -> _slides.Facts:
     from pixnet_sd._sdata.opening import open_slide
-    from pixnet_sd.cli._tables import maps_of, pool
+    from pixnet_sd.cli._tables import maps_of, pool, to_pool
     from pixnet_sd.tl import _shards
 
     sdata = open_slide(path)
-    if not _shards.waiting(sdata) and maps_of(sdata):
-        tables = pool(sdata, shapes, None, overwrite=False)
-        return {"status": "done" if tables else "already done", "tables": tables}
-    maps = _shards.finish(sdata)
-    return {"maps": maps, "tables": pool(sdata, shapes, None if len(maps) > 1 else maps[0], overwrite=True)}
+    waiting = maps_waiting(sdata)
+    found = waiting or maps_of(sdata)
+    key = only(found) if shapes and found else None
+    wanted = [] if key is None else to_pool(sdata, shapes, key, remade=bool(waiting), overwrite=overwrite)
+    maps = [] if found and not waiting else _shards.finish(sdata)
+    tables = [] if key is None else pool(sdata, wanted, key)
+    return {"status": "done" if maps or tables else "already done", "maps": maps, "tables": tables}
+
+
+def maps_waiting(sdata: SpatialData) -> list[str]:
+    """Maps that shards left beside the store; their folders are named after them."""
+    from pixnet_sd._sdata.store import store_path
+    from pixnet_sd.tl import _shards
+
+    prefix = f".{store_path(sdata).name}."
+    return [folder.name.removeprefix(prefix).removesuffix(".partial") for folder in _shards.waiting(sdata)]
+
+
+def only(maps: list[str]) -> str:
+    if len(maps) > 1:
+        raise PixnetValueError(
+            f"--shapes needs to know one map, and there are {len(maps)}: {', '.join(map(repr, maps))}. Leave --shapes "
+            "out, then pool each of them: pixnet-sd aggregate --shapes KEY --image MAP --table NAME."
+        )
+    return maps[0]

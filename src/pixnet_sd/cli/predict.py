@@ -1,8 +1,9 @@
 """Predict a map of gene expression for each slide, and put it into its store.
 
-A slide that has a map by this model already is left as it is, and one that was interrupted is resumed, so the same
-command may be repeated until all is done. With --shard, each process computes a part of every slide, on as many
-machines as there are; nothing appears in a store until `pixnet-sd finish` has seen that all parts are there.
+A slide that has a map by this model already is left as it is, and so are tables that were pooled from it; one that was
+interrupted is resumed, so the same command may be repeated until all is done. With --shard, each process computes a
+part of every slide, on as many machines as there are; nothing appears in a store until `pixnet-sd finish` has seen
+that all parts are there.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def run(asked: argparse.Namespace) -> int:
 
 def predict(path: str, *, asked: argparse.Namespace, request: Request, model: Model) -> _slides.Facts:
     from pixnet_sd._sdata.opening import open_slide
-    from pixnet_sd.cli._tables import pool
+    from pixnet_sd.cli._tables import pool, to_pool
     from pixnet_sd.tl._predict import predict_one
     from pixnet_sd.tl._shards import predict_shard
 
@@ -88,9 +89,10 @@ def predict(path: str, *, asked: argparse.Namespace, request: Request, model: Mo
         number, count = asked.shard
         tiles = predict_shard(sdata, request, model, number=number, count=count, progress=bars)
         return {"shard": f"{number}/{count}", "tiles": tiles}
+    shapes = to_pool(sdata, asked.shapes, key, remade=not there, overwrite=request.overwrite)
     if not there:
         predict_one(sdata, request=request, model=model, resume=not asked.restart, inplace=True, progress=bars)
-    tables = [] if asked.shard else pool(sdata, asked.shapes, key, overwrite=not there)
+    tables = pool(sdata, shapes, key)
     return {"status": "done" if tables or not there else "already done", "map": key, "tables": tables}
 
 

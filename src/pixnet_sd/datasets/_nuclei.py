@@ -116,7 +116,7 @@ CHANCES = {FIBROBLAST: fibroblast_chance, LYMPHOCYTE: lymphocyte_chance, TUMOUR:
 
 def ring_nuclei(plan: Plan, glands: GlandTable) -> Nuclei:
     """Epithelial nuclei: side by side, a little below each gland's base, some of them in a second row."""
-    gland, i, j, turn = ring_sites(plan, glands)
+    gland, i, j, turn = ring_sites(glands)
     u = uniforms(plan.seed + 5003, i, j, 10)
     angle = turn + (u[:, 0] - 0.5) * 0.7 * RING_SPACING_UM / gland[:, 3]
     wanted = 7.0 + 1.6 * (u[:, 1] - 0.5) + 6.0 * (u[:, 2] < 0.3) * u[:, 1]
@@ -127,7 +127,7 @@ def ring_nuclei(plan: Plan, glands: GlandTable) -> Nuclei:
     return shaped(EPITHELIAL, y, x, gland_axis(plan, glands, y, x) + 0.5 * (u[:, 4] - 0.5), u)
 
 
-def ring_sites(plan: Plan, glands: GlandTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def ring_sites(glands: GlandTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """For each place on a ring: its gland's numbers, two numbers that name it, and its angle on the gland's ellipse."""
     row, column = np.nonzero(glands.sites[:, :, 2] > 0)
     gland = glands.sites[row, column]

@@ -41,7 +41,7 @@ def toy(
 ) -> SpatialData:
     """A synthetic H&E section whose true expression is known everywhere.
 
-    It shows stroma, glands with lumen, lymphocytes and tumour. Six programmes of expression follow what is visible; the
+    It shows stroma, glands with lumen, lymphocytes and tumour. Seven programmes of expression follow what is visible;
     counts are Poisson draws from the true rate over each shape, so predictions and aggregations can be scored exactly.
 
     Parameters

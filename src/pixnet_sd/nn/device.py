@@ -36,4 +36,4 @@ def require_device(device: str | torch.device) -> str:
 
 
 def advice() -> str:
-    return f'Give "cpu", "cuda", "cuda:1" or "mps", or leave it out: the fastest here is "{best_device()}".'
+    return f'Give "cpu", "cuda", "cuda:1" or "mps"; the fastest here is "{best_device()}".'

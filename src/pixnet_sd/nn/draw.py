@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pixnet_sd._grid import Window
+from pixnet_sd._writing import require_room
 from pixnet_sd.nn.cache import PRECISION
 from pixnet_sd.nn.crops import Crop
 from pixnet_sd.nn.material import DENSE_CROPS, Material
@@ -26,6 +27,8 @@ def draw_samples(
     batches = list(material.batches(DENSE_CROPS))
     count = min(most, max(int(batch.weights.crow_indices().diff().max()) for batch in batches))
     shapes = len(material.measured.shapes)
+    needed = shapes * readout.dim * count * np.dtype(PRECISION).itemsize
+    require_room(path.parent, needed, f"Pixels of {shapes:,} shapes", otherwise="let TMPDIR name a larger disk")
     features = np.lib.format.open_memmap(path, "w+", PRECISION, (shapes, readout.dim, count))
     weights = np.zeros((shapes, count), np.float32)
     for batch in batches:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._scores import log_profile
 from pixnet_sd.nn import appearance, checkpoint
 from pixnet_sd.nn.examine import count_ratios, gene_scores
@@ -81,8 +82,18 @@ def train_pixnet(
 def first_network(config: TrainConfig, genes: int, model: Model | None, encoder_weights: str | Path | None) -> PixNet:
     """Whose encoder all members begin with."""
     if model is not None:
+        require_one_encoder(model, config)
         return deepcopy(model.network.members[0])
     return PixNet(config.network, genes, encoder_weights=encoder_weights)
+
+
+def require_one_encoder(model: Model, config: TrainConfig) -> None:
+    """A frozen encoder's features are computed once for all members."""
+    if config.encoder == "frozen" and not model.network.shares_features:
+        raise PixnetValueError(
+            "The model's members have encoders of their own, which cannot stay as they are together. Train them on "
+            'with TrainConfig(encoder="all", ...), or "last:N".'
+        )
 
 
 @contextmanager
@@ -168,14 +179,15 @@ def mean_profile(slides: Sequence[Slide]) -> np.ndarray:
 
 def train_member(run: Run, path: Path | None, bar: Bar, text: str) -> History:
     """Train to the end, from where it was."""
+    identity = {} if path is None else checkpoint.identity_of(run)
     if path is not None:
-        checkpoint.take_up(path, run)
+        checkpoint.take_up(path, run, identity)
     tick = bar(run.epochs, text)
     tick(len(run.history.loss))
 
     def after_epoch(history: History) -> None:
         if path is not None:
-            checkpoint.store(path, run)
+            checkpoint.store(path, run, identity)
         tick(1, history.latest)
 
     history = fit(run, after_epoch)

@@ -5,7 +5,7 @@ A block is what one tile keeps. Blocks partition the raster, and none depends on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -79,7 +79,7 @@ def block_window(tile: Tile, network: Ensemble) -> Window:
 
 def predict_blocks(
     network: Ensemble, picture: Picture, plan: Sequence[Tile], how: How
-) -> Iterator[tuple[Window, np.ndarray]]:
+) -> Generator[tuple[Window, np.ndarray], None, None]:
     """A window of the raster and its programmes (K, y, x), float32, for each tile of the plan, in its order."""
     with placed(network, how.device):
         compute = forward(network, how)
@@ -103,14 +103,16 @@ def placed(network: Ensemble, device: str) -> Iterator[None]:
 
 
 def forward(network: Ensemble, how: How) -> Callable[[Tensor], list[Tensor]]:
-    """(B, 3, H, W) -> [programmes], in half precision where the device is made for it."""
+    """(B, 3, H, W) -> [programmes], in half precision where the device is made for it.
+
+    float16, not bfloat16: with three digits less, maps of the bundled model were 0.09 of their spread off, not 0.004.
+    """
     compute = turned(network) if how.augment else network
     compute = compiled(compute) if how.compile else compute
     on_cuda = how.device.startswith("cuda")
-    precision = torch.bfloat16 if on_cuda and torch.cuda.is_bf16_supported() else torch.float16
 
     def run(image: Tensor) -> list[Tensor]:
-        with torch.autocast("cuda", precision, enabled=on_cuda):
+        with torch.autocast("cuda", torch.float16, enabled=on_cuda):
             return [compute(image)]
 
     return run

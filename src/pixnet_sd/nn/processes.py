@@ -32,6 +32,8 @@ def together(part: Tensor, places: Tensor, total: int) -> Tensor:
         return part
     from torch.distributed.nn.functional import all_reduce
 
+    if torch.is_grad_enabled() and not part.requires_grad:
+        part = part.requires_grad_()  # without any row of its own, a process still has to answer in the backward pass
     whole = part.new_zeros(total, part.shape[1]).index_copy(0, places, part)
     return all_reduce(whole)
 

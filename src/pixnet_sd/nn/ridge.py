@@ -51,7 +51,8 @@ def scores_of(pooled: Pooled, fit: RidgeFit, genes: Sequence[str]) -> dict[str, 
     scores = []
     for group in np.unique(pooled.groups):
         out = pooled.groups == group
-        refit = fit_ridge(pooled.features[~out], pooled.profiles[~out], pooled.groups[~out], penalties=[fit.penalty])
+        known = pooled.features[~out], pooled.profiles[~out], pooled.groups[~out]
+        refit = fit_ridge(*known, penalties=[fit.penalty], rank=len(fit.loadings))
         scores.append(pearson(refit.predict(pooled.features[out]), pooled.profiles[out]))
     means = np.nanmean(scores, axis=0)
     return {gene: float(mean) for gene, mean in zip(genes, means, strict=True) if np.isfinite(mean)}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pixnet_sd._grid import Window
+from pixnet_sd._grid import Window, round_up
 from pixnet_sd._pixels import Picture
 from pixnet_sd.nn.ensemble import Ensemble
 from pixnet_sd.nn.predict import How, plan_tiles, predict_blocks
@@ -30,7 +30,9 @@ def seam(network: Ensemble, picture: Picture, near: Window, how: How) -> float |
     side_px = window_px(network)
     if side_px is None:
         return None
-    few = replace(how, tile_px=WINDOWS * side_px, batch_size=1, augment=False, compile=False)
+    few = replace(
+        how, tile_px=round_up(WINDOWS * side_px, network.alignment), batch_size=1, augment=False, compile=False
+    )
     tiles = plan_tiles(network, picture, few)
     nearest = min(tiles, key=lambda tile: abs(tile.core.y0 - near.y0) + abs(tile.core.x0 - near.x0))
     ((window, block),) = predict_blocks(network, picture, [nearest], few)

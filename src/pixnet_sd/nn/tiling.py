@@ -1,6 +1,6 @@
 """Run a network over a picture of any size, tile by tile, as if over the whole at once. Torch and numpy.
 
-The network is called once per tile. Reading runs ahead in a thread, so the device does not wait for the disk.
+The network is called once per batch. Reading runs ahead in a thread, so the device does not wait for the disk.
 """
 
 from __future__ import annotations
@@ -48,10 +48,15 @@ def over_tiles(
 
     `compute` takes (B, 3, H, W) RGB in [0, 1] and gives one map for each of `strides`.
     """
-    batches, compute = batched(plan, batch_size), WithinMemory(compute)
-    with closing(read_ahead(picture, batches)) as ready, torch.inference_mode():
+
+    @torch.inference_mode()
+    def computed(pixels: np.ndarray) -> list[Tensor]:
+        return [one.float().cpu() for one in compute(to_unit(pixels, device))]
+
+    batches, within_memory = batched(plan, batch_size), WithinMemory(computed, device)
+    with closing(read_ahead(picture, batches)) as ready:
         for tiles, pixels in ready:
-            maps = compute(to_unit(pixels, device))
+            maps = within_memory(pixels)
             for row, tile in enumerate(tiles):
                 kept = (crop(m[row], tile, stride) for m, stride in zip(maps, strides, strict=True))
                 yield Finished(tile.core, tuple(kept))
@@ -98,7 +103,7 @@ def crop(tile_map: Tensor, tile: Tile, stride: int) -> np.ndarray:
     core = tile.core.relative_to(tile.read.grow(-rim)).coarsened(stride)
     rows, columns = core.slices
     # A copy: a view would keep the whole batch in memory.
-    return np.ascontiguousarray(tile_map[:, rows, columns].float().cpu().numpy())
+    return np.ascontiguousarray(tile_map[:, rows, columns].numpy())
 
 
 class WithinMemory:
@@ -107,11 +112,11 @@ class WithinMemory:
     A tile's result does not depend on its neighbours in a batch.
     """
 
-    def __init__(self, compute: Callable[[Tensor], Sequence[Tensor]]) -> None:
-        self.compute = compute
+    def __init__(self, compute: Callable[[np.ndarray], Sequence[Tensor]], device: torch.device | str) -> None:
+        self.compute, self.device = compute, device
         self.most: int | None = None
 
-    def __call__(self, tiles: Tensor) -> list[Tensor]:
+    def __call__(self, tiles: np.ndarray) -> list[Tensor]:
         """(B, 3, H, W) -> one map for each output."""
         parts: list[Sequence[Tensor]] = []
         remaining = tiles
@@ -122,15 +127,17 @@ class WithinMemory:
                 remaining = remaining[self.most or len(remaining) :]
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
-    def attempt(self, tiles: Tensor) -> Sequence[Tensor] | None:
+    def attempt(self, tiles: np.ndarray) -> Sequence[Tensor] | None:
         """None where they did not fit; the error is let go first, for it holds on to the memory that failed."""
         try:
             return self.compute(tiles)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if len(tiles) == 1:
                 raise PixnetRuntimeError(
                     f"One tile of {tiles.shape[-2]} x {tiles.shape[-1]} px does not fit into the memory of "
-                    f"{tiles.device}: {error}. Pass a smaller tile_size, or device='cpu'."
+                    f"{self.device}: {error}. Pass a smaller tile_size, or device='cpu'."
                 ) from error
         self.shrink(len(tiles))
         return None
@@ -141,3 +148,8 @@ class WithinMemory:
         self.most = count // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """MPS has no class of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "backend out of memory" in str(error)

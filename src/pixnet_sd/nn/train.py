@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._scores import log_profile
 from pixnet_sd.nn import processes
 from pixnet_sd.nn.augment import View, random_view
@@ -74,6 +75,11 @@ class Run:
         views = torch.Generator().manual_seed(seed_of(self.config.seed, number))
         losses = [self.step(*work, views) for work in plan_epoch(self.lesson, self.config, number)]
         self.history.loss.append(float(np.mean(losses)))
+        if not np.isfinite(self.history.loss[-1]):
+            raise PixnetRuntimeError(
+                f"Training diverged in epoch {number + 1}: its loss is {self.history.loss[-1]}. "
+                f"Lower lr={self.config.lr}."
+            )
         if self.lesson.validation:
             self.history.score.append(mean_score(self.averaged, self.lesson.validation, self.lesson.device))
         if self.history.best == number:
@@ -140,6 +146,8 @@ def loss_of(
         measured = Counts(torch.from_numpy(counts), factors, sections, torch.from_numpy(totals)).to(lesson.device)
         return rate_loss(predicted, measured, network.head.dispersion, config.rate)
     known = totals > 0
+    if not known.any():
+        return 0.0 * predicted.sum()
     target = torch.from_numpy(log_profile(counts[known], totals[known]).astype(np.float32)).to(lesson.device)
     return paper_loss(predicted[torch.from_numpy(known).to(lesson.device)], target)
 

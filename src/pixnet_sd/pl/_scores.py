@@ -71,7 +71,7 @@ def scores(
     require_known([column], scores.columns, "the scores' columns")
     ranked, theme = rank(scores[column], column), theme_of(dark)
     chosen = new_figure(SIZE_IN, theme).add_subplot() if ax is None else ax
-    draw_curve(chosen, ranked, BLUE[dark], theme)
+    draw_curve(chosen, ranked, BLUE[dark])
     chosen.set(xlabel=axis_label(len(ranked), len(scores)), ylabel=column.capitalize())
     plain_axes(chosen, theme)
     summaries = mark_summaries(chosen, ranked, column == "pearson", theme)
@@ -92,7 +92,7 @@ def axis_label(drawn: int, given: int) -> str:
     return f"{drawn:,} genes, best first{left_out}"
 
 
-def draw_curve(ax: Axes, ranked: pd.Series, colour: str, theme: Theme) -> None:
+def draw_curve(ax: Axes, ranked: pd.Series, colour: str) -> None:
     """The curve, with room for names on both sides of it."""
     count = len(ranked)
     places = np.arange(1, count + 1)

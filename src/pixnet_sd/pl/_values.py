@@ -57,7 +57,7 @@ def read_values(
     frame = sdata.shapes[shapes_key]
     own = name in frame.columns and name not in ("geometry", "radius")
     if own and table_key is None:
-        return as_values(frame[name], None, None)
+        return as_values(frame[name], None)
     key = find_table(sdata, shapes_key, table_key)
     if key is None:
         raise PixnetKeyError(
@@ -77,7 +77,7 @@ def of_table(sdata: SpatialData, shapes_key: str, name: str, table_key: str, lay
     rows = counts.positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
     if name in table.obs:
         column = pd.Series(table.obs.loc[selected, name].array, index=index[rows]).reindex(index)
-        return as_values(column, table.uns.get(f"{name}_colors"), None)
+        return as_values(column, table.uns.get(f"{name}_colors"))
     values = np.full(len(index), np.nan)
     values[rows] = gene(table[selected, name], table_key, layer)
     return Numbers(values, None if layer else table.uns.get("pixnet_sd", {}).get("unit"))
@@ -92,10 +92,10 @@ def gene(column: AnnData, table_key: str, layer: str | None) -> np.ndarray:
     return dense.astype(float).ravel()
 
 
-def as_values(column: pd.Series, colours: Sequence[str] | None, unit: str | None) -> Values:
+def as_values(column: pd.Series, colours: Sequence[str] | None) -> Values:
     """Numbers stay numbers; text, categories and yes or no are categories."""
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
-        return Numbers(column.to_numpy(dtype=float, na_value=np.nan), unit)
+        return Numbers(column.to_numpy(dtype=float, na_value=np.nan), None)
     categorical = column.astype("category").cat
     names = tuple(map(str, categorical.categories))
     stored = None if colours is None else tuple(map(str, colours))

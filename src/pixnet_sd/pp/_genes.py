@@ -30,6 +30,8 @@ def select_genes(
 ) -> pd.DataFrame | None:
     """Mark the genes to model in a table's ``var``. Nothing is filtered.
 
+    The marks are in the object only, where ``tl.train`` finds them: a store that backs it stays as it is.
+
     Parameters
     ----------
     sdata

@@ -13,6 +13,7 @@ from pixnet_sd._aggregate import aggregate as pool
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import elements, maps, placement, store
+from pixnet_sd._sdata.provenance import recorded
 from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
@@ -101,7 +102,7 @@ def aggregate(
     placed = placement.read_shapes(sdata, key, raster.key, grid, coordinate_system)
     check_overlap(placed, grid, raster.key)
     values, pooled = compute(raster, placed, statistic, quantile, progress)
-    facts = provenance(raster, key, statistic, quantile)
+    facts = provenance(raster, key, statistic, quantile, recorded(sdata, raster.key))
     table = to_table(values, pooled, raster, placed, facts, uncertainty)
     if not inplace:
         return table

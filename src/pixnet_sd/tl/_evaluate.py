@@ -14,6 +14,7 @@ from pixnet_sd import _scores
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._log import logger
 from pixnet_sd._sdata.comparison import check_unit, have_profiles, own_totals, share_of_counts
+from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.maps import LOG
 from pixnet_sd._sdata.pairs import Pair, read_pair
 
@@ -90,10 +91,11 @@ def evaluate(
     >>> bool(scores.attrs["PCC@M"] > 0.4)
     True
     """
-    pair = read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=list(genes or ()))
+    chosen = asked_genes(genes)
+    pair = read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=chosen or ())
     unit = check_unit(unit or pair.unit, predicted_table)
     compared = pair.of_shapes(usable(pair, unit))
-    columns = pd.Index(pair.genes).get_indexer(pd.Index(genes)) if genes is not None else np.arange(len(pair.genes))
+    columns = pd.Index(pair.genes).get_indexer(pd.Index(chosen or pair.genes))
     totals = own_totals(compared, unit)
     warn_if_few_counts(compared, unit)
     scores = score(compared, columns, totals)

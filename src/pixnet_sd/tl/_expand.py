@@ -10,6 +10,7 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import levels, maps, provenance, store
+from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._settings import settings
 
 
@@ -36,7 +37,7 @@ def expand(
     image_key
         The map; may be left out when there is one.
     key_added
-        Name of the element; ``"{image}_expression"`` by default.
+        Name of the element; by default the one that `predict` gave it, ``"{image}_expression"`` if it was not told.
     overwrite
         Replace an element of that name that is not in the store.
     inplace
@@ -54,11 +55,11 @@ def expand(
     >>> sdata.images["truth_expression"].dims
     ('c', 'y', 'x')
     """
-    raster = maps.read_map(sdata, image_key, genes)
+    raster = maps.read_map(sdata, image_key, asked_genes(genes))
     if raster.loadings is None:
         raise PixnetKeyError(f"{raster.key!r} has no loadings, so it holds its quantities already: {raster.genes[:5]}.")
     facts = provenance.recorded(sdata, raster.key) or {}
-    name = key_added or expression_key(facts.get("image", raster.key))
+    name = key_added or facts.get("expression") or expression_key(facts.get("image", raster.key))
     check_size(raster)
     element = levels.expanded(sdata.images[raster.key], raster)
     if not inplace:

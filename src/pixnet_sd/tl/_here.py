@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -18,10 +19,13 @@ from pixnet_sd.tl._task import Task
 def compute_here(task: Task, growing: stream.Growing, numbers: Sequence[int], *, progress: bool | None) -> None:
     """Fill the tiles with these numbers."""
     report_seam(task.job)
-    growing.fill(computed(task, numbers, progress))
+    with closing(computed(task, numbers, progress)) as blocks:  # also after an error: the network must be as it was
+        growing.fill(blocks)
 
 
-def computed(task: Task, numbers: Sequence[int], progress: bool | None) -> Iterator[tuple[int, Window, np.ndarray]]:
+def computed(
+    task: Task, numbers: Sequence[int], progress: bool | None
+) -> Generator[tuple[int, Window, np.ndarray], None, None]:
     """These tiles, one after the other."""
     blocks = shown(task.job, [task.job.plan[number] for number in numbers], progress)
     for number, (window, block) in zip(numbers, blocks, strict=True):
@@ -31,12 +35,14 @@ def computed(task: Task, numbers: Sequence[int], progress: bool | None) -> Itera
 def collect(job: Job, progress: bool | None) -> np.ndarray:
     """The raster of programmes, in memory."""
     values = np.full(job.shape, np.nan, np.float32)
-    for window, block in shown(job, job.plan, progress):
-        values[:, *window.slices] = block
+    with closing(shown(job, job.plan, progress)) as blocks:
+        for window, block in blocks:
+            values[:, *window.slices] = block
     return values
 
 
-def shown(job: Job, plan: Sequence[Tile], progress: bool | None) -> Iterator[tuple[Window, np.ndarray]]:
+def shown(job: Job, plan: Sequence[Tile], progress: bool | None) -> Generator[tuple[Window, np.ndarray], None, None]:
     """The blocks, with a progress bar."""
     hidden = not (settings.progress if progress is None else progress)
-    yield from tqdm(job.blocks(plan), "predict", total=len(plan), unit="tile", disable=hidden, leave=False)
+    with closing(job.blocks(plan)) as blocks:
+        yield from tqdm(blocks, "predict", total=len(plan), unit="tile", disable=hidden, leave=False)

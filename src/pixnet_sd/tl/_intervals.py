@@ -15,7 +15,7 @@ from pixnet_sd._scores import log_profile
 from pixnet_sd._sdata import elements, store
 from pixnet_sd._sdata.comparison import check_unit
 from pixnet_sd._sdata.maps import LOG
-from pixnet_sd._sdata.pairs import read_pair
+from pixnet_sd._sdata.pairs import dense, read_pair
 
 
 def intervals(
@@ -26,6 +26,7 @@ def intervals(
     level: float = 0.8,
     confidence: float | None = None,
     layer: str | None = None,
+    unit: str | None = None,
     inplace: bool = True,
 ) -> Any:
     """Say between which values a measurement of each shape and gene would lie.
@@ -51,6 +52,8 @@ def intervals(
         By default the level holds on average over new sections. With a confidence, it is reached in so many of them.
     layer
         The layer of the measured tables with raw counts; by default X.
+    unit
+        What the predictions hold: ``"counts"`` or ``"counts/um2"``. Tables of this package state it.
     inplace
         Add the layers to the table. Otherwise a copy of it is returned.
 
@@ -73,11 +76,13 @@ def intervals(
     elements.check_sdata(sdata)
     choose("tables", predicted_table, sdata.tables, "predicted_table")
     table = sdata.tables[predicted_table].copy()
-    require_counts(table, predicted_table)
+    require_counts(table, predicted_table, unit)
+    if inplace:
+        store.check(sdata, [predicted_table], overwrite=True)
+    profile = own_profile(dense(table, predicted_table))
     genes = list(map(str, table.var_names))
-    scores = [residuals(*section, genes, layer) for section in calibration]
+    scores = [residuals(*section, genes, layer, unit) for section in calibration]
     found = calibrate(scores, level, confidence=confidence)
-    profile = own_profile(np.asarray(table.X))
     table.layers["profile"] = profile
     table.layers["lower"], table.layers["upper"] = found.interval(profile, np.ones_like(profile))
     table.uns["intervals"] = {"level": level, "sections": len(scores), "confidence": confidence or "on average"}
@@ -88,10 +93,12 @@ def intervals(
     return None
 
 
-def residuals(sdata: SpatialData, predicted: str, measured: str, genes: Sequence[str], layer: str | None) -> np.ndarray:
+def residuals(
+    sdata: SpatialData, predicted: str, measured: str, genes: Sequence[str], layer: str | None, unit: str | None
+) -> np.ndarray:
     """(shapes, genes): how far measured profiles lie from predicted ones; NaN where one of them is not known."""
     pair = read_pair(sdata, predicted, measured, layer=layer, genes=genes)
-    require_counts(sdata.tables[predicted], predicted)
+    require_counts(sdata.tables[predicted], predicted, unit)
     order = [pair.genes.index(gene) for gene in genes]
     here, there = own_profile(pair.predicted[:, order]), own_profile(pair.counts[:, order].toarray())
     return residual_scores(there, here, np.ones_like(here))
@@ -103,8 +110,8 @@ def own_profile(values: np.ndarray) -> np.ndarray:
     return log_profile(values, np.where(totals > 0, totals, np.nan)).astype(np.float32)
 
 
-def require_counts(table: Any, key: str) -> None:
-    if check_unit(table.uns.get("pixnet_sd", {}).get("unit"), key) == LOG:
+def require_counts(table: Any, key: str, unit: str | None) -> None:
+    if check_unit(unit or table.uns.get("pixnet_sd", {}).get("unit"), key) == LOG:
         raise PixnetValueError(
             f"Intervals are for expected counts; table {key!r} holds log expression. Predict with a model of rates."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,7 +83,7 @@ class Job:
     def on_tissue(self, window: Window) -> np.ndarray:
         return np.ones(window.shape, bool) if self.tissue is None else self.tissue.on(window)
 
-    def blocks(self, plan: Sequence[Tile]) -> Iterator[tuple[Window, np.ndarray]]:
+    def blocks(self, plan: Sequence[Tile]) -> Generator[tuple[Window, np.ndarray], None, None]:
         """Windows of the raster and their programmes, NaN outside the tissue, in the order of the plan."""
         for window, block in nn_predict.predict_blocks(self.model.network, self.picture, plan, self.how):
             if self.tissue is not None:
@@ -134,7 +134,7 @@ def prepare(
 ) -> Job:
     key = elements.image_key(sdata, image_key)
     loaded = load_model(model)
-    image_mpp = units.image_mpp(sdata, key) if mpp is None else units.check_mpp(key, "the argument mpp", mpp)
+    image_mpp = units.image_mpp(sdata, key) if mpp is None else given_mpp(sdata, key, mpp)
     check_resolution(key, image_mpp, loaded.mpp, allow_upsample=allow_upsample)
     image = images.read_rgb(sdata, key, value_range)
     picture, step = at_step(image, loaded.mpp / image_mpp)
@@ -146,6 +146,14 @@ def prepare(
     )
     tissue = masks.read_tissue(sdata, key, tissue_key, grid)
     return Job(loaded, key, picture, grid, image_mpp * float(np.sqrt(np.prod(grid.step))), tissue, how)
+
+
+def given_mpp(sdata: SpatialData, key: str, mpp: float) -> float:
+    """What the caller says counts; where the object says otherwise, a warning tells."""
+    source = "the argument mpp"
+    found = units.check_mpp(key, source, mpp)
+    units.warn_about_differences(key, {source: found, **units.sources(sdata, key)})
+    return found
 
 
 def load_model(model: Any) -> Model:

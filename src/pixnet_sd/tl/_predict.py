@@ -11,6 +11,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._sdata import levels, store
+from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl._familiar import warn_if_strange
 from pixnet_sd.tl._here import collect, compute_here
@@ -20,7 +21,7 @@ from pixnet_sd.tl._scale_out import compute_on_workers, has_workers
 from pixnet_sd.tl._seam import report_seam
 from pixnet_sd.tl._several import one_after_the_other
 from pixnet_sd.tl._task import Task, is_small
-from pixnet_sd.tl._to_store import predict_to_store
+from pixnet_sd.tl._to_store import forget_genes, predict_to_store
 
 
 def predict(
@@ -68,7 +69,8 @@ def predict(
         Genes to write out as a plain image element that any tool can read. By default all genes are attached lazily,
         as long as they stay under ``ps.settings.raster_limit``.
     mpp
-        µm per pixel of the image, where the object does not say it.
+        µm per pixel of the image, where the object does not say it; where it does, this counts, and more than 5 %
+        between the two give a warning.
     tissue_key
         Labels that mark tissue; ``"{image}_tissue"`` by default. Tiles without tissue are not computed, and pixels
         outside it are NaN. Without such labels, the whole image is predicted.
@@ -118,7 +120,7 @@ def predict(
     request = Request(
         image_key,
         image_key_added,
-        genes,
+        asked_genes(genes),
         mpp,
         tissue_key,
         value_range,
@@ -167,5 +169,7 @@ def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> An
     elements = {names.loadings: task.loadings, names.programmes: programmes}
     if task.genes is not None or is_small(task, raster):
         elements[names.expression] = expression
+    else:
+        forget_genes(task)
     store.enter(task.sdata, elements, task.facts)
     return None

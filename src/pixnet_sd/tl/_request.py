@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ class Request:
 
     image_key: str | None = None
     image_key_added: str | None = None
-    genes: Sequence[str] | None = None
+    genes: list[str] | None = None
     mpp: float | None = None
     tissue_key: str | None = None
     value_range: tuple[float, float] | None = None

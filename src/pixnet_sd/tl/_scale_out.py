@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from pixnet_sd._cluster import active_client
 from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._log import logger
 from pixnet_sd._sdata import store, stream
@@ -23,6 +24,7 @@ from pixnet_sd._settings import settings
 from pixnet_sd.tl import _request
 from pixnet_sd.tl._here import computed
 from pixnet_sd.tl._parts import parts
+from pixnet_sd.tl._seam import report_seam
 from pixnet_sd.tl._task import Task
 from pixnet_sd.tl._to_store import require_whole, to_compute
 
@@ -32,23 +34,6 @@ PATIENCE_S = 60
 """For a worker to finish the tile in its hands."""
 STOP = "stop"
 """A file that tells workers to stop."""
-
-
-def active_client() -> Any:
-    """The client of this process, or None; inside a task of a worker there is none, for it would wait for itself."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return None
-    try:
-        distributed.get_worker()
-    except ValueError:
-        pass
-    else:
-        return None
-    try:
-        return distributed.default_client()
-    except ValueError:
-        return None
 
 
 def has_workers(task: Task) -> bool:
@@ -80,6 +65,7 @@ def compute_on_workers(task: Task, growing: stream.Growing, numbers: Sequence[in
     windows = {number: task.windows[number] for number in numbers}
     cut = parts(windows, growing.file_px, task.job.how.batch_size, len(addresses))
     report(cut, task)
+    report_seam(task.job, device="cpu")
     futures = [
         submit(client, address, task, folder, f"worker-{number}", part)
         for number, (address, part) in enumerate(zip(addresses, cut, strict=True))
@@ -115,8 +101,8 @@ def stopped_on_error(folder: Path, futures: Sequence[Any]) -> Iterator[None]:
         yield
     except BaseException:
         (folder / STOP).touch()
-        for future in futures:
-            future.exception(timeout=PATIENCE_S)
+        with suppress(Exception):  # the error that stops them is the one to tell
+            sys.modules["distributed"].wait(futures, timeout=PATIENCE_S)
         raise
 
 

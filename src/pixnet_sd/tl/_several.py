@@ -23,9 +23,19 @@ def one_after_the_other(work: Callable[[SpatialData], Any], slides: Sequence[Spa
     if errors:
         told = "".join(f"\n- {which}: {type(error).__name__}: {error}" for which, error in errors.items())
         raise PixnetRuntimeError(
-            f"{len(errors)} of {len(slides)} slides could not be predicted; the others are done.{told}"
+            f"{len(errors)} of {len(slides)} slides could not be predicted; {fate(inplace=inplace)}{told}"
         ) from ExceptionGroup("one for each of these slides", [*errors.values()])
     return None if inplace else results
+
+
+def fate(*, inplace: bool) -> str:
+    """What became of the other slides."""
+    if inplace:
+        return "the others are done."
+    return (
+        "with inplace=False nothing is kept of the others. Call it again without these slides, or with inplace=True, "
+        "which keeps what is done."
+    )
 
 
 def name(number: int, slide: object) -> str:

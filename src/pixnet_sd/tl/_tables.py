@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,10 @@ def pixel_area_um2(raster: maps.Map) -> float:
     return raster.mpp**2
 
 
-def provenance(raster: maps.Map, shapes_key: str, statistic: str, quantile: float) -> dict[str, Any]:
+def provenance(
+    raster: maps.Map, shapes_key: str, statistic: str, quantile: float, made: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What is recorded of a table; `made` is what is recorded of its raster, whose model it names."""
     unit = "counts" if raster.unit == maps.RATE and statistic == "sum" else raster.unit
     facts = {
         "shapes": shapes_key,
@@ -118,6 +121,7 @@ def provenance(raster: maps.Map, shapes_key: str, statistic: str, quantile: floa
         "quantile": quantile if statistic == "quantile" else None,
         "unit": unit,
         "mpp": raster.mpp,
+        **{name: (made or {}).get(name) for name in ("model", "sha256")},
     }
     return {name: value for name, value in facts.items() if value is not None}
 

@@ -73,7 +73,7 @@ class Task:
     @property
     def genes(self) -> list[str] | None:
         """Those to write out as plain pixels."""
-        return None if self.request.genes is None else list(self.request.genes)
+        return self.request.genes
 
     @property
     def blank(self) -> Any:
@@ -89,17 +89,22 @@ class Task:
     def plan(self) -> dict[str, Any]:
         """All that must not change between the parts of one raster."""
         asked = {"genes": self.genes, "shards": self.request.shards}
-        return {**self.facts[self.names.programmes], **fingerprint(self.job), **asked}
+        return {**self.made, **fingerprint(self.job), **asked}
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What the programmes depend on; names of other elements are not of it."""
+        digest = None if self.job.tissue is None else self.job.tissue_digest
+        return {"kind": "programmes", "tissue_digest": digest, **self.job.facts()}
 
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
         """What is recorded of each element."""
-        job, names = self.job, self.names
-        made = {"tissue_digest": None if job.tissue is None else job.tissue_digest, **job.facts()}
-        shared = {name: job.facts()[name] for name in ("image", "unit", "mpp", "model", "sha256")}
+        made, names = self.made, self.names
+        shared = {name: made[name] for name in ("image", "unit", "mpp", "model", "sha256")}
         lazy = {"programmes": names.programmes} if self.genes is None else {}
         return {
-            names.programmes: {"kind": "programmes", **made},
+            names.programmes: {**made, "expression": names.expression},
             names.loadings: {"kind": "loadings", "sha256": shared["sha256"]},
             names.expression: {"kind": "expression", **shared, **lazy},
         }

@@ -111,5 +111,11 @@ def attach_genes(task: Task) -> None:
     raster = task.raster(programmes, None)
     if is_small(task, raster):
         store.enter(sdata, {names.expression: levels.expanded(programmes, raster)}, task.facts)
-    elif names.expression in sdata.images:
-        del sdata.images[names.expression]
+    else:
+        forget_genes(task)
+
+
+def forget_genes(task: Task) -> None:
+    """Those of an earlier prediction, where the new ones are too many to be attached."""
+    if task.names.expression in task.sdata.images:
+        del task.sdata.images[task.names.expression]

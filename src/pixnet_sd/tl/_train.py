@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.counts import annotating_table
+from pixnet_sd._sdata.counts import annotating_table, asked_genes
 from pixnet_sd._settings import settings
 from pixnet_sd.nn.device import require_device
 from pixnet_sd.nn.model import Card, Model
@@ -85,14 +85,15 @@ def train(
         needs no download. The ridge uses only the network's features, µm per pixel and number of programmes.
     validation
         What chooses the epoch and gives the scores that the model carries: other sections, or ``"corner"``, a quarter
-        of every section, at a distance from what is learnt from. None learns from everything for all epochs.
+        of every section, at a distance from what is learnt from. None learns from everything for all epochs. The
+        ridge has no epochs and takes no other sections: its scores come from what it leaves out in turn.
     model
         Go on from the weights of this model, with its network and its genes.
     encoder_weights
         ``"pretrained"`` fetches published weights where the encoder has any; a safetensors file works offline.
     checkpoint
         A folder that keeps the state after every epoch. The same call goes on where an interrupted one stopped, to the
-        same result.
+        same result. Not for the ridge, which has no epochs.
     value_range
         Black and white of images that are not uint8.
     allow_upsample
@@ -100,7 +101,7 @@ def train(
     name, tissue, species
         For the model's card.
     device
-        Where it runs.
+        Where it runs: ``"cpu"`` unless another is named, e.g. ``"cuda"`` or ``"mps"``.
     progress
         Show progress bars; by default ``ps.settings.progress``.
 
@@ -118,11 +119,13 @@ def train(
     'counts/um2'
     """
     config, device = asked_config(method, config, model), require_device(device)
+    if method == "ridge":
+        require_no_epochs(validation, checkpoint)
     sections = as_list(sdata)
     if not sections:
         raise PixnetValueError("There is nothing to train on: the list of sections is empty.")
     tables = asked_tables(sections[0], shapes_key, table_key)
-    chosen = asked_genes(genes, model) or marked_genes(sections[0], tables)
+    chosen = genes_to_model(asked_genes(genes), model) or marked_genes(sections[0], tables)
     reading = Reading(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
     card = Card(name, tissue=tissue, species=species, data=summary(slides))
@@ -162,6 +165,20 @@ def asked_config(method: str, config: TrainConfig | None, model: Model | None) -
     return wanted
 
 
+def require_no_epochs(validation: object, checkpoint: str | Path | None) -> None:
+    """A ridge is solved at once: no sections can choose its epoch, and no state is worth keeping."""
+    dropped = {
+        "validation": not (validation is None or isinstance(validation, str) and validation == CORNER),
+        "checkpoint": checkpoint is not None,
+    }
+    if any(dropped.values()):
+        named = " and ".join(name for name, given in dropped.items() if given)
+        raise PixnetValueError(
+            f'method="ridge" has no epochs, so it cannot use {named}: its scores come from leaving out each section in '
+            f'turn, or blocks of the only one. Leave out {named}, or pass method="pixnet".'
+        )
+
+
 def ridge_config() -> TrainConfig:
     return TrainConfig(network=NetworkConfig(encoder="stain", levels=None, programmes=32))
 
@@ -170,13 +187,11 @@ METHODS = {"pixnet": TrainConfig, "ridge": ridge_config}
 """With what each method works where nothing is said."""
 
 
-def asked_genes(genes: Sequence[str] | None, model: Model | None) -> list[str]:
+def genes_to_model(genes: list[str] | None, model: Model | None) -> list[str] | None:
     """Those given, or those of the model; a model that is trained further keeps its genes."""
-    if genes is not None and (isinstance(genes, str) or not len(genes)):
-        raise PixnetValueError(f"genes must be a list of names; got {genes!r}. Leave it out for all.")
     if model is None:
-        return list(genes or [])
-    if genes is not None and list(genes) != list(model.genes):
+        return genes
+    if genes is not None and genes != list(model.genes):
         raise PixnetValueError(f"The model has {len(model.genes)} genes; `genes` must be left out or the same.")
     return list(model.genes)
 
