@@ -22,17 +22,14 @@ give each patient as one group to speak about patients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
 
 from pixnet_sd._errors import PixnetValueError
 
-SMALLEST_SPREAD = 0.1
-"""Counts; a spread of 0 where nothing is expected would make one stray count infinitely surprising."""
 ROUNDING = 1e-9
 
 
@@ -53,27 +50,6 @@ class Conformal:
         """Lower and upper ends (shapes, genes). Of counts, the lower end may be cut at 0 without loss of coverage."""
         half_width = self.quantiles * spread
         return mean - half_width, mean + half_width
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists; an infinite quantile becomes None, for which JSON has a word."""
-        quantiles = [float(value) if np.isfinite(value) else None for value in self.quantiles]
-        return {
-            "quantiles": quantiles,
-            "level": self.level,
-            "n_sections": self.n_sections,
-            "confidence": self.confidence,
-        }
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Conformal:
-        quantiles = np.array([np.inf if value is None else value for value in stored["quantiles"]], dtype=float)
-        return cls(quantiles, stored["level"], stored["n_sections"], stored["confidence"])
-
-
-def count_spread(mean: np.ndarray, dispersion: np.ndarray, members_sd: np.ndarray | float = 0.0) -> np.ndarray:
-    """SD of a count around its expectation: negative binomial noise, and the disagreement of an ensemble's members."""
-    variance = mean + dispersion * mean**2 + np.square(members_sd)
-    return np.asarray(np.maximum(np.sqrt(variance), SMALLEST_SPREAD))
 
 
 def residual_scores(measured: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Rasters, windows and tiles in integers. Numbers only: knows neither arrays, torch nor spatialdata.
+"""Rasters, windows and tiles in integers, 3 x 3 matrices between them. Knows neither torch nor spatialdata.
 
 Convention, for the whole package: pixel (i, j) covers [j, j+1) x [i, i+1); x runs along columns, y runs down.
 """

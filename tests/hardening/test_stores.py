@@ -50,6 +50,12 @@ def test_a_read_only_store_is_read(locked: Path, expected: np.ndarray) -> None:
     assert ps.tl.coverage(sdata, "cells", "he").shape == (2, 48 * 64)
 
 
+def test_what_is_found_about_a_read_only_store_is_kept_in_the_object(locked: Path) -> None:
+    sdata = sd.read_zarr(locked)
+    assert ps.pp.mpp(sdata, "he", mpp=0.51) == 0.51
+    assert ps.pp.mpp(sdata, "he") == 0.51
+
+
 @pytest.mark.parametrize("call", ["predict", "aggregate", "predict_shapes", "tissue"])
 def test_a_read_only_store_is_refused_before_the_work(locked: Path, call: str) -> None:
     sdata = sd.read_zarr(locked)

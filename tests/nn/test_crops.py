@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pixnet_sd._shapes import from_circles
 from pixnet_sd.nn.crops import Layout, crop_weights, crops_of, layout_for, to_torch
@@ -12,9 +10,9 @@ RANDOM = np.random.default_rng(0)
 SPOTS = from_circles(RANDOM.uniform(0, 900, (60, 2)), 20.0, np.eye(3))
 
 
-@given(st.sampled_from([16, 64, 256]), st.integers(0, 3), st.integers(0, 3))
-def test_every_shape_is_whole_in_exactly_one_crop(cell: int, dy: int, dx: int) -> None:
-    crops = crops_of(SPOTS, Layout(cell, 48), (16 * dy, 16 * dx))
+@pytest.mark.parametrize("cell", [16, 64, 256])
+def test_every_shape_is_whole_in_exactly_one_crop(cell: int) -> None:
+    crops = crops_of(SPOTS, Layout(cell, 48))
     assert sorted(np.concatenate([crop.rows for crop in crops])) == list(range(60))
     for crop in crops:
         x0, y0, x1, y1 = SPOTS.bounds[crop.rows].T

@@ -17,7 +17,6 @@ from pixnet_sd.nn.loss import (
     poisson,
     pool,
     rate_loss,
-    whole_shapes,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -75,11 +74,6 @@ def test_gradient_of_the_pooled_loss_through_the_coverage(layout):
 def test_weights_of_another_crop_are_refused():
     with pytest.raises(PixnetValueError, match=r"12 pixels do not fit programmes of 8"):
         pool(torch.ones(1, 2, 2, 4, dtype=torch.float64), weights().to_sparse_csr())
-
-
-def test_shapes_cut_by_the_border_do_not_count():
-    area = torch.tensor([100.0, 100.0, 100.0])
-    assert whole_shapes(torch.tensor([100.0, 99.91, 99.8]), area).tolist() == [True, True, False]
 
 
 def test_pearson_is_numpy_s():

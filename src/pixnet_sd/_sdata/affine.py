@@ -79,7 +79,8 @@ def require_agreement(maps: dict[str, np.ndarray], sdata: SpatialData, source_ke
     if not apart <= AGREEMENT_PX:
         raise PixnetValueError(
             f"The coordinate systems {sorted(maps)} place {source_key!r} up to {apart:.1f} px apart on {image_key!r}. "
-            "Say which one is right with coordinate_system=..."
+            "Say which one is right with coordinate_system=... where a call takes it, or remove the wrong one: "
+            "spatialdata.transformations.remove_transformation."
         )
 
 

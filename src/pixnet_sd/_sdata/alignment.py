@@ -12,7 +12,7 @@ from pixnet_sd import _reading
 from pixnet_sd._alignment import Raster, programmes
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import tissue_key
-from pixnet_sd._sdata import affine, counts, elements, images, placement, provenance, units
+from pixnet_sd._sdata import affine, counts, elements, images, placement, units
 from pixnet_sd._sdata.pairs import regions
 from pixnet_sd._shapes import Shapes
 from pixnet_sd._tissue import DARKEST, tissue_mask
@@ -79,7 +79,7 @@ def evenly(count: int) -> np.ndarray:
 def measured_table(sdata: SpatialData, shapes_key: str, asked: str | None) -> str:
     if asked is not None:
         return elements.table_key(sdata, asked)
-    found = [key for key in sdata.tables if shapes_key in regions(sdata[key]) and not provenance.recorded(sdata, key)]
+    found = [key for key in elements.measured_tables(sdata) if shapes_key in regions(sdata[key])]
     if len(found) != 1:
         listing = f"{len(found)} tables annotate {shapes_key!r}: {found}" if found else "there are no counts"
         raise PixnetValueError(f"{listing}; name one with table_key=...")

@@ -15,8 +15,8 @@ from spatialdata.models import get_table_keys
 
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd._keys import choose
+from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.geometry import check_index
-from pixnet_sd._sdata.provenance import SLOT
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,7 @@ def check_several(genes: Iterable[str]) -> None:
 def annotating_table(sdata: SpatialData, shapes_key: str) -> str:
     """The one measured table that annotates a shapes element; results of ours do not count."""
     choose("shapes", shapes_key, sdata.shapes, "shapes_key")
-    measured = {key: table for key, table in sdata.tables.items() if SLOT not in table.uns}
-    fitting = [key for key, table in measured.items() if shapes_key in regions(table)]
+    fitting = [key for key in elements.measured_tables(sdata) if shapes_key in regions(sdata[key])]
     return choose(f"tables that annotate shapes {shapes_key!r}", None, fitting, "table_key")
 
 

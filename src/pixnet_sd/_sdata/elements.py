@@ -6,7 +6,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._keys import choose, loadings_key
-from pixnet_sd._sdata.provenance import recorded
+from pixnet_sd._sdata.provenance import SLOT, recorded
 
 
 def image_key(sdata: SpatialData, key: str | None = None) -> str:
@@ -24,9 +24,14 @@ def shapes_key(sdata: SpatialData, key: str | None = None) -> str:
 def table_key(sdata: SpatialData, key: str | None = None) -> str:
     """The measured table to read. Without a key, results and loadings do not count as candidates."""
     check_sdata(sdata)
+    return choose("tables", key, sdata.tables if key is not None else measured_tables(sdata), "table_key")
+
+
+def measured_tables(sdata: SpatialData) -> list[str]:
+    """All but results and loadings of ours, which say so also where the object has forgotten it."""
     derived = {loadings_key(name) for name in sdata.images}
-    measured = [name for name in sdata.tables if name not in derived and not recorded(sdata, name)]
-    return choose("tables", key, sdata.tables if key is not None else measured, "table_key")
+    ours = {name for name, table in sdata.tables.items() if recorded(sdata, name) or SLOT in table.uns}
+    return [name for name in sdata.tables if name not in derived | ours]
 
 
 def names(sdata: SpatialData) -> set[str]:

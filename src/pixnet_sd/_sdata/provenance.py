@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import zarr
 from spatialdata import SpatialData
 
 from pixnet_sd import __version__
+from pixnet_sd._log import logger
 from pixnet_sd._sdata import locks
 
 SLOT = "pixnet_sd"
@@ -45,6 +47,9 @@ def save(sdata: SpatialData, name: str, keys: Iterable[str]) -> None:
     if not sdata.is_backed():
         return
     path = Path(str(sdata.path))
+    if not os.access(path, os.W_OK):
+        logger.warning("%s cannot be written: what is known of %s is kept in this object only", path, list(keys))
+        return
     with locks.turn(path):
         root = zarr.open_group(path, mode="r+")
         known: Any = root.attrs.get(SLOT, {})

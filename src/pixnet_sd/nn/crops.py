@@ -55,23 +55,22 @@ def layout_for(shapes: Shapes, alignment: int, margin_px: int) -> Layout:
     return min(layouts, key=lambda layout: len(np.unique(cells_of(shapes, layout), axis=0)) * layout.crop_px**2)
 
 
-def cells_of(shapes: Shapes, layout: Layout, phase: tuple[int, int] = (0, 0)) -> np.ndarray:
+def cells_of(shapes: Shapes, layout: Layout) -> np.ndarray:
     """(n, 2): row and column of each shape's cell."""
     middle = (shapes.bounds[:, :2] + shapes.bounds[:, 2:])[:, ::-1] / 2
-    return np.floor((middle - phase) / layout.cell_px).astype(np.int64)
+    return np.floor(middle / layout.cell_px).astype(np.int64)
 
 
-def crops_of(shapes: Shapes, layout: Layout, phase: tuple[int, int] = (0, 0)) -> list[Crop]:
-    """All crops; `phase` (y, x), a multiple of the alignment, moves the lattice."""
+def crops_of(shapes: Shapes, layout: Layout) -> list[Crop]:
     real = np.flatnonzero(shapes.area > 0)
-    cells, owner = np.unique(cells_of(shapes.take(real), layout, phase), axis=0, return_inverse=True)
+    cells, owner = np.unique(cells_of(shapes.take(real), layout), axis=0, return_inverse=True)
     order = np.argsort(owner, kind="stable")
     rows = np.split(real[order], np.flatnonzero(np.diff(owner[order])) + 1)
-    return [Crop(window_of(cell, layout, phase), members) for cell, members in zip(cells, rows, strict=True)]
+    return [Crop(window_of(cell, layout), members) for cell, members in zip(cells, rows, strict=True)]
 
 
-def window_of(cell: np.ndarray, layout: Layout, phase: tuple[int, int]) -> Window:
-    y0, x0 = (int(place) * layout.cell_px + shift - layout.pad_px for place, shift in zip(cell, phase, strict=True))
+def window_of(cell: np.ndarray, layout: Layout) -> Window:
+    y0, x0 = (int(place) * layout.cell_px - layout.pad_px for place in cell)
     return Window(y0, x0, y0 + layout.crop_px, x0 + layout.crop_px)
 
 

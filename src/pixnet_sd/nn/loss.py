@@ -1,7 +1,6 @@
 """Losses on what is pooled over shapes: the paper's, on log values, and ours, on counts. Torch only.
 
-Shapes: S shapes (spots, bins, cells), K programmes, G genes. Shapes that a crop's border cuts do not count:
-see `whole_shapes`.
+Shapes: S shapes (spots, bins, cells), K programmes, G genes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from pixnet_sd._errors import PixnetValueError
 
-WHOLE = 0.999
 SMALLEST_RATE = 1e-8
 SMALLEST_SPREAD = 1e-6
 PER = 1e4
@@ -34,14 +32,6 @@ def pool(programmes: Tensor, weights: Tensor) -> Tensor:
             f"{tuple(programmes.shape)}."
         )
     return torch.sparse.mm(weights, pixels)
-
-
-def whole_shapes(covered: Tensor, area: Tensor) -> Tensor:
-    """Which shapes count: those with at least 99.9 % of their area inside the crop's valid part.
-
-    A part of a shape has a part of its counts, but nobody knows which.
-    """
-    return covered >= WHOLE * area
 
 
 def pearson(predicted: Tensor, target: Tensor) -> Tensor:

@@ -156,8 +156,9 @@ class Model:
         return model
 
     def __repr__(self) -> str:
-        width = max(map(len, self.summary()))
-        lines = [f"  {key:<{width}}  {value}" for key, value in self.summary().items()]
+        summary = self.summary()
+        width = max(map(len, summary))
+        lines = [f"  {key:<{width}}  {value}" for key, value in summary.items()]
         return "\n".join([f"Model {self.card.name!r}", *lines])
 
     def _repr_html_(self) -> str:

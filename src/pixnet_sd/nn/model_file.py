@@ -37,7 +37,7 @@ LARGEST_DESCRIPTION = 64 * 2**20
 
 def write(folder: Path, weights: bytes, description: Mapping[str, Any], *, overwrite: bool) -> None:
     """A stop between the two files leaves a pair whose sha256 does not match, which is not read."""
-    if (folder / DESCRIPTION).exists() and not overwrite:
+    if not overwrite and any((folder / name).exists() for name in (WEIGHTS, DESCRIPTION)):
         raise PixnetValueError(f"There is a model at {folder} already. Give another path, or `overwrite=True`.")
     folder.mkdir(parents=True, exist_ok=True)
     header = {"format": FORMAT, "version": VERSION, "sha256": hashlib.sha256(weights).hexdigest()}

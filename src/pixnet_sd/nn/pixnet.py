@@ -20,7 +20,7 @@ from pixnet_sd.nn.material import Lesson, Material, materials
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pixel import PixelDecoder
-from pixnet_sd.nn.pooled import pool_slides
+from pixnet_sd.nn.pooled import pixel_moments
 from pixnet_sd.nn.prepared import Bar, Prepared, prepared
 from pixnet_sd.nn.slides import Slide, mean_rates, size_factors
 from pixnet_sd.nn.train import History, Run, fit
@@ -127,8 +127,7 @@ def moments_of(
         return None
     if config.cached:
         return over_sets([material.samples.moments() for own in sets for material in own if material.samples])
-    pooled = pool_slides(network, network.decoder.readout, sets, device)
-    return pooled.pixel_mean, pooled.pixel_scale
+    return pixel_moments(network, network.decoder.readout, sets, device)
 
 
 def over_sets(moments: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

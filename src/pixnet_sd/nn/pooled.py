@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pixnet_sd._scores import log_profile
 from pixnet_sd.nn.loss import pool
-from pixnet_sd.nn.material import DENSE_CROPS, Material
+from pixnet_sd.nn.material import DENSE_CROPS, Batch, Material
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.prepared import Prepared
 from pixnet_sd.nn.readout import Readout
@@ -26,22 +27,10 @@ class Pooled:
 
     features: np.ndarray
     """(S, D) means over each shape."""
-    squares: np.ndarray
-    """(S, D) means of the squares of the features."""
     profiles: np.ndarray
     """(S, G) log expression."""
     groups: np.ndarray
     """(S,) which section, or which block of the only one."""
-
-    @property
-    def pixel_mean(self) -> np.ndarray:
-        """(D,) over the pixels of all shapes."""
-        return self.features.mean(axis=0)
-
-    @property
-    def pixel_scale(self) -> np.ndarray:
-        """(D,) standard deviations over the pixels of all shapes, 1 where a feature is constant."""
-        return spread(self.pixel_mean, self.squares.mean(axis=0))
 
 
 def pool_slides(
@@ -63,24 +52,47 @@ def pool_set(
     network: PixNet, readout: Readout, material: Material, group: int | None, device: torch.device | str
 ) -> tuple[np.ndarray, ...]:
     measured = material.measured
-    features, squares = pooled_features(network, readout, material, device)
+    features = pooled_features(network, readout, material, device)
     profiles = log_profile(measured.counts.toarray(), measured.totals)
     groups = blocks_of(measured.shapes.centroid) if group is None else np.full(len(features), group)
     known = np.isfinite(features).all(axis=1) & np.isfinite(profiles).all(axis=1)
-    return tuple(values[known] for values in (features, squares, profiles, groups))
+    return tuple(values[known] for values in (features, profiles, groups))
+
+
+def pooled_features(network: PixNet, readout: Readout, material: Material, device: torch.device | str) -> np.ndarray:
+    """(shapes, D): the exact means of every feature; NaN where a shape has no area."""
+    means = np.full((len(material.measured.shapes), readout.dim), np.nan)
+    for batch, dense in dense_batches(network, readout, material, device):
+        means[batch.rows] = means_of(dense, batch)
+    return means
+
+
+def pixel_moments(
+    network: PixNet, readout: Readout, slides: Sequence[Prepared], device: torch.device | str
+) -> tuple[np.ndarray, np.ndarray]:
+    """(D,) twice: means and standard deviations over the pixels of all shapes, each shape as heavy as the others."""
+    sums, shapes = np.zeros((2, readout.dim)), 0
+    for material in (material for sets in slides for material in sets):
+        for batch, dense in dense_batches(network, readout, material, device):
+            pooled = np.stack([means_of(values, batch) for values in (dense, dense**2)]).astype(float)
+            known = np.isfinite(pooled).all(axis=(0, 2))
+            sums, shapes = sums + pooled[:, known].sum(axis=1), shapes + known.sum()
+    mean, square = sums / max(shapes, 1)
+    return mean, spread(mean, square)
 
 
 @torch.inference_mode()
-def pooled_features(
+def dense_batches(
     network: PixNet, readout: Readout, material: Material, device: torch.device | str
-) -> tuple[np.ndarray, np.ndarray]:
-    """(shapes, D) twice: the exact means of every feature and of its square; NaN where a shape has no area."""
-    moments = np.full((2, len(material.measured.shapes), readout.dim), np.nan)
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Some shapes, and all features of their pixels."""
     for batch in material.batches(DENSE_CROPS):
-        here, dense = batch.to(device), readout.dense(material.maps(network, batch.crops, device))
-        for own, values in zip(moments, (dense, dense**2), strict=True):
-            own[batch.rows] = (pool(values, here.weights) / here.area_um2).cpu().numpy()
-    return moments[0], moments[1]
+        yield batch.to(device), readout.dense(material.maps(network, batch.crops, device))
+
+
+def means_of(dense: Tensor, batch: Batch) -> np.ndarray:
+    means: np.ndarray = (pool(dense, batch.weights) / batch.area_um2).cpu().numpy()
+    return means
 
 
 def blocks_of(places: np.ndarray) -> np.ndarray:
