@@ -1,6 +1,7 @@
 """Laws that hold for any input: places, tiles, ids, and a store through any sequence of calls."""
 
 import hashlib
+import itertools
 import shutil
 import tempfile
 from pathlib import Path
@@ -119,6 +120,7 @@ class Store(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "s.zarr"
         self.map_seed: int | None = None
+        self.waiting: tuple[int, int] | None = None
         self.table_seed: int | None = None
 
     @initialize()
@@ -133,12 +135,32 @@ class Store(RuleBasedStateMachine):
 
     @rule(seed=st.integers(0, 1), tile_size=st.sampled_from([16, 32, 64]), overwrite=st.booleans())
     def predict(self, seed: int, tile_size: int, overwrite: bool) -> None:
+        options: dict = {"model": tiny_model(seed), "tile_size": tile_size, "overwrite": overwrite}
         if self.map_seed is not None and not overwrite:
             with pytest.raises(PixnetError, match="overwrite=True"):
-                predict(self.sdata, "he", model=tiny_model(seed), tile_size=tile_size)
+                predict(self.sdata, "he", **options)
             return
-        predict(self.sdata, "he", model=tiny_model(seed), tile_size=tile_size, overwrite=overwrite)
-        self.map_seed = seed
+        if self.waiting not in (None, (seed, tile_size)):
+            with pytest.raises(PixnetError, match="resume=False"):
+                predict(self.sdata, "he", **options)
+            options["resume"] = False
+        predict(self.sdata, "he", **options)
+        self.map_seed, self.waiting = seed, None
+
+    @precondition(lambda self: self.waiting is None)
+    @rule(seed=st.integers(0, 1), tiles=st.integers(0, 3))
+    def interrupt(self, seed: int, tiles: int) -> None:
+        """Ctrl-C after some tiles: what is there stays, and what is done waits beside it."""
+        model, runs = tiny_model(seed), itertools.count()
+
+        def stop(*_: object) -> None:
+            if next(runs) >= tiles:
+                raise KeyboardInterrupt
+
+        model.network.register_forward_hook(stop)
+        with pytest.raises(KeyboardInterrupt):
+            predict(self.sdata, "he", model=model, tile_size=16, overwrite=True)
+        self.waiting = seed, 16
 
     @precondition(lambda self: self.map_seed is not None)
     @rule(overwrite=st.booleans())
@@ -185,7 +207,8 @@ class Store(RuleBasedStateMachine):
         if self.table_seed is not None:
             wanted = fresh(self.table_seed)["cells_expression"].X
             np.testing.assert_allclose(again["cells_expression"].X, wanted, rtol=1e-4)
-        assert [path.name for path in self.folder.iterdir()] == ["s.zarr"]
+        beside = set() if self.waiting is None else {".s.zarr.he_programmes.partial"}
+        assert {path.name for path in self.folder.iterdir()} == {"s.zarr", *beside}
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
