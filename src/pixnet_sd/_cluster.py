@@ -12,7 +12,7 @@ def active_client() -> Any:
     if distributed is None or is_in_task(distributed):
         return None
     try:
-        return distributed.default_client()
+        return distributed.Client.current()
     except ValueError:  # no client has been started
         return None
 
