@@ -27,9 +27,9 @@ def predict_to_store(task: Task, compute: Compute, *, resume: bool) -> None:
         announce(task)
         obsolete = names.expression if task.genes is None and request.overwrite else None
         store.enter(task.sdata, publication.publish(task.sdata, growing, obsolete=obsolete), task.facts)
+        if task.genes is None:
+            attach_genes(task)
         publication.dispose(growing)
-    if task.genes is None:
-        attach_genes(task)
 
 
 def announce(task: Task) -> None:
