@@ -69,8 +69,9 @@ def check(sdata: SpatialData, keys: list[str], *, overwrite: bool) -> None:
             f"An element cannot be called {wrong[0]!r}: names are of letters, digits, '_', '-' and '.', and do not "
             "begin with '.' or '__'. Pass another name for the result."
         )
-    require_other_names(keys, names(sdata) | names_on_disk(sdata))
-    require_free(keys, names(sdata) | names_on_disk(sdata), overwrite=overwrite)
+    taken = names(sdata) | names_on_disk(sdata)
+    require_other_names(keys, taken)
+    require_free(keys, taken, overwrite=overwrite)
     if sdata.is_backed():
         require_writable(store_path(sdata))
 
