@@ -44,14 +44,16 @@ def publish(sdata: SpatialData, raster: stream.Growing, *, obsolete: str | None)
     """Move what was staged into the store, and an image that it makes obsolete out of it; give back what is there."""
     target = store.store_path(sdata)
     noted = [(raster.folder / path, inode) for path, inode in json.loads((raster.folder / NOTE).read_text())]
+    kinds = {path.name: path.parent.name for path, _ in noted}
     with locks.turn(target):
+        store.require_places(target, kinds)
         for path, inode in noted:
             kind, final = path.parent.name, target / path.parent.name / path.name
             if not (final.exists() and final.stat().st_ino == inode):
                 store.move_element(path, target, kind, raster.folder)
         if obsolete is not None:
             move_away(target / "images" / obsolete, raster.folder)
-        return store.consolidated(sdata, {path.name: path.parent.name for path, _ in noted})
+        return store.consolidated(sdata, kinds)
 
 
 def move_away(path: Path, folder: Path) -> None:

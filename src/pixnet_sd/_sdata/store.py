@@ -153,8 +153,7 @@ def publish(sdata: SpatialData, elements: Mapping[str, Any], *, overwrite: bool)
         kinds = stage(elements, staged)
         with locks.turn(store):
             require_free(list(elements), names_on_disk(sdata), overwrite=overwrite)  # since the work began
-            for key, kind in kinds.items():
-                require_kind(store, kind, key)
+            require_places(store, kinds)
             for key, kind in kinds.items():
                 move_element(staged / kind / key, store, kind, folder)
             return consolidated(sdata, kinds)
@@ -203,14 +202,15 @@ def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
     return kinds
 
 
-def require_kind(store: Path, kind: str, name: str) -> None:
-    for other in store.glob(f"*/{glob.escape(name)}"):
-        if other.parent.name != kind:
-            raise PixnetRuntimeError(f"{store} has {name!r} among the {other.parent.name}; it is left as it is.")
+def require_places(store: Path, kinds: Mapping[str, str]) -> None:
+    """Before the first of several elements is moved: no name is there among another kind."""
+    for name, kind in kinds.items():
+        for other in store.glob(f"*/{glob.escape(name)}"):
+            if other.parent.name != kind:
+                raise PixnetRuntimeError(f"{store} has {name!r} among the {other.parent.name}; it is left as it is.")
 
 
 def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:
-    require_kind(store, kind, staged.name)
     zarr.open_group(store, mode="r+", use_consolidated=False).require_group(kind)
     final = store / kind / staged.name
     if not final.exists():
