@@ -26,33 +26,42 @@ RIDGE_RANK = 32
 
 
 def ridge(study: Study, fold: Fold, seed: int) -> Prediction:
-    return predicted(study, fold, of_rank(ours(study, seed), RIDGE_RANK), method="ridge")
+    return predicted(study, fold, of_rank(ours(study), RIDGE_RANK), method="ridge")
 
 
 def rate(study: Study, fold: Fold, seed: int) -> Prediction:
-    return predicted(study, fold, ours(study, seed))
+    """One network of the ensemble alone; its seconds of training are those of all."""
+    return predicted(study, fold, members(study), kept=models(study, fold), member=seed)
 
 
 def ensemble(study: Study, fold: Fold, seed: int) -> Prediction:
-    return predicted(study, fold, replace(ours(study, seed), members=MEMBERS), kept=models(study, fold, seed))
+    return predicted(study, fold, members(study), kept=models(study, fold))
 
 
 def ensemble_of_views(study: Study, fold: Fold, seed: int) -> Prediction:
     """The same networks, each place seen in its eight turned and mirrored views."""
-    config = replace(ours(study, seed), members=MEMBERS)
-    return predicted(study, fold, config, kept=models(study, fold, seed), views=True)
+    return predicted(study, fold, members(study), kept=models(study, fold), views=True)
 
 
-def ours(study: Study, seed: int) -> ps.TrainConfig:
-    return replace(OURS, network=replace(OURS.network, mpp=study.source.mpp), seed=seed)
+def members(study: Study) -> ps.TrainConfig:
+    return replace(ours(study), members=MEMBERS)
+
+
+def ours(study: Study) -> ps.TrainConfig:
+    return replace(OURS, network=replace(OURS.network, mpp=study.source.mpp))
 
 
 def of_rank(config: ps.TrainConfig, programmes: int) -> ps.TrainConfig:
     return replace(config, network=replace(config.network, programmes=programmes))
 
 
-def models(study: Study, fold: Fold, seed: int) -> Path:
-    return study.folder / "models" / study.data / f"{fold.name}-seed{seed}"
+def models(study: Study, fold: Fold) -> Path:
+    return study.folder / "models" / study.data / fold.name
+
+
+def alone(model: ps.Model, member: int) -> ps.Model:
+    """One network of a model, as a model."""
+    return ps.Model([model.network.members[member]], model.genes, model.card, library_size=model.library_size)
 
 
 def predicted(
@@ -62,6 +71,7 @@ def predicted(
     *,
     method: Literal["pixnet", "ridge"] = "pixnet",
     kept: Path | None = None,
+    member: int | None = None,
     views: bool = False,
 ) -> Prediction:
     """Train, unless the model is kept from another row, and predict the spots of the left-out section."""
@@ -81,6 +91,7 @@ def predicted(
         )
 
     model, train_s = (train(), time.perf_counter() - start) if kept is None else kept_model(kept, train)
+    model = model if member is None else alone(model, member)
     start = time.perf_counter()
     table = ps.tl.predict_shapes(
         test.sdata, "spots", model=model, allow_upsample=True, augment=views, device="cpu", inplace=False

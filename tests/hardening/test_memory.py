@@ -78,11 +78,11 @@ def warm() -> None:
 
 
 @on_linux
-@pytest.mark.parametrize("tile_px", [192, 320, 512])
-def test_predict(tile_px: int) -> None:
+@pytest.mark.parametrize(("tile_px", "augment"), [(192, False), (320, False), (512, False), (320, True), (512, True)])
+def test_predict(tile_px: int, augment: bool) -> None:
     model, sdata = tiny_model(), slide(tile_px, 2 * tile_px)
-    stated = predict_bytes(model.network, resolve(model.network, device="cpu", tile_size=tile_px))
-    measured = peak_bytes(lambda: predict(sdata, model=model, tile_size=tile_px, inplace=False))
+    stated = predict_bytes(model.network, resolve(model.network, device="cpu", tile_size=tile_px, augment=augment))
+    measured = peak_bytes(lambda: predict(sdata, model=model, tile_size=tile_px, augment=augment, inplace=False))
     assert measured < stated + SLACK
     assert stated < 3 * measured + SLACK
 

@@ -49,6 +49,7 @@ def test_channels_are_the_genes_asked_for(model: Model) -> None:
     assert every.channel_names == tuple(GENES)
     assert some.channel_names == ("CD3E", "EPCAM")
     assert torch.allclose(some.predict(image), every.predict(image)[:, [2, 0]])
+    assert ps.MarkerMap(model, "VIM").channel_names == ("VIM",)
     assert some.output_mpp == model.mpp * model.network.stride
     with pytest.raises(PixnetKeyError, match=r"1 of 2 genes are not in model 'tiny', e.g. \['NOPE'\]"):
         ps.MarkerMap(model, ["VIM", "NOPE"])

@@ -30,7 +30,7 @@ class MarkerMap:
     model
         The model. Tiles must have its µm per pixel: ``zs.pp.tile_tissues(wsi, 512, mpp=model.mpp)``.
     genes
-        Genes to map, each a channel of the whole slide; all of the model by default.
+        One gene or several to map, each a channel of the whole slide; all of the model by default.
 
     Examples
     --------
@@ -45,8 +45,9 @@ class MarkerMap:
     name = "pixnet_sd"
     output_range: tuple[float, float] | None = None
 
-    def __init__(self, model: Model, genes: Sequence[str] | None = None) -> None:
-        self.channel_names = tuple(model.genes if genes is None else genes)
+    def __init__(self, model: Model, genes: str | Sequence[str] | None = None) -> None:
+        named = [genes] if isinstance(genes, str) else genes
+        self.channel_names = tuple(model.genes if named is None else named)
         unknown = [gene for gene in self.channel_names if gene not in model.genes]
         if unknown:
             raise PixnetKeyError(

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pixnet_sd.nn.ensemble import Ensemble
 from pixnet_sd.nn.network import PixNet
-from pixnet_sd.nn.predict import How
+from pixnet_sd.nn.predict import How, turned
 from pixnet_sd.nn.tiling import AHEAD, READERS
 
 PIXEL_BYTES = 3 * (AHEAD + 1) + 12 * READERS + 24
@@ -64,13 +64,14 @@ class Account(TorchDispatchMode):
             self.live -= size
 
 
-def rehearse(network: nn.Module, shape: tuple[int, int, int, int]) -> Account:
-    """What is made when the network sees images of this shape (B, 3, H, W)."""
+def rehearse(network: nn.Module, shape: tuple[int, int, int, int], *, augment: bool = False) -> Account:
+    """What is made when the network sees images of this shape (B, 3, H, W), or their eight views one by one."""
     twin = deepcopy(network).to("meta").eval()
+    compute = turned(twin) if augment else twin
     image = torch.empty(shape, device="meta")
     account = Account()
     with torch.no_grad(), account:
-        twin(image)
+        compute(image)
     return account
 
 
@@ -82,7 +83,7 @@ def predict_bytes(network: Ensemble, how: How) -> int:
     """
     read_px = how.tile_px + 2 * network.margin
     pixels = how.batch_size * read_px**2
-    held = rehearse(network, (how.batch_size, 3, read_px, read_px)).peak
+    held = rehearse(network, (how.batch_size, 3, read_px, read_px), augment=how.augment).peak
     block = 4 * len(network.loadings) * (how.tile_px // network.stride) ** 2 * how.batch_size
     return pixels * PIXEL_BYTES + SCRATCH * held + BLOCKS * block
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -140,6 +141,6 @@ def turned(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The mean over the eight symmetries of the square, each turned back. Tissue has no up and no left."""
 
     def compute(image: Tensor) -> Tensor:
-        return torch.stack([turn_back(network(turn(image, *view)), *view) for view in VIEWS]).mean(0)
+        return reduce(torch.add, (turn_back(network(turn(image, *view)), *view) for view in VIEWS)) / len(VIEWS)
 
     return compute
