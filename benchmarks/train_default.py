@@ -21,8 +21,8 @@ from pixnet_sd.nn import appearance
 from pixnet_sd.nn.examine import gene_scores
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.pixnet import Schooling, first_network, lesson_of, library_size, new_members, ready, train_member
-from pixnet_sd.nn.prepared import Prepared
+from pixnet_sd.nn.pixnet import Schooling, first_network, lesson_of, library_size, new_members, train_member
+from pixnet_sd.nn.prepared import Prepared, prepared
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.train import Run
 from pixnet_sd.tl._slides import Reading, read_slide
@@ -85,7 +85,7 @@ def main() -> None:
     reading = Reading("he", ["spots_counts"], None, genes, MPP, None, False)
     slides = [read_slide(section, name, reading) for section, name in zip(sections, SECTIONS, strict=True)]
     network = first_network(config, len(genes), None, options.encoder).eval()
-    with ready(network, slides, config, "cpu", progress_bars(True)) as sets:
+    with prepared(network, slides, "cpu", progress_bars(True), config.pixels) as sets:
         print(f"features: {time.perf_counter() - start:.0f} s", flush=True)
         scores = left_out(network, config, slides, sets)
         members = train(network, config, slides, sets)

@@ -17,7 +17,7 @@ from skimage import io
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._sdata import build
+from pixnet_sd._sdata import affine, build
 
 MOB_MPP = 4.44
 """µm per pixel of the olfactory bulb's pictures: the nearest spots are 141 µm and 31.75 px apart."""
@@ -65,6 +65,22 @@ def read_mob(section: str) -> SpatialData:
         "spots_counts": build.table(matrix, genes, "spots", spots, spatial=centres_px * MOB_MPP),
     }
     return build.section(elements, {}, {"he": MOB_MPP})
+
+
+def quarter_turned(sdata: SpatialData) -> SpatialData:
+    """The same section after its picture was turned by 90°; spots and coordinate systems stay where they are."""
+    element = sdata.images["he"]
+    upright = affine.finest(element)
+    back = np.array([[0, -1, upright.sizes["x"]], [1, 0, 0], [0, 0, 1.0]])
+    matrices = {name: affine.matrix(one) @ back for name, one in affine.transformations(element).items()}
+    picture = build.image(
+        np.rot90(upright.to_numpy(), axes=(1, 2)),
+        ["r", "g", "b"],
+        build.systems(matrices),
+        chunks=(3, 512, 512),
+        pyramid=True,
+    )
+    return SpatialData.init_from_elements({"he": picture, **sdata.shapes, **sdata.tables}, attrs=sdata.attrs)
 
 
 SOURCES = {

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from benchmarks.accuracy.dense import predicted
+from benchmarks.accuracy.dense import of_spots, trained
 from benchmarks.accuracy.protocol import Fold, Prediction, Study
 
 import pixnet_sd as ps
@@ -17,4 +17,4 @@ STEPS = 300
 def paper(study: Study, fold: Fold, seed: int) -> Prediction:
     network = ps.NetworkConfig(decoder="safb", head="log", context_um=(), mpp=study.source.mpp)
     config = ps.TrainConfig(network=network, steps=STEPS, lr=5e-4, weight_decay=1e-4, seed=seed)
-    return predicted(study, fold, config)
+    return of_spots(study, fold, *trained(study, fold, config))

@@ -18,6 +18,7 @@ from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pyramid import Source
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.tiling import over_tiles
+from pixnet_sd.nn.views import VIEWS, seen_turned
 
 TILE_PX = 1024
 PRECISION = np.float16
@@ -55,10 +56,14 @@ def cache_features(
     crops: Sequence[Crop],
     folder: Path,
     *,
+    view: tuple[int, bool] = VIEWS[0],
     device: torch.device | str = "cpu",
     tick: Callable[[int], object],
 ) -> Cache:
-    """All that the network's decoder will be given on these crops. `tick(1)` is called after each tile."""
+    """All that the network's decoder will be given on these crops, as it sees the slide in one of its `VIEWS`.
+
+    `tick(1)` is called after each tile.
+    """
     features = network.features
     plan = needed(tiles_of(network, slide), crops)
     strides = tuple(source.stride for source in features.sources)
@@ -66,7 +71,7 @@ def cache_features(
         folder, bytes_of(plan, features.sources), f"Features of {slide.name}", otherwise="let TMPDIR name a larger disk"
     )
     maps = [new_map(folder / f"{n}.npy", slide, source) for n, source in enumerate(features.sources)]
-    for finished in over_tiles(features, slide.picture, plan, strides, device=device):
+    for finished in over_tiles(seen_turned(features, *view), slide.picture, plan, strides, device=device):
         for target, computed, stride in zip(maps, finished.maps, strides, strict=True):
             rows, columns = finished.core.coarsened(stride).slices
             target[:, rows, columns] = computed

@@ -57,12 +57,10 @@ def train_pixnet(
     """
     torch.manual_seed(config.seed)
     network = first_network(config, len(genes), model, encoder_weights).eval().to(device)
-    slides = [*schooling.training, *schooling.validation]
-    with ready(network, slides, config, device, bar) as sets:
-        cut = len(schooling.training)
-        lesson = lesson_of(schooling, sets[:cut], sets[cut:], device)
+    with ready(network, schooling, config, device, bar) as (sets, held_out):
+        lesson = lesson_of(schooling, sets, held_out, device)
         runs: list[Run] = []
-        for member, own in new_members(network, config, schooling.training, sets[:cut], model, device):
+        for member, own in new_members(network, config, schooling.training, sets, model, device):
             run = Run(member, lesson, own)
             path = None if folder is None else folder / f"member_{len(runs) + 1}.safetensors"
             train_member(run, path, bar, f"train {len(runs) + 1} of {config.members}")
@@ -98,20 +96,28 @@ def require_one_encoder(model: Model, config: TrainConfig) -> None:
 
 @contextmanager
 def ready(
-    network: PixNet, slides: Sequence[Slide], config: TrainConfig, device: torch.device | str, bar: Bar
-) -> Iterator[list[Prepared]]:
-    """The slides' crops, with features at hand where they stay the same."""
+    network: PixNet, schooling: Schooling, config: TrainConfig, device: torch.device | str, bar: Bar
+) -> Iterator[tuple[list[Prepared], list[Prepared]]]:
+    """Crops to learn from and crops held out, with features at hand where they stay the same."""
     if not config.cached:
-        yield [tuple(materials(network, slide, network.margin - network.rim)) for slide in slides]
+        yield uncached(network, schooling.training), uncached(network, schooling.validation)
         return
-    with prepared(network, slides, device, bar, config.pixels) as sets:
-        yield sets
+    with (
+        prepared(network, schooling.training, device, bar, config.pixels, config.views) as training,
+        prepared(network, schooling.validation, device, bar, config.pixels) as validation,
+    ):
+        yield training, validation
+
+
+def uncached(network: PixNet, slides: Sequence[Slide]) -> list[Prepared]:
+    return [tuple(materials(network, slide, network.margin - network.rim)) for slide in slides]
 
 
 def lesson_of(
     schooling: Schooling, training: Sequence[Prepared], validation: Sequence[Prepared], device: torch.device | str
 ) -> Lesson:
-    factors = [factor for own in size_factors(schooling.training) for factor in own]
+    by_slide = zip(size_factors(schooling.training), training, strict=True)
+    factors = [factor for own, sets in by_slide for factor in [*own] * (len(sets) // len(own))]
     return Lesson(flat(training), factors, flat(validation), device)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 import torch
 from torch import Tensor
@@ -20,16 +20,22 @@ from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.pixel import PixelDecoder
 from pixnet_sd.nn.pyramid import pool
 from pixnet_sd.nn.slides import Slide
+from pixnet_sd.nn.views import VIEWS
 
 Bar = Callable[[int, str], Callable[..., object]]
 """Starts a progress bar of so many steps, with a text, and gives what moves it on by a number, and may tell a text."""
 Prepared = tuple[Material, ...]
-"""One slide: each of its sets of shapes with its crops."""
+"""One slide: each of its sets of shapes with its crops, once for every view of the slide."""
 
 
 @contextmanager
 def prepared(
-    network: PixNet, slides: Sequence[Slide], device: torch.device | str, bar: Bar, pixels: int | None = None
+    network: PixNet,
+    slides: Sequence[Slide],
+    device: torch.device | str,
+    bar: Bar,
+    pixels: int | None = None,
+    views: int = 1,
 ) -> Iterator[list[Prepared]]:
     """The slides, with features on disk for as long as the block runs.
 
@@ -40,11 +46,14 @@ def prepared(
         TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder,
         where_there_is_room(Path(folder), after="Features are kept there while a network learns."),
     ):
-        sets = []
-        for number, slide in enumerate(slides):
-            place = Path(folder) / str(number)
-            own = prepare(network, slide, reach, place, device, bar)
-            sets.append(own if pixels is None else sampled(network, own, pixels, place, device))
+        sets: list[Prepared] = []
+        for slide in slides:
+            own: list[Material] = []
+            for view in VIEWS[:views]:
+                place = Path(mkdtemp(dir=folder))
+                seen = prepare(network, slide, view, reach, place, device, bar)
+                own += seen if pixels is None else sampled(network, seen, pixels, place, device)
+            sets.append(tuple(own))
         yield sets
 
 
@@ -65,13 +74,18 @@ def sampled(network: PixNet, sets: Prepared, pixels: int, folder: Path, device: 
 
 
 def prepare(
-    network: PixNet, slide: Slide, reach_px: int, folder: Path, device: torch.device | str, bar: Bar
+    network: PixNet,
+    slide: Slide,
+    view: tuple[int, bool],
+    reach_px: int,
+    folder: Path,
+    device: torch.device | str,
+    bar: Bar,
 ) -> Prepared:
-    folder.mkdir()
     sets = materials(network, slide, reach_px)
     crops = [crop for material in sets for crop in material.crops]
     tick = bar(len(needed(tiles_of(network, slide), crops)), f"features of {slide.name}")
-    cache = cache_features(network, slide, crops, folder, device=device, tick=tick)
+    cache = cache_features(network, slide, crops, folder, view=view, device=device, tick=tick)
     return tuple(replace(material, cache=cache) for material in sets)
 
 

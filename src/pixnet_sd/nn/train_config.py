@@ -8,6 +8,7 @@ from typing import Any
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.loss import RateLoss
 from pixnet_sd.nn.network import NetworkConfig
+from pixnet_sd.nn.views import VIEWS
 
 
 def small_network() -> NetworkConfig:
@@ -27,6 +28,9 @@ class TrainConfig:
     """What of the encoder is trained: nothing ("frozen": its features are computed once), "last:N" blocks, or "all"."""
     augment: bool = False
     """Turn, mirror, blur, recolour and shrink crops; an encoder is then run at every step, also a frozen one."""
+    views: int = 1
+    """In how many ways a slide is seen to lie while it is learnt from: 1 as it is, 4 turned as well, 8 mirrored too.
+    Features take so many times as long. Only with the decoder "pixel" on a frozen encoder."""
     steps: int = 800
     """Batches to learn from, rounded up to whole passes over all shapes."""
     pixels: int = 64
@@ -62,11 +66,22 @@ class TrainConfig:
         for name in ("steps", "pixels", "crops", "members"):
             if getattr(self, name) < 1:
                 raise PixnetValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        self.check_views()
         shares = {name: getattr(self, name) for name in ("ema", "warmup", "dropout", "feature_dropout")}
         if not all(0 <= share < 1 for share in shares.values()) or self.lr <= 0 or self.encoder_lr <= 0:
             raise PixnetValueError(
                 "Need 0 <= ema, warmup, dropout, feature_dropout < 1 and learning rates above 0; got "
                 f"{shares}, lr={self.lr}, encoder_lr={self.encoder_lr}."
+            )
+
+    def check_views(self) -> None:
+        if not 1 <= self.views <= len(VIEWS):
+            raise PixnetValueError(f"views must be from 1 to {len(VIEWS)}; got {self.views}.")
+        if self.views > 1 and not (self.cached and self.network.decoder == "pixel"):
+            raise PixnetValueError(
+                f'views={self.views} needs a frozen encoder, the decoder "pixel" and augment=False; got '
+                f"encoder={self.encoder!r}, decoder={self.network.decoder!r}, augment={self.augment}. For others, "
+                "augment=True turns crops at every step."
             )
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
-VIEWS = tuple((turns, mirror) for turns in range(4) for mirror in (False, True))
-"""Quarter turns, and whether the result is mirrored."""
+VIEWS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
+"""Quarter turns, and whether the result is mirrored: first as it is, then the other turns, then mirrored."""
 
 
 def turn(image: Tensor, turns: int, mirror: bool) -> Tensor:
@@ -16,3 +18,14 @@ def turn(image: Tensor, turns: int, mirror: bool) -> Tensor:
 
 def turn_back(image: Tensor, turns: int, mirror: bool) -> Tensor:
     return torch.rot90(image.flip(-1) if mirror else image, -turns, (-2, -1))
+
+
+def seen_turned(
+    features: Callable[[Tensor], Sequence[Tensor]], turns: int, mirror: bool
+) -> Callable[[Tensor], list[Tensor]]:
+    """Maps of the image as if it lay another way, each turned back to where it belongs."""
+
+    def compute(image: Tensor) -> list[Tensor]:
+        return [turn_back(one, turns, mirror) for one in features(turn(image, turns, mirror))]
+
+    return compute
