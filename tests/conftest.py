@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
+import dask
+import processor
 import pytest
+import torch
 from hypothesis import settings
 from spatialdata import SpatialData, deepcopy
+from threadpoolctl import threadpool_limits
 
 import pixnet_sd as ps
 
@@ -13,7 +17,22 @@ import pixnet_sd as ps
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("default")
 
+# Threads that share their cores with others wait for one another far longer than the small work of tests takes.
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
+torch.set_num_threads(THREADS)
+threadpool_limits(THREADS, user_api="blas")
+
+# Workers of dask start in seconds, or in minutes where other work keeps the processor busy; children see the variables.
+WAITS = {"comm.timeouts.connect": "30 minutes", "comm.timeouts.tcp": "30 minutes", "scheduler.worker-ttl": "30 minutes"}
+for key, value in WAITS.items():
+    dask.config.set({f"distributed.{key}": value})
+    os.environ[f"DASK_DISTRIBUTED__{key.replace('.', '__').replace('-', '_').upper()}"] = value
+
 REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_report_header() -> str:
+    return processor.description()
 
 
 @pytest.fixture(scope="session")

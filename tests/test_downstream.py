@@ -1,14 +1,11 @@
 """What people do next: tables and maps go straight into scanpy, squidpy and spatialdata, and mean something there."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
 import spatialdata as sd
 import squidpy as sq
-import torch
 from anndata import AnnData
 from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
@@ -18,15 +15,6 @@ import pixnet_sd as ps
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 SHAPES = ("cells", "spots", "bins_8um")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that share their cores with others wait for one another far longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spatialdata as sd
+from precision import assert_close
 from safetensors.numpy import load_file
 from spatialdata import SpatialData
 
@@ -35,7 +36,7 @@ def stored(tmp_path: Path) -> SpatialData:
 
 
 def close(found: Any, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4, atol=1e-5 * np.nanstd(expected))
+    assert_close(found, expected, ulp=1024)
 
 
 def test_every_element_is_there(stored: SpatialData) -> None:

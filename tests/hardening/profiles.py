@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 COMMON: dict = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
@@ -16,3 +16,7 @@ PROFILE = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 def times(share: float) -> settings:
     """The profile with more examples where they are cheap, or fewer where they are dear."""
     return settings(PROFILE, max_examples=max(1, round(share * PROFILE.max_examples)))
+
+
+UNSHRUNK = [phase for phase in Phase if phase not in (Phase.shrink, Phase.explain)]
+"""For searches whose single steps take seconds: steps that fail are told as they are, not after hours."""

@@ -14,6 +14,7 @@ import shapely
 import spatialdata as sd
 from hardening.rows import ROWS, Refusal
 from hardening.slides import GLOBAL, aggregate, picture, pixels, predict, section, squares
+from precision import assert_close
 from spatialdata.models import Image2DModel
 
 import pixnet_sd as ps
@@ -52,7 +53,7 @@ def test_any_size_and_storage_of_an_image_gives_the_same(storage: str) -> None:
     expected = predict(section(he=picture(pixels(81, 101))), inplace=False).values
     options: dict[str, Any] = {"value_range": (0, 65535)} if storage == "uint16" else {}
     found = predict(section(he=storages()[storage]), inplace=False, **options).values
-    np.testing.assert_allclose(found, expected, atol=1e-5 * expected.std())
+    assert_close(found, expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (7, 3)])

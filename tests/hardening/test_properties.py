@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 import shapely
 import spatialdata as sd
-from hardening.profiles import PROFILE, times
+from hardening.profiles import PROFILE, UNSHRUNK, times
 from hardening.slides import COUNTS, aggregate, discs, measured, picture, predict, section, squares, tiny_model
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from precision import assert_close
 from spatialdata import SpatialData
 from spatialdata.transformations import Affine, Scale, Sequence, Translation
 
@@ -185,7 +186,7 @@ class Store(RuleBasedStateMachine):
         ps.tl.expand(self.sdata, ["VIM"], image_key="he_programmes", key_added="vim", overwrite=True)
         assert self.map_seed is not None
         expected = fresh(self.map_seed)["he_expression"].sel(c=["VIM"]).values
-        np.testing.assert_allclose(self.sdata["vim"].values, expected, atol=1e-5 * expected.std())
+        assert_close(self.sdata["vim"].values, expected)
 
     @rule(number=st.integers(0, 2))
     def write_something_else(self, number: int) -> None:
@@ -202,11 +203,11 @@ class Store(RuleBasedStateMachine):
         assert ("he_programmes" in again) == (self.map_seed is not None)
         if self.map_seed is not None:
             expected = fresh(self.map_seed)["he_programmes"].values
-            np.testing.assert_allclose(again["he_programmes"].values, expected, atol=1e-5 * expected.std())
+            assert_close(again["he_programmes"].values, expected)
         assert ("cells_expression" in again) == (self.table_seed is not None)
         if self.table_seed is not None:
             wanted = fresh(self.table_seed)["cells_expression"].X
-            np.testing.assert_allclose(again["cells_expression"].X, wanted, rtol=1e-4)
+            assert_close(again["cells_expression"].X, wanted)
         beside = set() if self.waiting is None else {".s.zarr.he_programmes.partial"}
         assert {path.name for path in self.folder.iterdir()} == {"s.zarr", *beside}
 
@@ -228,4 +229,4 @@ def fresh(seed: int) -> SpatialData:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 class TestStore(Store.TestCase):  # type: ignore[valid-type, misc]
-    settings = times(0.2)
+    settings = settings(times(0.2), phases=UNSHRUNK)

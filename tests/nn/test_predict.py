@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import torch
+from precision import assert_close
 from torch import Tensor
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
@@ -16,12 +17,6 @@ from pixnet_sd.nn.predict import compiled, placed, plan_tiles, predict_blocks, r
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 150, 203), dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def one_thread(torch_at_rest):
-    """Threads that share their cores with others wait for one another far longer than they work."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -46,7 +41,7 @@ def test_tile_size_batch_size_and_chunks_do_not_matter(network: Ensemble, option
     reference = raster(network)
     assert reference.shape == (3, 38, 51)
     assert np.isfinite(reference).all()
-    np.testing.assert_allclose(raster(network, **options), reference, atol=1e-5 * reference.std())
+    assert_close(raster(network, **options), reference)
 
 
 def test_the_network_is_run_once_for_each_block(network: Ensemble) -> None:
@@ -59,7 +54,7 @@ def test_the_network_is_run_once_for_each_block(network: Ensemble) -> None:
 def test_members_of_an_ensemble_lie_side_by_side(network: Ensemble) -> None:
     both = Ensemble([network.members[0], network.members[0]]).eval()
     one = raster(network)
-    np.testing.assert_allclose(raster(both), np.concatenate([one, one]), rtol=1e-5)
+    assert_close(raster(both), np.concatenate([one, one]))
 
 
 def test_turning_back_undoes_turning() -> None:
@@ -84,7 +79,7 @@ def test_the_mean_of_views_turns_with_the_picture() -> None:
 def test_views_do_not_depend_on_tiles(network: Ensemble) -> None:
     reference = raster(network, augment=True)
     assert np.abs(reference - raster(network)).max() > 1e-3 * reference.std()
-    np.testing.assert_allclose(raster(network, augment=True, tile_size=104), reference, atol=1e-5 * reference.std())
+    assert_close(raster(network, augment=True, tile_size=104), reference)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++, which is not here")
@@ -93,7 +88,7 @@ def test_compiling_changes_nothing_but_rounding() -> None:
     network = Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
     reference = raster(network)
     found = raster(network, compile=True, tile_size=104)
-    np.testing.assert_allclose(found, reference, atol=1e-4 * reference.std())
+    assert_close(found, reference)
 
 
 def test_without_a_compiler_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import spatialdata as sd
 import torch
+from precision import assert_close
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
@@ -46,15 +47,6 @@ def tiny_model(seed: int = 0, **changes: object) -> Model:
 def run(sdata: SpatialData, **options) -> Any:
     options = {"model": tiny_model(), "tile_size": 128, "device": "cpu", "progress": False, **options}
     return predict(sdata, "he", **options)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that share their cores with others wait for one another far longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +119,7 @@ def test_programmes_are_those_of_the_network_over_the_whole_picture(reference: S
     with torch.inference_mode():
         whole = model.network(torch.from_numpy(image).float() / 255)[0, :, 18:-18, 18:-18]
     found = reference["he_programmes"].values
-    np.testing.assert_allclose(found, whole.numpy(), atol=1e-5 * found.std())
+    assert_close(found, whole)
 
 
 @pytest.mark.parametrize("options", [{"tile_size": 64}, {"tile_size": 104, "batch_size": 4}])
@@ -136,7 +128,7 @@ def test_tiles_batches_and_chunks_do_not_matter(slide: SpatialData, reference: S
     sdata = build.section({"he": chunked}, {}, {"he": 0.5})
     run(sdata, **options)
     expected = reference["he_programmes"].values
-    np.testing.assert_allclose(sdata["he_programmes"].values, expected, atol=1e-5 * expected.std())
+    assert_close(sdata["he_programmes"].values, expected)
 
 
 def test_a_store_gets_the_same_and_keeps_what_it_had(backed: SpatialData, reference: SpatialData) -> None:
@@ -182,7 +174,7 @@ def test_outside_tissue_is_nan_and_tiles_without_any_are_not_computed(
     tissue = np.kron(mask, np.ones((2, 2))) > 0
     found, expected = memory["he_programmes"].values, reference["he_programmes"].values
     assert np.isnan(found[:, ~tissue]).all()
-    np.testing.assert_allclose(found[:, tissue], expected[:, tissue], atol=1e-5 * expected.std())
+    assert_close(found[:, tissue], expected[:, tissue])
     assert len(runs) == 4
 
 
@@ -291,7 +283,7 @@ def test_a_block_that_was_damaged_meanwhile_is_computed_again(backed: SpatialDat
     chunk.unlink()
     run(backed, tile_size=64)
     expected = reference["he_programmes"].values
-    np.testing.assert_allclose(backed["he_programmes"].values, expected, atol=1e-5 * expected.std())
+    assert_close(backed["he_programmes"].values, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,17 @@
+"""Compare floats by the precision of their type."""
+
+from typing import Any
+
+import numpy as np
+
+
+def assert_close(found: Any, expected: Any, *, ulp: float = 64) -> None:
+    """Equal but for rounding: at most `ulp` units in the last place of the largest expected value.
+
+    Sums in another order (other tiles, batches, threads, processors) differ by that much, also where values are small:
+    those are often differences of large ones. The type is the coarser of the two.
+    """
+    found, expected = np.asarray(found), np.asarray(expected)
+    kind = min(found.dtype, expected.dtype, key=lambda dtype: dtype.itemsize).type
+    atol = ulp * float(np.spacing(kind(np.nanmax(np.abs(expected), initial=0))))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
