@@ -91,6 +91,12 @@ def wait(talk: Path) -> None:
         time.sleep(0.001)
 
 
+def wait_at(path: Path, talk: Path, event: str, _: object) -> None:
+    """Before the first folder that is moved when this one is there."""
+    if event == "os.rename" and path.exists():
+        wait(talk)
+
+
 def fill_up(largest_file: int) -> None:
     """A limit on the size of files stands for the disk: the system refuses a write, wherever that is."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
@@ -123,6 +129,8 @@ class Asked:
     """In which one something happens."""
     act: str = ""
     """What."""
+    waits_at: str = ""
+    """An element of the store; before another one is moved into it, the process waits."""
     largest_file: int = 0
     workers: int = 0
 
@@ -135,6 +143,12 @@ class Asked:
         }
         return disturbed(folder, self.batch, acts[self.act]) if self.act else Model.load(folder)
 
+    def disturb(self, talk: Path) -> None:
+        if self.waits_at:
+            sys.addaudithook(partial(wait_at, Path(self.store, self.waits_at), talk))
+        if self.largest_file:
+            fill_up(self.largest_file)
+
     def end(self) -> int:
         """Make the call; how it ended."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -142,11 +156,11 @@ class Asked:
         stream.CHUNKS = (16, 32, 32)  # a map of several files
         sdata, talk = sd.read_zarr(self.store), Path(self.talk)
         with workers(self.workers, talk):
-            (talk / "begins").touch()
-            if self.largest_file:
-                fill_up(self.largest_file)
             try:
+                (talk / "begins").touch()
+                self.disturb(talk)
                 CALLS[self.call](sdata, self.load, self.again)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # the call is over
             except KeyboardInterrupt:
                 return INTERRUPTED
             except PixnetError as error:

@@ -3,8 +3,9 @@
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +30,8 @@ def killed(number: int, slide: SlideFolder) -> None:
 
 def killed_while_publishing(slide: SlideFolder) -> None:
     """When the first element is in the store, and the others are not."""
-    process = slide.start()
-    slide.wait_until((slide.store / "tables" / "he_programmes_loadings").exists)
+    process = slide.start(waits_at="tables/he_programmes_loadings")
+    slide.wait_for("waits", process)
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -78,7 +79,7 @@ def out_of_memory(number: int, slide: SlideFolder) -> None:
 def second_writer(slide: SlideFolder) -> None:
     """Of the same result, while the first one is at work."""
     first = slide.start(batch=3, act="wait")
-    slide.wait_until(lambda: slide.told("waits"))
+    slide.wait_for("waits", first)
     assert slide.ended() == REFUSED
     assert "Another process" in slide.said
     (slide.talk / "go").touch()
@@ -93,13 +94,22 @@ def nobody_may_write(slide: SlideFolder) -> None:
 
 
 def killed_worker(slide: SlideFolder) -> None:
-    """One of two, with some tiles done and some not; the other one does them."""
+    """One of two, with some tiles done and some not (where this process is not too late); the other one does them."""
     process = slide.start(workers=2)
     ledger = slide.folder / ".s.zarr.he_programmes.partial" / "ledger-worker-0.jsonl"
-    slide.wait_until(lambda: ledger.exists() and len(ledger.read_text().splitlines()) > 2)
-    os.kill(int((slide.talk / "workers").read_text().split()[0]), signal.SIGKILL)
+    while process.is_alive() and lines(ledger) < 4:
+        time.sleep(0.001)
+    with suppress(ProcessLookupError):
+        os.kill(int((slide.talk / "workers").read_text().split()[0]), signal.SIGKILL)
     process.join()
     assert process.exitcode == DONE
+
+
+def lines(path: Path) -> int:
+    try:
+        return len(path.read_text().splitlines())
+    except FileNotFoundError:
+        return 0
 
 
 def moment_s(slide: SlideFolder, number: int) -> float:

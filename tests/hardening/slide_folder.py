@@ -7,7 +7,6 @@ import multiprocessing
 import runpy
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,7 +24,6 @@ from pixnet_sd._sdata import affine, build
 
 INPUTS = ("s.zarr/images/he", "s.zarr/shapes/cells", "s.zarr/tables/counts", "model")
 PRELOAD = ["nn.model", "pp._tissue", "tl._aggregate", "tl._predict", "tl._predict_shapes", "tl._train"]
-PATIENCE_S = 60
 MANY_CELLS = 150
 """So that their table has files of some size."""
 
@@ -77,7 +75,7 @@ class SlideFolder:
         arguments = {"init_globals": {"asked": asked}, "run_name": "disturbed"}
         process = context.Process(target=runpy.run_path, args=(disturbed.__file__,), kwargs=arguments)
         process.start()
-        self.wait_until(lambda: self.told("begins") or not process.is_alive())
+        self.wait_for("begins", process)
         (self.talk / "begins").unlink(missing_ok=True)
         return process
 
@@ -89,10 +87,9 @@ class SlideFolder:
     def told(self, name: str) -> bool:
         return (self.talk / name).exists()
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < end, f"{self.call} waits for what does not come"
+    def wait_for(self, name: str, process: BaseProcess) -> None:
+        """Until the process tells that it is so far, or has ended."""
+        while process.is_alive() and not self.told(name):
             time.sleep(0.001)
 
     def files(self) -> dict[str, str]:
