@@ -1,6 +1,5 @@
 """Results are attached whole or not at all, and nothing that was there is lost."""
 
-import hashlib
 import socket
 import warnings
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 import pytest
 import spatialdata as sd
 import zarr
+from files import digests
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError
@@ -46,11 +46,6 @@ def results(sdata: SpatialData, value: float) -> dict:
 FACTS: dict = {"map": {"unit": "counts/um2"}, "mask": {}, "result": {"statistic": "sum"}}
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-
-
 def test_round_trip_keeps_rasters_tables_transforms_and_provenance(backed: SpatialData) -> None:
     store.attach(backed, results(backed, 2.0), FACTS, overwrite=False)
     again = sd.read_zarr(str(backed.path))
@@ -78,26 +73,26 @@ def test_nothing_is_said_of_tables_that_come_before_what_they_annotate(backed: S
 
 def test_elements_that_were_there_keep_their_bytes(backed: SpatialData) -> None:
     folder = Path(str(backed.path))
-    before = {name: hashes(folder / name) for name in ("images/he", "shapes/spots")}
+    before = {name: digests(folder / name) for name in ("images/he", "shapes/spots")}
     store.attach(backed, results(backed, 2.0), FACTS, overwrite=False)
     store.attach(backed, results(backed, 3.0), FACTS, overwrite=True)
-    assert {name: hashes(folder / name) for name in before} == before
+    assert {name: digests(folder / name) for name in before} == before
     assert float(sd.read_zarr(folder)["map"].max()) == float(backed["map"].max()) == 3.0
     assert [path.name for path in folder.parent.iterdir()] == ["s.zarr"]
 
 
 def test_a_name_that_is_taken_stops_everything_before_the_first_write(backed: SpatialData) -> None:
-    before = hashes(Path(str(backed.path)))
+    before = digests(Path(str(backed.path)))
     with pytest.raises(PixnetKeyError, match=r"replace 'he'.*overwrite=True"):
         store.attach(backed, {**results(backed, 1.0), "he": backed["he"]}, FACTS, overwrite=False)
-    assert hashes(Path(str(backed.path))) == before
+    assert digests(Path(str(backed.path))) == before
     assert "map" not in backed
 
 
 def test_a_write_that_fails_half_way_leaves_the_store_as_it_was(
     backed: SpatialData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = hashes(Path(str(backed.path)))
+    before = digests(Path(str(backed.path)))
 
     def full_disk(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
@@ -106,7 +101,7 @@ def test_a_write_that_fails_half_way_leaves_the_store_as_it_was(
     with pytest.raises(PixnetRuntimeError, match="no more room.*No space.*Make room"):
         store.attach(backed, results(backed, 1.0), FACTS, overwrite=False)
     monkeypatch.undo()
-    assert hashes(Path(str(backed.path))) == before
+    assert digests(Path(str(backed.path))) == before
     assert "map" not in backed
     assert "map" not in sd.read_zarr(str(backed.path))
 

@@ -4,12 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
+import tiny
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +36,5 @@ def other_model(toy_on_disk: Path) -> str:
 
 
 def saved_model(folder: Path, *, seed: int) -> str:
-    torch.manual_seed(seed)
-    config = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
-    genes = ["KRT8", "COL1A1"]
-    Model([PixNet(config, len(genes), encoder_weights=None)], genes, Card("tiny")).save(folder)
+    tiny.model(["KRT8", "COL1A1"], seed).save(folder)
     return str(folder)

@@ -1,6 +1,5 @@
 """Maps from the command line: on one machine, in shards, again and again."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 import spatialdata as sd
+from files import digests
 
 import pixnet_sd as ps
 from pixnet_sd._sdata import stream
@@ -21,11 +21,6 @@ OPTIONS = ["--tile-size", "64", "--device", "cpu"]
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four files for the raster of 64 px, so that there is something to share."""
     monkeypatch.setattr(stream, "CHUNKS", (16, 32, 32))
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

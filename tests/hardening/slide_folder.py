@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import runpy
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import spatialdata as sd
+from files import digests
 from hardening import disturbed
 from hardening.disturbed import DONE
 from hardening.slides import GENES, tiny_model
@@ -36,11 +36,6 @@ def write(folder: Path) -> None:
     table = build.table(counts, pd.DataFrame(index=GENES), "cells", cells.index)
     build.section({"he": toy["he"], "cells": cells, "counts": table}, {}, {"he": 0.5}).write(folder / "s.zarr")
     tiny_model().save(folder / "model")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".partial")
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,8 @@ class SlideFolder:
     def files(self) -> dict[str, str]:
         """Digests of all that a user has in the end, and of what should not be there."""
         passing = ("checkpoint", ".s.zarr.he_programmes.done")  # the latter goes with the next prediction
-        return {name: digest for name, digest in digests(self.folder).items() if not name.startswith(passing)}
+        found = digests(self.folder).items()
+        return {name: one for name, one in found if not (name.startswith(passing) or name.endswith(".partial"))}
 
     def inputs(self) -> dict[str, dict[str, str]]:
         return {name: digests(self.folder / name) for name in INPUTS}

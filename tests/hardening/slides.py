@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import shapely
-import torch
+import tiny
 from spatialdata import SpatialData
 from spatialdata.transformations import BaseTransformation, Identity
 
 import pixnet_sd as ps
 from pixnet_sd._sdata import build
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.model import Model
 
 GLOBAL: dict[str, BaseTransformation] = {"global": Identity()}
 GENES = ["EPCAM", "VIM", "CD3E"]
@@ -22,10 +21,7 @@ COUNTS = np.array([[5, 0, 1], [2, 7, 0]])
 
 
 def tiny_model(seed: int = 0, **changes: object) -> Model:
-    torch.manual_seed(seed)
-    plain = NetworkConfig(encoder="stain", widths=(4, 4, 4, 4), programmes=2, context_um=())
-    config = NetworkConfig.from_json({**plain.to_json(), **changes})
-    return Model([PixNet(config, len(GENES), encoder_weights=None)], GENES, Card("tiny"))
+    return tiny.model(GENES, seed, **{"widths": (4, 4, 4, 4), "programmes": 2, **changes})
 
 
 def pixels(height: int = 48, width: int = 64, channels: int = 3, dtype: Any = np.uint8) -> np.ndarray:

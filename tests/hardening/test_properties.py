@@ -1,6 +1,5 @@
 """Laws that hold for any input: places, tiles, ids, and a store through any sequence of calls."""
 
-import hashlib
 import itertools
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import shapely
 import spatialdata as sd
+from files import digests
 from hardening.profiles import PROFILE, UNSHRUNK, times
 from hardening.slides import COUNTS, aggregate, discs, measured, picture, predict, section, squares, tiny_model
 from hypothesis import assume, given, settings
@@ -106,11 +106,6 @@ def test_the_order_of_rows_and_genes_does_not_matter_for_scores(rows: list[int],
     pair = read_pair(sdata, "predicted", "counts")
     np.testing.assert_array_equal(pair.predicted, pair.counts.toarray())
     assert pair.counts.sum() == COUNTS.sum()
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class Store(RuleBasedStateMachine):

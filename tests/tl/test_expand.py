@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import spatialdata as sd
+import tiny
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import affine, build, levels, maps
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
 from pixnet_sd.tl._expand import expand
 
 PROGRAMMES = np.random.default_rng(0).random((2, 40, 60)).astype(np.float32)
@@ -91,17 +90,12 @@ def test_what_is_no_map_is_refused(sdata: SpatialData) -> None:
 def test_genes_are_called_what_the_prediction_called_them() -> None:
     slide = ps.datasets.toy(size_px=256)
     slide = build.section({"he": slide["he"]}, {}, {"he": 0.5})
-    ps.tl.predict(slide, "he", model=tiny_model(), image_key_added="second", device="cpu", progress=False)
+    ps.tl.predict(slide, "he", model=tiny.model(["A", "B"]), image_key_added="second", device="cpu", progress=False)
     genes = slide["second"]
     del slide["second"]
     expand(slide, image_key="second_programmes")
     assert "he_expression" not in slide
     np.testing.assert_array_equal(slide["second"].values, genes.values)
-
-
-def tiny_model() -> Model:
-    config = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
-    return Model([PixNet(config, 2, encoder_weights=None)], ["A", "B"], Card("tiny"))
 
 
 def test_a_crop_of_a_map_with_coarser_levels_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """A predicted map: where it lies, what it holds, and that nothing is lost however its making ends."""
 
 import errno
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import spatialdata as sd
+import tiny
 import torch
+from files import digests
 from precision import assert_close
 from spatialdata import SpatialData
 
@@ -27,8 +28,8 @@ from pixnet_sd._errors import (
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._sdata import affine, build, levels, locks, maps, store, stream
 from pixnet_sd._sdata.provenance import recorded
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.model import Model
+from pixnet_sd.nn.network import NetworkConfig
 from pixnet_sd.tl._job import load_model, snap
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._to_store import whole_batches
@@ -39,9 +40,7 @@ SIDE = 256
 
 
 def tiny_model(seed: int = 0, **changes: object) -> Model:
-    torch.manual_seed(seed)
-    config = NetworkConfig.from_json({**CONFIG.to_json(), **changes})
-    return Model([PixNet(config, len(GENES), encoder_weights=None)], GENES, Card("tiny", scores={"VIM": 0.5}))
+    return tiny.model(GENES, seed, scores={"VIM": 0.5}, **changes)
 
 
 def run(sdata: SpatialData, **options) -> Any:
@@ -316,11 +315,6 @@ def test_batches_are_computed_whole() -> None:
     assert whole_batches({5}, 8, 3) == [3, 4, 5]
     assert whole_batches({7}, 8, 3) == [6, 7]
     assert whole_batches(set(), 8, 3) == []
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".partial")
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def test_a_map_that_was_moved_but_not_recorded_is_no_image_to_predict_from(

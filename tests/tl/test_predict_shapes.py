@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+import tiny
 from precision import assert_close
 from spatialdata import SpatialData
 
@@ -13,8 +13,8 @@ import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._sdata import affine, build
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.model import Model
+from pixnet_sd.nn.network import NetworkConfig
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
 
@@ -24,9 +24,7 @@ HOW: dict[str, Any] = {"device": "cpu", "progress": False}
 
 
 def tiny_model(**changes: object) -> Model:
-    torch.manual_seed(0)
-    config = NetworkConfig.from_json({**CONFIG.to_json(), **changes})
-    return Model([PixNet(config, len(GENES), encoder_weights=None)], GENES, Card("tiny", scores={"VIM": 0.5}))
+    return tiny.model(GENES, scores={"VIM": 0.5}, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Work that is shared gives the bytes of work that is not, and whatever fails can be taken up again."""
 
-import hashlib
 import json
 import logging
 import shutil
@@ -14,8 +13,9 @@ import distributed
 import numpy as np
 import pytest
 import spatialdata as sd
-import torch
+import tiny
 from distributed import Client, LocalCluster
+from files import digests
 from hypothesis import given
 from hypothesis import strategies as st
 from spatialdata import SpatialData
@@ -24,8 +24,7 @@ import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
 from pixnet_sd._grid import PixelGrid, Window, tiles
 from pixnet_sd._sdata import affine, build, locks, publication, stream
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.model import Model
 from pixnet_sd.tl import _request, _scale_out, _seam, _shards
 from pixnet_sd.tl._parts import inseparable, parts
 from pixnet_sd.tl._predict import predict
@@ -38,9 +37,7 @@ FILE_PX = 32
 
 
 def tiny_model(seed: int = 0) -> Model:
-    torch.manual_seed(seed)
-    config = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
-    return Model([PixNet(config, len(GENES), encoder_weights=None)], GENES, Card("tiny"))
+    return tiny.model(GENES, seed)
 
 
 def run(sdata: SpatialData | list[SpatialData], **options) -> Any:
@@ -91,11 +88,6 @@ def cluster() -> Iterator[LocalCluster]:
 def client(cluster: LocalCluster) -> Iterator[Client]:
     with Client(cluster) as found:
         yield found
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 class Stopped(BaseException):
