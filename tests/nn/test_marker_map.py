@@ -75,3 +75,10 @@ def test_it_is_what_lazyslide_asks_for(model: Model) -> None:
     wanted = {name for name in dir(lazyslide_models.MarkerMapModel) if not name.startswith("_")}
     only_for_listing = {"estimate_flops", "estimate_param_size"}
     assert wanted - only_for_listing <= set(dir(markers))
+
+
+def test_where_it_computes_is_not_where_the_model_is(model: Model) -> None:
+    """On the device without values, which every machine has."""
+    moved = ps.MarkerMap(model).to("meta")
+    assert moved.predict(torch.rand(1, 3, 64, 64, device="meta")).shape == (1, len(GENES), 16, 16)
+    assert {tensor.device.type for tensor in model.network.state_dict().values()} == {"cpu"}

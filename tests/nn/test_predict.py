@@ -1,6 +1,8 @@
 """Blocks of programmes do not depend on how a picture is worked through, and each costs one run of the network."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -12,8 +14,9 @@ from torch import Tensor
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._pixels import Picture
 from pixnet_sd.nn.ensemble import Ensemble
+from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.predict import compiled, placed, plan_tiles, predict_blocks, resolve, turn, turn_back, turned
+from pixnet_sd.nn.predict import compiled, for_inference, plan_tiles, predict_blocks, resolve, turn, turn_back, turned
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 150, 203), dtype=np.uint8)
@@ -100,13 +103,43 @@ def test_without_a_compiler_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -
         compiled(lambda image: image.square() + 1)(torch.ones(1, 3, 4, 4))
 
 
-def test_the_network_is_left_as_it_was(network: Ensemble) -> None:
-    before = {key: (value.clone(), value.stride()) for key, value in network.state_dict().items()}
-    with placed(network, "cpu"):
-        pass
-    for key, value in network.state_dict().items():
-        assert torch.equal(value, before[key][0])
-        assert value.stride() == before[key][1]
+def test_a_network_for_inference_leaves_the_one_that_was_given_as_it_is() -> None:
+    network = lived_in_cnn()
+    before = {key: (value, value.clone(), value.stride()) for key, value in network.state_dict().items()}
+    modules = list(network.modules())
+    copy = for_inference(network, "cpu")
+    assert not set(map(id, copy.modules())) & set(map(id, modules))
+    assert len(copy.state_dict()) < len(before)
+    assert list(network.modules()) == modules
+    after = network.state_dict()
+    assert after.keys() == before.keys()
+    for key, (own, values, stride) in before.items():
+        assert after[key].data_ptr() == own.data_ptr()
+        assert torch.equal(after[key], values) and after[key].stride() == stride
+
+
+def test_a_network_for_inference_shares_all_weights_but_those_of_convolutions() -> None:
+    network = Ensemble([*lived_in_cnn().members, *lived_in_cnn().members]).eval()
+    own = {tensor.data_ptr() for tensor in network.state_dict().values()}
+    copy = for_inference(network, "cpu").state_dict().values()
+    new = {tensor.data_ptr(): tensor.nbytes for tensor in copy if tensor.data_ptr() not in own}
+    convolutions = {m.weight.data_ptr(): m for m in network.modules() if isinstance(m, torch.nn.Conv2d)}.values()
+    assert sum(new.values()) <= sum(m.weight.nbytes + 4 * m.out_channels for m in convolutions)
+
+
+def test_two_threads_with_one_network_give_what_each_gives_alone() -> None:
+    """The second begins while the first is between two tiles, and goes on when the first has ended."""
+    network = lived_in_cnn()
+    picture, how = Picture(da.from_array(PIXELS)), resolve(network, device="cpu", tile_size=64)
+    plan = plan_tiles(network, picture, how)
+    alone = [block for _, block in predict_blocks(network, picture, plan, how)]
+    first, second = (predict_blocks(network, picture, plan, how) for _ in range(2))
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        found = one.submit(next, first).result(), other.submit(next, second).result()
+        rest = one.submit(list, first).result(), other.submit(list, second).result()
+    for begun, others in zip(found, rest, strict=True):
+        for (_, block), expected in zip([begun, *others], alone, strict=True):
+            np.testing.assert_array_equal(block, expected)
 
 
 def test_what_cannot_be_is_refused(network: Ensemble) -> None:
@@ -116,14 +149,36 @@ def test_what_cannot_be_is_refused(network: Ensemble) -> None:
     assert resolve(network, device="cpu", tile_size=100).tile_px == 104
 
 
-def test_what_fails_after_a_block_leaves_the_network_as_it_was() -> None:
+def lived_in_cnn() -> Ensemble:
+    """A CNN whose batch norms do something."""
+    torch.manual_seed(0)
+    config = NetworkConfig(encoder="resnet10t", decoder="pixel", widths=(8,), programmes=3, stain=False, context_um=())
+    network = Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0, 0.1), module.running_var.uniform_(0.5, 2)
+    return network
+
+
+def test_between_two_blocks_the_network_is_as_it_was() -> None:
     """A traceback keeps the generator alive, as the last one does in a notebook."""
-    cnn = NetworkConfig(encoder="resnet10t", decoder="pixel", widths=(8,), programmes=3, stain=False, context_um=())
-    network = Ensemble([PixNet(cnn, 4, encoder_weights=None)]).eval()
+    network = lived_in_cnn()
     before = set(network.state_dict())
     picture, how = Picture(da.from_array(PIXELS)), resolve(network, device="cpu", tile_size=64)
     blocks = predict_blocks(network, picture, plan_tiles(network, picture, how), how)
     next(blocks)
     assert not torch.is_inference_mode_enabled()
-    blocks.close()
     assert set(network.state_dict()) == before
+    blocks.close()
+
+
+def test_a_model_that_is_saved_while_it_predicts_is_the_same_model(tmp_path: Path) -> None:
+    model = Model(lived_in_cnn().members, list("ABCD"), Card("cnn"))
+    sha256, picture = model.sha256, Picture(da.from_array(PIXELS))
+    how = resolve(model.network, device="cpu", tile_size=64)
+    blocks = predict_blocks(model.network, picture, plan_tiles(model.network, picture, how), how)
+    next(blocks)
+    model.save(tmp_path / "meanwhile")
+    assert model.sha256 == sha256 == Model.load(tmp_path / "meanwhile").sha256
+    blocks.close()

@@ -1,10 +1,17 @@
-"""Which device the work runs on, and whether it is there. Torch only."""
+"""Which device the work runs on, whether it is there, and networks for it. Torch only."""
 
 from __future__ import annotations
 
+from copy import deepcopy
+from itertools import chain
+from typing import TypeVar
+
 import torch
+from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def best_device() -> str:
@@ -33,6 +40,24 @@ def require_device(device: str | torch.device) -> str:
         reason = str(error).partition("\n")[0]
         raise PixnetRuntimeError(f"There is no device {name!r} here ({reason}). {advice()}") from error
     return name
+
+
+def copied_to(
+    network: Network, device: str | torch.device, memory_format: torch.memory_format = torch.preserve_format
+) -> Network:
+    """Copy a network to a device. The given one is left as it is, and other threads may use it meanwhile.
+
+    Weights that have the device and the memory format already are shared by the two. Hooks are copied with the network.
+    """
+    tensors = chain(network.parameters(), network.buffers())
+    return deepcopy(network, {id(tensor): moved(tensor, device, memory_format) for tensor in tensors})
+
+
+def moved(tensor: Tensor, device: str | torch.device, memory_format: torch.memory_format) -> Tensor:
+    """A parameter, or a buffer, with the same values; the memory format is one of images and their filters."""
+    kept = memory_format if tensor.dim() == 4 else torch.preserve_format
+    values = tensor.detach().to(device, memory_format=kept)
+    return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
 
 
 def advice() -> str:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd.nn.device import copied_to
 from pixnet_sd.nn.ensemble import Ensemble
 from pixnet_sd.nn.model import Model
 
@@ -71,8 +72,8 @@ class MarkerMap:
         return Compose([ToImage(), ToDtype(torch.float32, scale=True)])
 
     def to(self, device: Any) -> MarkerMap:
-        """Move the network, which is the model's own."""
-        self.model.to(device)
+        """Compute on this device from now on. The model's own network stays where it is."""
+        self.model = copied_to(self.model, device)
         return self
 
     def try_compile(self, **options: Any) -> None:

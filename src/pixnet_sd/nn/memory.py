@@ -79,13 +79,15 @@ def predict_bytes(network: Ensemble, how: How) -> int:
     """An upper bound of what predicting takes beside the model, for a slide of any size.
 
     A batch of tiles with their margins: some as bytes read ahead, one as floats, and all that the network holds at once
-    while it sees it. Then some finished blocks. A map that is kept in memory, and not in a store, comes on top.
+    while it sees it. Then some finished blocks, and the convolutions, which are folded and reordered in a copy. A map
+    that is kept in memory, and not in a store, comes on top.
     """
     read_px = how.tile_px + 2 * network.margin
     pixels = how.batch_size * read_px**2
     held = rehearse(network, (how.batch_size, 3, read_px, read_px), augment=how.augment).peak
     block = 4 * len(network.loadings) * (how.tile_px // network.stride) ** 2 * how.batch_size
-    return pixels * PIXEL_BYTES + SCRATCH * held + BLOCKS * block
+    convolutions = sum(4 * weights.numel() for weights in network.parameters() if weights.dim() == 4)
+    return pixels * PIXEL_BYTES + SCRATCH * held + BLOCKS * block + convolutions
 
 
 def train_bytes(network: PixNet, crop_px: int, crops: int, shapes: int, genes: int) -> int:

@@ -19,7 +19,7 @@ from pixnet_sd.tl._task import Task
 def compute_here(task: Task, growing: stream.Growing, numbers: Sequence[int], *, progress: bool | None) -> None:
     """Fill the tiles with these numbers."""
     report_seam(task.job)
-    with closing(computed(task, numbers, progress)) as blocks:  # also after an error: the network must be as it was
+    with closing(computed(task, numbers, progress)) as blocks:  # also after an error: tiles are no longer read
         growing.fill(blocks)
 
 

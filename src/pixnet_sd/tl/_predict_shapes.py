@@ -207,7 +207,7 @@ def place(sdata: SpatialData, key: str, job: Job, statistic: str, coordinate_sys
 
 def pool(job: Job, wanted: Sequence[Wanted], progress: bool | None) -> None:
     plan = [tile for tile in job.plan if any(meets(one, job, tile) for one in wanted)]
-    with closing(shown(job, plan, progress)) as blocks:  # also after an error: the network must be as it was
+    with closing(shown(job, plan, progress)) as blocks:  # also after an error: tiles are no longer read
         for window, block in blocks:
             for one in wanted:
                 one.pooling.add(window, block)
