@@ -20,7 +20,7 @@ SQUARES = (shapely.box(1, 1, 9, 9), shapely.box(10, 10, 20.5, 20))
 COUNTS = np.array([[5, 0, 1], [2, 7, 0]])
 
 
-def tiny_model(seed: int = 0, **changes: object) -> Model:
+def tiny_model(seed: int = 0, **changes: Any) -> Model:
     return tiny.model(GENES, seed, **{"widths": (4, 4, 4, 4), "programmes": 2, **changes})
 
 

@@ -1,5 +1,7 @@
 """The same bytes whatever the machine does; where only rounding is promised, that it is only rounding."""
 
+import os
+import shutil
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,12 @@ def test_threads_of_torch_change_nothing_but_rounding(data: np.ndarray, threads:
 @pytest.mark.parametrize("options", [{"tile_size": 32}, {"tile_size": 128}, {"batch_size": 3}])
 def test_tiles_and_batches_change_nothing_but_rounding(data: np.ndarray, options: dict) -> None:
     assert_close(programmes(data, **options), programmes(data))
+
+
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "long", reason="takes minutes; nox -s fuzz does it")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++, which is not here")
+def test_compiling_changes_nothing_but_rounding(data: np.ndarray) -> None:
+    assert_close(programmes(data, compile=True, tile_size=128), programmes(data))
 
 
 @pytest.mark.parametrize("statistic", ["sum", "mean", "std", "median"])

@@ -1,5 +1,6 @@
 """Blocks of programmes do not depend on how a picture is worked through, and each costs one run of the network."""
 
+import functools
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,13 +86,19 @@ def test_views_do_not_depend_on_tiles(network: Ensemble) -> None:
     assert_close(raster(network, augment=True, tile_size=104), reference)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++, which is not here")
-def test_compiling_changes_nothing_but_rounding() -> None:
+def test_the_graph_of_a_network_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch traces it for its compiler; `nox -s fuzz` compiles it too, which takes minutes."""
     config = NetworkConfig(encoder="stain", decoder="pixel", widths=(2,), programmes=3, context_um=())
     network = Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
-    reference = raster(network)
-    found = raster(network, compile=True, tile_size=104)
-    assert_close(found, reference)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
+    assert_close(raster(network, compile=True, tile_size=104), raster(network))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++, which is not here")
+def test_what_is_compiled_gives_the_same_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # a pool of processes would start for nothing
+    image = torch.rand(1, 3, 8, 8)
+    assert_close(compiled(lambda image: image.square() + 1)(image), image.square() + 1)
 
 
 def test_without_a_compiler_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

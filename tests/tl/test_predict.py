@@ -39,7 +39,7 @@ GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
 SIDE = 256
 
 
-def tiny_model(seed: int = 0, **changes: object) -> Model:
+def tiny_model(seed: int = 0, **changes: Any) -> Model:
     return tiny.model(GENES, seed, scores={"VIM": 0.5}, **changes)
 
 

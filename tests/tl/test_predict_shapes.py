@@ -23,7 +23,7 @@ GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
 HOW: dict[str, Any] = {"device": "cpu", "progress": False}
 
 
-def tiny_model(**changes: object) -> Model:
+def tiny_model(**changes: Any) -> Model:
     return tiny.model(GENES, scores={"VIM": 0.5}, **changes)
 
 

@@ -301,13 +301,16 @@ def test_the_error_that_stops_workers_is_the_one_that_is_told(
     monkeypatch.setattr(_scale_out, "PATIENCE_S", 0.2)
     waits: list[Any] = []
     undisturbed = distributed.wait
-    monkeypatch.setattr(
-        distributed, "wait", lambda *args, **options: waits.append(args) or undisturbed(*args, **options)
-    )
+
+    def wait(futures: list, **options: Any) -> Any:
+        waits.append(futures)
+        return undisturbed(futures, **options)
+
+    monkeypatch.setattr(distributed, "wait", wait)
     futures = [client.submit(sleep_until_there, tmp_path / "enough", pure=False) for _ in range(2)]
     with pytest.raises(Stopped), _scale_out.stopped_on_error(tmp_path, futures):
         raise Stopped
-    assert waits == [(futures,)]
+    assert waits == [futures]
     assert not any(future.done() for future in futures)
     assert (tmp_path / _scale_out.STOP).exists()
     (tmp_path / "enough").touch()
