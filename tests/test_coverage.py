@@ -71,7 +71,7 @@ vertex = st.one_of(
 ring = st.lists(st.tuples(vertex, vertex), min_size=3, max_size=12)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(shell=ring, hole=st.none() | ring, other=st.none() | ring)
 def test_any_polygon_equals_its_exact_intersections(shell, hole, other):
     """Self-crossing, collinear, doubled, slivers, holes partly outside, overlapping parts: all of them come up."""
