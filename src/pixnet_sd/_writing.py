@@ -19,7 +19,8 @@ def replace(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files of a folder, all of them beside the old ones first, so that little can go wrong in between."""
     written = {name: folder / f"{name}.partial" for name in contents}
     for name, path in written.items():
-        with path.open("wb") as file:
+        path.unlink(missing_ok=True)  # what a killed process left; a link is removed, never followed
+        with path.open("xb") as file:
             file.write(contents[name])
             file.flush()
             os.fsync(file.fileno())

@@ -45,3 +45,10 @@ def test_outside_the_sane_window(mpp: float) -> None:
 def test_hexagonal_pitch() -> None:
     sdata = holding({"global": np.eye(3)})
     assert units.mpp_from_pitch(sdata, "he", "spots", 100.0) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("matrix", [np.diag([0.5, 1.0, 1.0]), np.array([[0.5, 0.3, 0], [0, 0.5, 0], [0, 0, 1]])])
+def test_pixels_that_are_not_square_warn(matrix: np.ndarray) -> None:
+    with pytest.warns(PixnetWarning, match=r"'he' are not square in 'um': 0.5 x "):
+        mpp = units.image_mpp(holding({"global": np.eye(3), "um": matrix}), "he")
+    assert mpp**2 == pytest.approx(np.linalg.det(matrix))

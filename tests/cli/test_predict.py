@@ -160,3 +160,14 @@ def test_finish_pools_one_map_only(slide: Path, model: str, capsys: pytest.Captu
     assert main(["finish", str(slide), "--shapes", "cells"]) == 2
     assert "there are 2: 'he_programmes', 'second_programmes'. Leave --shapes out" in error(capsys)
     assert main(["finish", str(slide)]) == 0
+
+
+def test_a_slide_never_takes_the_shards_of_one_whose_name_begins_like_its_own(slide: Path, model: str) -> None:
+    longer = shutil.copytree(slide, slide.with_name("a.zarr.old"))
+    assert main(["predict", str(longer), "--model", model, *OPTIONS, "--shard", "1/1"]) == 0
+    before = digests(slide)
+    assert main(["finish", str(slide)]) == 2
+    assert digests(slide) == before
+    assert main(["predict", str(slide), "--model", model, *OPTIONS]) == 0
+    assert main(["finish", str(longer)]) == 0
+    assert "he_programmes" in sd.read_zarr(longer).images

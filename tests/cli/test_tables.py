@@ -32,7 +32,7 @@ def test_info_says_what_is_there_and_where_it_comes_from(
     slide: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", str(slide), "--model", model, "--device", "cpu"]) == 0
-    (slide.parent / f".{slide.name}.other_programmes.partial").mkdir()
+    (slide.parent / f".{slide.name}+other_programmes.partial").mkdir()
     capsys.readouterr()
     assert main(["info", str(slide), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -41,9 +41,9 @@ def test_info_says_what_is_there_and_where_it_comes_from(
     assert (elements["he"]["size"], elements["he"]["mpp"], elements["he"]["made"]) == ([3, 256, 256], 0.5, None)
     assert (elements["he_programmes"]["size"], elements["he_programmes"]["mpp"]) == ([3, 64, 64], 2.0)
     assert elements["he_programmes"]["made"]["sha256"] == Model.load(model).sha256
-    assert found["unfinished"] == [".a.zarr.other_programmes.partial"]
+    assert found["unfinished"] == [".a.zarr+other_programmes.partial"]
     assert main(["info", str(slide)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  images  he                           3 x 256 x 256, 0.5 um/px" in lines
     assert any("2 um/px, programmes by 'tiny' (" in line for line in lines)
-    assert "  unfinished: .a.zarr.other_programmes.partial" in lines
+    assert "  unfinished: .a.zarr+other_programmes.partial" in lines

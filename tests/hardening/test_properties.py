@@ -203,7 +203,7 @@ class Store(RuleBasedStateMachine):
         if self.table_seed is not None:
             wanted = fresh(self.table_seed)["cells_expression"].X
             assert_close(again["cells_expression"].X, wanted)
-        beside = set() if self.waiting is None else {".s.zarr.he_programmes.partial"}
+        beside = set() if self.waiting is None else {".s.zarr+he_programmes.partial"}
         assert {path.name for path in self.folder.iterdir()} == {"s.zarr", *beside}
 
     def teardown(self) -> None:

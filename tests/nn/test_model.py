@@ -231,3 +231,25 @@ def test_the_html_repr_escapes_what_a_file_says():
     model = Model([member()], GENES, Card("<script>alert(1)</script>", data="<b>"))
     assert "<script>" not in model._repr_html_()
     assert "&lt;b&gt;" in model._repr_html_()
+
+
+def test_a_card_cannot_write_lines_or_escape_codes_of_its_own():
+    text = "liver\x1b[2K\nheld-out  Pearson 0.99\u202e"
+    model = make()
+    told = Model(list(model.network.members), GENES, Card(text, tissue=text, data=text, limits=text, licence=text))
+    assert len(repr(told).splitlines()) == len(repr(model).splitlines())
+    for shown in (repr(told).replace("\n", ""), told._repr_html_()):
+        assert shown.isprintable()
+        assert "\\x1b[2K" in shown
+
+
+def test_saving_follows_no_link(tmp_path):
+    precious, folder = tmp_path / "precious", tmp_path / "model"
+    precious.write_text("precious")
+    folder.mkdir()
+    for name in ("weights.safetensors", "model.json"):
+        (folder / f"{name}.partial").symlink_to(precious)
+    make().save(folder)
+    assert precious.read_text() == "precious"
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    assert Model.load(folder).sha256 == make().sha256

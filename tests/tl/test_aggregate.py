@@ -233,3 +233,26 @@ def test_a_cluster_of_two_processes_gives_the_same(toy_section: SpatialData) -> 
         together = table_of(toy_section, "cells", image_key="truth")
     assert_close(together.X, alone.X, ulp=16)
     np.testing.assert_allclose(together.obs["coverage"], alone.obs["coverage"], rtol=1e-12)
+
+
+def test_polygons_may_have_a_column_that_is_called_radius() -> None:
+    boxes = [shapely.box(0, 0, 2, 1), shapely.box(1, 1, 3, 3), None]
+    plain = table_of(holding(RAMP, boxes), "cells", statistic="sum")
+    section = holding(RAMP, boxes)
+    section["cells"]["radius"] = [3.0, 4.0, 5.0]
+    np.testing.assert_array_equal(table_of(section, "cells", statistic="sum").X, plain.X)
+
+
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**30])
+def test_the_unit_of_a_coordinate_system_changes_nothing(unit: float) -> None:
+    triangle = shapely.Polygon([(0, 0), (3, 1), (1, 4)])
+    crossed = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    shapes = [shapely.box(0.5, 1, 2, 3.5), triangle, crossed]
+    raster = build.image(RAMP, ["c0"], build.systems({"global": np.diag([unit, unit, 1])}))
+    in_unit = shapely.transform(np.array(shapes, dtype=object), lambda xy: xy * unit)
+    with pytest.warns(PixnetWarning, match="invalid"):
+        expected = table_of(holding(RAMP, shapes), "cells", statistic="sum")
+    with pytest.warns(PixnetWarning, match="invalid"):
+        cells = build.polygons(in_unit, pd.RangeIndex(3), IDENTITY)
+        found = table_of(build.section({"raster": raster, "cells": cells}, {}, {}), "cells", statistic="sum")
+    np.testing.assert_allclose(found.X, expected.X, rtol=1e-12)

@@ -142,7 +142,7 @@ def test_workers_write_the_bytes_of_one_process(
     monkeypatch.setattr(publication, "dispose", lambda raster: None)
     run(sd.read_zarr(path))
     assert digests(path) == expected
-    ledgers = sorted((path.parent / ".s.zarr.he_programmes.partial").glob("ledger-*.jsonl"))
+    ledgers = sorted((path.parent / ".s.zarr+he_programmes.partial").glob("ledger-*.jsonl"))
     assert [ledger.name for ledger in ledgers] == ["ledger-worker-0.jsonl", "ledger-worker-1.jsonl"]
     assert sum(len(ledger.read_text().splitlines()) - 1 for ledger in ledgers) == 15
 
@@ -338,7 +338,7 @@ def test_a_map_that_was_begun_under_an_older_record_is_taken_up(path: Path, expe
     """Its plan does not name what the genes will be called."""
     with pytest.raises(Stopped):
         run(sd.read_zarr(path), model=stopped_model(after=5))
-    ledger = next(path.parent.glob(".s.zarr.he_programmes.partial/ledger.jsonl"))
+    ledger = next(path.parent.glob(".s.zarr+he_programmes.partial/ledger.jsonl"))
     assert "expression" not in json.loads(ledger.read_text().splitlines()[0])
     run(sd.read_zarr(path))
     assert digests(path) == expected

@@ -60,7 +60,8 @@ def between(sdata: SpatialData, source_key: str, image_key: str, coordinate_syst
 
 def invertible(transformation: BaseTransformation, key: str, coordinate_system: str) -> np.ndarray:
     forward = matrix(transformation)
-    if not np.isfinite(forward).all() or abs(np.linalg.det(forward)) < 1e-12:
+    scale = np.abs(forward[:2, :2]).max()  # tiny where the system's unit is large, e.g. metres
+    if not np.isfinite(forward).all() or abs(np.linalg.det(forward[:2, :2])) <= 1e-14 * scale**2:
         raise PixnetValueError(
             f"The transformation of {key!r} to {coordinate_system!r} cannot be inverted: {forward.tolist()}. "
             "Set a regular one with spatialdata.transformations.set_transformation."

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import shapely
 from geopandas import GeoDataFrame
 
 from pixnet_sd._errors import PixnetValueError
 
 
+def are_circles(frame: GeoDataFrame) -> bool:
+    """Whether its geometries are centres; polygons may have a column "radius" of their own."""
+    kinds = shapely.get_type_id(frame.geometry.to_numpy())
+    there = kinds[kinds >= 0]
+    return "radius" in frame.columns and bool((there == shapely.GeometryType.POINT).all())
+
+
 def centres(frame: GeoDataFrame) -> np.ndarray:
     """(n, 2) centres of circles, or centroids of polygons."""
-    points = frame.geometry if "radius" in frame.columns else frame.geometry.centroid
+    points = frame.geometry if are_circles(frame) else frame.geometry.centroid
     return np.column_stack([points.x.to_numpy(), points.y.to_numpy()])
 
 

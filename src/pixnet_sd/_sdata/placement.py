@@ -12,7 +12,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._sdata import affine
-from pixnet_sd._sdata.geometry import check_index
+from pixnet_sd._sdata.geometry import are_circles, check_index
 from pixnet_sd._shapes import Shapes, from_circles, from_polygons
 
 
@@ -38,7 +38,7 @@ def read_shapes(
 
 
 def in_pixels(frame: GeoDataFrame, to_pixels: np.ndarray) -> Shapes:
-    if "radius" in frame.columns:
+    if are_circles(frame):
         points = frame.geometry.to_numpy()
         xy = np.column_stack([shapely.get_x(points), shapely.get_y(points)])  # NaN where one is missing or empty
         return from_circles(xy, frame["radius"].to_numpy(dtype=float), to_pixels)

@@ -6,7 +6,6 @@ killed leaves the folder; the same call takes it up again, and ends with the sam
 
 from __future__ import annotations
 
-import glob
 import json
 import shutil
 import tempfile
@@ -32,6 +31,8 @@ from pixnet_sd._sdata.levels import CHUNKS
 from pixnet_sd._sdata.pictures import block_means
 from pixnet_sd._writing import require_room, where_there_is_room
 
+SEPARATOR = "+"
+"""Between the names of store and element in that of the folder: a store's name may hold dots, no element's a plus."""
 STAGED = "staged.zarr"
 """Where the element grows."""
 WAITING = 2
@@ -140,7 +141,12 @@ def kept(folder: Path) -> Iterator[None]:
 
 def folder_of(sdata: SpatialData, key: str) -> Path:
     path = store.store_path(sdata)
-    return path.parent / f".{path.name}.{key}.partial"
+    return path.parent / f".{path.name}{SEPARATOR}{key}.partial"
+
+
+def key_of(folder: Path) -> str:
+    """The element that grows in a folder."""
+    return folder.name.removesuffix(".partial").rpartition(SEPARATOR)[2]
 
 
 def sweep(folder: Path) -> None:
@@ -151,8 +157,8 @@ def sweep(folder: Path) -> None:
 
 def folders(sdata: SpatialData) -> list[Path]:
     """All that wait beside a store, whatever their elements."""
-    path = store.store_path(sdata)
-    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))
+    beside = store.store_path(sdata).parent.glob(f".*{SEPARATOR}*.partial")
+    return sorted(folder for folder in beside if folder == folder_of(sdata, key_of(folder)))
 
 
 def clear(folder: Path) -> None:

@@ -50,7 +50,9 @@ def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) 
         raise PixnetValueError(
             f"Image {image_key!r} has no coordinate system {coordinate_system!r}; it has {sorted(found)}."
         )
-    return area_scale(affine.matrix(found[coordinate_system]))
+    to_system = affine.matrix(found[coordinate_system])
+    warn_about_anisotropy(image_key, coordinate_system, to_system)
+    return area_scale(to_system)
 
 
 def mpp_from_pitch(
@@ -85,6 +87,20 @@ def lattice_pitch(points: np.ndarray) -> float:
 
 def area_scale(matrix: np.ndarray) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+
+
+def warn_about_anisotropy(image_key: str, coordinate_system: str, to_system: np.ndarray) -> None:
+    """A pixel that is not square: one number cannot say its size."""
+    widest, narrowest = np.linalg.svd(to_system[:2, :2], compute_uv=False)
+    if widest > narrowest * (1 + TOLERANCE):
+        width, height = np.linalg.norm(to_system[:2, :2], axis=0)
+        warnings.warn(
+            f"Pixels of image {image_key!r} are not square in {coordinate_system!r}: {width:.4g} x {height:.4g} µm "
+            f"along x and y. {area_scale(to_system):.4g} µm per pixel is used, and tissue looks stretched to a model. "
+            "Resample the image to square pixels, or correct the transformation.",
+            PixnetWarning,
+            stacklevel=2,
+        )
 
 
 def check_mpp(image_key: str, source: str, mpp: float) -> float:

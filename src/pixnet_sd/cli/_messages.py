@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._text import one_line
 
 
 def tell(error: BaseException, of: str | None = None) -> None:
@@ -17,7 +18,7 @@ def tell(error: BaseException, of: str | None = None) -> None:
 
 
 def line(error: object) -> str:
-    return " ".join(str(error).split())
+    return one_line(" ".join(str(error).split()))
 
 
 @contextmanager

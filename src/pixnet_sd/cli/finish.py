@@ -50,12 +50,11 @@ def finish(path: str, *, shapes: list[str], overwrite: bool) -> _slides.Facts:
 
 
 def maps_waiting(sdata: SpatialData) -> list[str]:
-    """Maps that shards left beside the store; their folders are named after them."""
-    from pixnet_sd._sdata.store import store_path
+    """Maps that shards left beside the store."""
+    from pixnet_sd._sdata import stream
     from pixnet_sd.tl import _shards
 
-    prefix = f".{store_path(sdata).name}."
-    return [folder.name.removeprefix(prefix).removesuffix(".partial") for folder in _shards.waiting(sdata)]
+    return [stream.key_of(folder) for folder in _shards.waiting(sdata)]
 
 
 def only(maps: list[str]) -> str:

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from pixnet_sd._text import one_line
 from pixnet_sd.cli import _slides
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def unfinished(sdata: SpatialData) -> list[str]:
 def in_words(found: dict[str, Any]) -> str:
     rows = [f"  {describe(one)}" for one in found["elements"]]
     rows += [f"  unfinished: {name}" for name in found["unfinished"]]
-    return "\n".join([found["slide"], *rows])
+    return "\n".join(map(one_line, [found["slide"], *rows]))
 
 
 def describe(one: dict[str, Any]) -> str:

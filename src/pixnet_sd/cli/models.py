@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from pixnet_sd._text import one_line
+
 HELP = "the models that come with the package"
 EXAMPLES = """\
 examples:
@@ -20,5 +22,5 @@ def run(asked: argparse.Namespace) -> int:
     from pixnet_sd.nn.bundled import models
 
     table = models()
-    print(table.to_json(orient="index") if asked.json else table.T.to_string())
+    print(table.to_json(orient="index") if asked.json else table.T.map(one_line).to_string())
     return 0

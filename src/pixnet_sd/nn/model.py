@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._text import one_line
 from pixnet_sd.nn import blueprint, described, model_file
 from pixnet_sd.nn.appearance import Appearance
 from pixnet_sd.nn.ensemble import Ensemble
@@ -166,13 +167,13 @@ class Model:
             f'<tr><th style="text-align:left">{escape(key)}</th><td style="text-align:left">{escape(value)}</td></tr>'
             for key, value in self.summary().items()
         )
-        return f"<div><strong>Model {escape(self.card.name)}</strong><table>{''.join(rows)}</table></div>"
+        return f"<div><strong>Model {escape(one_line(self.card.name))}</strong><table>{''.join(rows)}</table></div>"
 
     def summary(self) -> dict[str, str]:
         """What a reader wants to know first, one line each."""
         network, card = self.network, self.card
         shown = ", ".join(self.genes[:5]) + (", ..." if len(self.genes) > 5 else "")
-        return {
+        told = {
             "genes": f"{len(self.genes)} ({shown})",
             "unit": self.unit,
             "image": f"{self.mpp:g} um/px; the map has {self.mpp * network.stride:g} um/px",
@@ -185,6 +186,7 @@ class Model:
             "licence": card.licence,
             "sha256": self.sha256,
         }
+        return {key: one_line(value) for key, value in told.items()}
 
 
 def drawn(description: dict[str, Any], folder: Path) -> Iterator[dict[str, torch.Tensor]]:

@@ -13,6 +13,7 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._keys import choose, expression_key
 from pixnet_sd._sdata import counts
+from pixnet_sd._sdata.geometry import are_circles
 from pixnet_sd._sdata.pairs import regions
 from pixnet_sd.pl._lookup import require_known
 
@@ -55,7 +56,7 @@ def read_values(
 ) -> Values:
     """The values of `name` in the order of the shapes."""
     frame = sdata.shapes[shapes_key]
-    own = name in frame.columns and name not in ("geometry", "radius")
+    own = name in frame.columns and name != "geometry" and not (name == "radius" and are_circles(frame))
     if own and table_key is None:
         return as_values(frame[name], None)
     key = find_table(sdata, shapes_key, table_key)
