@@ -11,21 +11,16 @@ import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 
 
-def test_a_model_trained_on_bins_predicts_another_section(toy: SpatialData) -> None:
-    other = ps.datasets.toy(1, size_px=512)
-    ps.pp.select_genes(other, "bins_8um_counts", n=20)
-    few = ps.TrainConfig(steps=200)
-    model = ps.tl.train(other, table_key="bins_8um_counts", config=few, name="bins", progress=False)
-    assert len(model.genes) == 20
-    ps.tl.predict(toy, "he", model=model, progress=False)
+def test_a_model_trained_on_bins_predicts_another_section(toy: SpatialData, learnt: ps.Model) -> None:
+    assert (len(learnt.genes), learnt.card.name) == (24, "bins")
+    ps.tl.predict(toy, "he", model=learnt, progress=False)
     ps.tl.aggregate(toy, "bins_8um")
     scores = ps.tl.evaluate(toy, "bins_8um_expression", "bins_8um_counts")
     assert scores.attrs["PCC@M"] > 0.4
     assert toy["bins_8um_expression"].var["score"].notna().sum() > 15
     assert toy["bins_8um_expression"].uns["pixnet_sd"]["statistic"] == "sum"
-    counts = (
-        toy["bins_8um_expression"][:, list(model.genes)].X.sum() / toy["bins_8um_counts"][:, list(model.genes)].X.sum()
-    )
+    genes = list(learnt.genes)
+    counts = toy["bins_8um_expression"][:, genes].X.sum() / toy["bins_8um_counts"][:, genes].X.sum()
     assert 0.7 < counts < 1.4
 
 
