@@ -80,6 +80,12 @@ def expressed(genes: Sequence[str], values: Any = COUNTS) -> Any:
     return sdata
 
 
+def with_result() -> Any:
+    sdata = section(a=squares())
+    aggregate(sdata, inplace=True)
+    return sdata
+
+
 def far_slide() -> Any:
     """A slide of half a metre, of which nothing is ever computed."""
     data = da.zeros((3, 10**6, 10**6), chunks=(3, 10**5, 10**5), dtype=np.uint8)
@@ -204,13 +210,19 @@ ROWS = (
     ),
     Row(
         "a result whose name is taken, or cannot be a name",
-        "An error before the work. `overwrite=True` replaces a result, but never an element of another kind.",
+        "An error before the work. `overwrite=True` replaces results of this package, and nothing else.",
         (
             Refusal(
                 "taken",
-                lambda: aggregate(section(a=squares()), key_added="he", inplace=True),
+                lambda: aggregate(with_result(), inplace=True),
                 KeyError,
-                ("would replace 'he'", "overwrite=True", "another name"),
+                ("would replace 'a_expression'", "overwrite=True", "another name"),
+            ),
+            Refusal(
+                "taken by what others made",
+                lambda: ps.pp.bins(section(a=squares()), 4, key_added="a", overwrite=True),
+                KeyError,
+                ("replace 'a', which is not recorded as a result", "another name", r"del sdata\['a'\]"),
             ),
             Refusal(
                 "taken by another kind",
@@ -223,6 +235,18 @@ ROWS = (
                 lambda: aggregate(section(a=squares()), key_added="../a", inplace=True),
                 ValueError,
                 ("cannot be called '../a'", "letters", "another name"),
+            ),
+            Refusal(
+                "too long",
+                lambda: aggregate(section(a=squares()), key_added="x" * 300, inplace=True),
+                ValueError,
+                (r"\(300 characters\)", "at most 255 bytes", "another name"),
+            ),
+            Refusal(
+                "a file of every store",
+                lambda: aggregate(section(a=squares()), key_added="zarr.json", inplace=True),
+                ValueError,
+                ("cannot be called 'zarr.json'", "another name"),
             ),
         ),
     ),
@@ -436,6 +460,12 @@ ROWS = (
                 lambda: aggregate(section(a=squares(ids=[1, np.nan]))),
                 ValueError,
                 ("whole numbers or strings", "nan", "reset_index"),
+            ),
+            Refusal(
+                "numbers and strings",
+                lambda: aggregate(section(a=squares(ids=[1, "a"]))),
+                ValueError,
+                ("whole numbers or strings, not both", r"\[1, 'a'\]", "reset_index"),
             ),
             Refusal(
                 "strings against numbers",

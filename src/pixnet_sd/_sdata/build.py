@@ -16,6 +16,7 @@ from spatialdata.models import Image2DModel, Labels2DModel, ShapesModel, TableMo
 from spatialdata.transformations import Affine, BaseTransformation, Identity
 
 from pixnet_sd._sdata.affine import AXES
+from pixnet_sd._sdata.geometry import instance_ids
 from pixnet_sd._sdata.provenance import record, record_mpp
 
 Transformations = dict[str, BaseTransformation]
@@ -78,7 +79,7 @@ def table(
     spatial: np.ndarray | None = None,
 ) -> ad.AnnData:
     """A table of shapes x genes that annotates a shapes element, one row for each of `instances`."""
-    rows = pd.DataFrame({"instance_id": np.asarray(instances), **(obs or {})}, index=instances.astype(str))
+    rows = pd.DataFrame({"instance_id": instance_ids(instances), **(obs or {})}, index=instances.astype(str))
     rows.index.name = None
     rows.insert(0, "region", pd.Categorical([shapes_key] * len(rows), categories=[shapes_key]))
     adata = ad.AnnData(values, obs=rows, var=genes)

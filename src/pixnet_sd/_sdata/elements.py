@@ -6,6 +6,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._keys import choose, loadings_key
+from pixnet_sd._sdata.paths import require_reachable
 from pixnet_sd._sdata.provenance import SLOT, recorded
 
 
@@ -45,3 +46,4 @@ def check_sdata(sdata: object) -> None:
             f"The first argument must be a SpatialData object; got {type(sdata).__name__}. "
             "Read one with spatialdata.read_zarr, or try pixnet_sd.datasets.toy()."
         )
+    require_reachable(sdata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
 
@@ -24,9 +25,9 @@ def centres(frame: GeoDataFrame) -> np.ndarray:
 
 def check_index(frame: GeoDataFrame, key: str) -> None:
     """What SpatialData asks of instance ids, before any work is done for them."""
-    if frame.index.nlevels > 1 or frame.index.dtype.kind not in "iuO" or frame.index.hasnans:
+    if frame.index.nlevels > 1 or frame.index.hasnans or not are_ids(instance_ids(frame.index)):
         raise PixnetValueError(
-            f"The index of shapes {key!r} must hold whole numbers or strings, none missing; it holds "
+            f"The index of shapes {key!r} must hold whole numbers or strings, not both, none missing; it holds "
             f"{frame.index[:3].tolist()} ({frame.index.dtype}). Give it others, e.g. .reset_index(drop=True)."
         )
     repeated = frame.index[frame.index.duplicated()].unique()
@@ -35,3 +36,16 @@ def check_index(frame: GeoDataFrame, key: str) -> None:
             f"The index of shapes {key!r} repeats {len(repeated)} values, e.g. {repeated[:3].tolist()}, so a table "
             "could not refer to one shape. Give it a unique index, e.g. .reset_index(drop=True)."
         )
+
+
+def instance_ids(index: pd.Index) -> np.ndarray:
+    """An index as a table may hold it: SpatialData takes no integers of one byte, and none among objects."""
+    values = np.asarray(index)
+    if values.dtype == object and pd.api.types.infer_dtype(values, skipna=False) == "integer":
+        values = np.array(values.tolist())
+    return values.astype(np.int64) if values.dtype.kind in "iu" and values.dtype.itemsize == 1 else values
+
+
+def are_ids(values: np.ndarray) -> bool:
+    """Whether SpatialData takes them: integers of up to 64 bits, or strings."""
+    return values.dtype.kind in "iu" or pd.api.types.infer_dtype(values, skipna=False) in ("string", "empty")

@@ -7,14 +7,16 @@ noted before the first move, so a call that follows a kill moves the others, and
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from spatialdata import SpatialData
 
-from pixnet_sd._sdata import locks, store, stream
+from pixnet_sd._sdata import locks, provenance, store, stream
+from pixnet_sd._sdata.paths import store_path
 
 NOTE = "publishing.json"
 OTHERS = "others.zarr"
@@ -22,7 +24,7 @@ OTHERS = "others.zarr"
 
 def is_begun(sdata: SpatialData, key: str) -> bool:
     """Whether a call was stopped while it moved this raster into the store."""
-    return (stream.folder_of(sdata, key) / NOTE).exists()
+    return os.path.exists(stream.folder_of(sdata, key) / NOTE)  # Path.exists raises where a name is too long
 
 
 def stage(raster: stream.Growing, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
@@ -40,20 +42,48 @@ def stage(raster: stream.Growing, before: Mapping[str, Any], after: Mapping[str,
     note.rename(raster.folder / NOTE)
 
 
-def publish(sdata: SpatialData, raster: stream.Growing, *, obsolete: str | None) -> dict[str, Any]:
-    """Move what was staged into the store, and an image that it makes obsolete out of it; give back what is there."""
-    target = store.store_path(sdata)
-    noted = [(raster.folder / path, inode) for path, inode in json.loads((raster.folder / NOTE).read_text())]
-    kinds = {path.name: path.parent.name for path, _ in noted}
+def moved(sdata: SpatialData, key: str) -> set[str]:
+    """Names of elements that a call which was stopped has moved into the store."""
+    store = store_path(sdata)
+    return {path.name for path, inode in noted(stream.folder_of(sdata, key)) if is_moved(path, inode, store)}
+
+
+def noted(folder: Path) -> list[tuple[Path, int]]:
+    """What is to be moved, and the inode of each."""
+    note = folder / NOTE
+    return [(folder / path, inode) for path, inode in json.loads(note.read_text())] if note.exists() else []
+
+
+def is_moved(path: Path, inode: int, store: Path) -> bool:
+    final = store / path.parent.name / path.name
+    return final.exists() and final.stat().st_ino == inode
+
+
+def publish(
+    sdata: SpatialData,
+    raster: stream.Growing,
+    tables: Mapping[str, Any],
+    facts: Mapping[str, dict[str, Any]],
+    require: Callable[[], None],
+    *,
+    obsolete: str | None,
+) -> dict[str, Any]:
+    """Move what was staged into the store, and an image that it makes obsolete out of it; give back what is there.
+
+    `require` refuses what somebody else may have written since the work began; all that was staged is then kept.
+    """
+    target = store_path(sdata)
+    staged = noted(raster.folder)
+    kinds = {path.name: path.parent.name for path, _ in staged}
     with locks.turn(target):
-        store.require_places(target, kinds)
-        for path, inode in noted:
-            kind, final = path.parent.name, target / path.parent.name / path.name
-            if not (final.exists() and final.stat().st_ino == inode):
-                store.move_element(path, target, kind, raster.folder)
+        require()
+        provenance.announce(target, {key: facts[key] for key in kinds})
+        for path, inode in staged:
+            if not is_moved(path, inode, target):
+                store.move_element(path, target, path.parent.name, raster.folder)
         if obsolete is not None:
             move_away(target / "images" / obsolete, raster.folder)
-        return store.consolidated(sdata, kinds)
+        return store.renewed(target, kinds, tables)
 
 
 def move_away(path: Path, folder: Path) -> None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import ctypes
 import glob
 import os
-import re
 import shutil
 import socket
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,33 +24,38 @@ import zarr
 from anndata import AnnData
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
-from pixnet_sd._keys import require_free
+from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import locks, provenance
+from pixnet_sd._sdata import consolidated, locks, places, provenance
 from pixnet_sd._sdata.elements import names
+from pixnet_sd._sdata.paths import store_path
 from pixnet_sd._writing import where_there_is_room
 
-NAME = re.compile(r"(?!\.|__)[\w.-]+")
-"""What SpatialData allows, less names that begin with a dot, which hide."""
 REPLACED = "replaced-"
 """How an element is called in a staging folder while another takes its place."""
-ZARR_FORMAT = 3
-"""Of what SpatialData writes now; elements of two formats in one store cannot be read."""
+LAZY = ("images", "labels")
+"""Kinds that are read from the store when their values are asked for; the others are held in memory."""
 
 
 def attach(
-    sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, dict[str, Any]], *, overwrite: bool
+    sdata: SpatialData,
+    elements: Mapping[str, Any],
+    facts: Mapping[str, dict[str, Any]],
+    *,
+    overwrite: bool,
+    theirs: bool = False,
 ) -> None:
     """Put all elements into the object, and into its store; nothing is touched before all checks have passed."""
-    check(sdata, list(elements), overwrite=overwrite)
-    require_kinds(sdata, elements)
-    enter(sdata, publish(sdata, elements, overwrite=overwrite) if sdata.is_backed() else elements, facts)
+    kinds = kinds_of(elements)
+    places.require_names(kinds)
+    places.require_places(sdata, kinds, overwrite=overwrite, theirs=theirs)
+    if sdata.is_backed():
+        elements = publish(sdata, elements, facts, overwrite=overwrite, theirs=theirs)
+    enter(sdata, elements, facts)
 
 
 def enter(sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, dict[str, Any]]) -> None:
     """Hold the elements in the object, in place of others of their names, and record what is known of them."""
-    require_kinds(sdata, elements)
     # SpatialData warns of a table that comes before what it annotates.
     for key, element in sorted(elements.items(), key=lambda item: isinstance(item[1], AnnData)):
         if key in names(sdata):
@@ -62,56 +66,20 @@ def enter(sdata: SpatialData, elements: Mapping[str, Any], facts: Mapping[str, d
     provenance.save(sdata, "elements", elements)
 
 
-def check(sdata: SpatialData, keys: list[str], *, overwrite: bool) -> None:
+def check(
+    sdata: SpatialData, kinds: Mapping[str, str], *, overwrite: bool, done: Collection[str] = (), theirs: bool = False
+) -> None:
     """What can be known before the work: names can be used and are free, the store can be written."""
-    if wrong := [key for key in keys if not NAME.fullmatch(key)]:
-        raise PixnetValueError(
-            f"An element cannot be called {wrong[0]!r}: names are of letters, digits, '_', '-' and '.', and do not "
-            "begin with '.' or '__'. Pass another name for the result."
-        )
-    taken = names(sdata) | names_on_disk(sdata)
-    require_other_names(keys, taken)
-    require_free(keys, taken, overwrite=overwrite)
+    places.require_names(kinds)
+    places.require_places(sdata, kinds, overwrite=overwrite, done=done, theirs=theirs)
     if sdata.is_backed():
-        require_writable(store_path(sdata))
+        store = store_path(sdata)
+        places.require_store(store, kinds)
+        consolidated.warn_of_strays(store, {f"{kind}/{name}" for name, kind in kinds.items()})
 
 
-def require_other_names(keys: list[str], taken: set[str]) -> None:
-    """SpatialData does not open a store with two names that differ only in the case of their letters."""
-    others = {name.lower(): name for name in taken}
-    for key in keys:
-        if (other := others.setdefault(key.lower(), key)) != key:
-            raise PixnetKeyError(
-                f"The result {key!r} would be beside {other!r}; names must differ by more than the case of letters. "
-                "Pass another name for the result."
-            )
-
-
-def require_writable(store: Path) -> None:
-    """Results are written beside the store first, in the format of zarr that SpatialData writes now."""
-    for path in (store, store.parent):
-        if not os.access(path, os.W_OK):
-            raise PixnetRuntimeError(
-                f"The store {store} takes no result: {path} cannot be written. Use inplace=False to get the result, or "
-                "copy the store."
-            )
-    written_as = zarr.open_group(store, mode="r").metadata.zarr_format
-    if written_as != ZARR_FORMAT:
-        raise PixnetRuntimeError(
-            f"The store {store} takes no result: it is of zarr format {written_as}, an older one. Write it anew by "
-            "spatialdata.read_zarr(old).write(new), or use inplace=False to get the result."
-        )
-
-
-def require_kinds(sdata: SpatialData, elements: Mapping[str, Any]) -> None:
-    """A name is there once over all kinds, so what takes the name of another kind would destroy it."""
-    there = {name: kind for kind, name, _ in sdata.gen_elements()}
-    for kind, name, _ in alone(elements).gen_elements():
-        if there.get(name, kind) != kind:
-            raise PixnetKeyError(
-                f"The result {name!r} would be among the {kind} and replace what is there among the {there[name]}. "
-                "Pass another name for the result."
-            )
+def kinds_of(elements: Mapping[str, Any]) -> dict[str, str]:
+    return {name: kind for kind, name, _ in alone(elements).gen_elements()}
 
 
 def alone(elements: Mapping[str, Any]) -> SpatialData:
@@ -128,22 +96,20 @@ def tables_by_themselves() -> Iterator[None]:
         yield
 
 
-def names_on_disk(sdata: SpatialData) -> set[str]:
-    """Also of elements that the object does not hold any more."""
-    return {path.name for path in store_path(sdata).glob("*/*") if path.is_dir()} if sdata.is_backed() else set()
-
-
 def slot(sdata: SpatialData, key: str) -> str:
     kind = next(kind for kind, name, _ in sdata.gen_elements() if name == key)
     return f"sdata.{kind}[{key!r}]"
 
 
-def store_path(sdata: SpatialData) -> Path:
-    return Path(str(sdata.path))
-
-
-def publish(sdata: SpatialData, elements: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any]:
-    """Write the elements into the store and give them back as read from there."""
+def publish(
+    sdata: SpatialData,
+    elements: Mapping[str, Any],
+    facts: Mapping[str, dict[str, Any]],
+    *,
+    overwrite: bool,
+    theirs: bool,
+) -> dict[str, Any]:
+    """Write the elements into the store and give them back, lazy ones as read from there."""
     store = store_path(sdata)
     with (
         where_there_is_room(store.parent, after="All that was in the store is still there."),
@@ -152,19 +118,23 @@ def publish(sdata: SpatialData, elements: Mapping[str, Any], *, overwrite: bool)
         staged = folder / "staged.zarr"
         kinds = stage(elements, staged)
         with locks.turn(store):
-            require_free(list(elements), names_on_disk(sdata), overwrite=overwrite)  # since the work began
-            require_places(store, kinds)
+            places.require_places(sdata, kinds, overwrite=overwrite, theirs=theirs)  # since the work began
+            provenance.announce(store, facts)
             for key, kind in kinds.items():
                 move_element(staged / kind / key, store, kind, folder)
-            return consolidated(sdata, kinds)
+            return renewed(store, kinds, elements)
 
 
-def consolidated(sdata: SpatialData, kinds: Mapping[str, str]) -> dict[str, Any]:
-    """Elements that have been moved into the store, read from there."""
-    sdata.write_consolidated_metadata()
+def renewed(store: Path, kinds: Mapping[str, str], elements: Mapping[str, Any]) -> dict[str, Any]:
+    """Elements that have been moved into the store, after its metadata name them.
+
+    Tables and shapes are those that were written: reading them would read all others of their kind into memory too.
+    """
+    consolidated.renew(store, [f"{kind}/{key}" for key, kind in kinds.items()])
+    lazy = {kind for kind in kinds.values() if kind in LAZY}
     with tables_by_themselves():
-        fresh = sd.read_zarr(store_path(sdata), selection=tuple(set(kinds.values())))
-    return {key: fresh[key] for key in kinds}
+        fresh = sd.read_zarr(store, selection=tuple(lazy)) if lazy else {}
+    return {key: fresh[key] if kind in LAZY else elements[key] for key, kind in kinds.items()}
 
 
 @contextmanager
@@ -200,14 +170,6 @@ def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
             f"Elements {sorted(missing)} could not be read back after writing; nothing was changed."
         )
     return kinds
-
-
-def require_places(store: Path, kinds: Mapping[str, str]) -> None:
-    """Before the first of several elements is moved: no name is there among another kind."""
-    for name, kind in kinds.items():
-        for other in store.glob(f"*/{glob.escape(name)}"):
-            if other.parent.name != kind:
-                raise PixnetRuntimeError(f"{store} has {name!r} among the {other.parent.name}; it is left as it is.")
 
 
 def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:

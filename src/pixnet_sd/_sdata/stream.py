@@ -25,14 +25,13 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetError, PixnetRuntimeError
 from pixnet_sd._grid import Window
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import levels, locks, store
+from pixnet_sd._sdata import levels, locks, places
 from pixnet_sd._sdata.ledger import Ledger
 from pixnet_sd._sdata.levels import CHUNKS
+from pixnet_sd._sdata.paths import store_path
 from pixnet_sd._sdata.pictures import block_means
 from pixnet_sd._writing import require_room, where_there_is_room
 
-SEPARATOR = "+"
-"""Between the names of store and element in that of the folder: a store's name may hold dots, no element's a plus."""
 STAGED = "staged.zarr"
 """Where the element grows."""
 WAITING = 2
@@ -140,13 +139,12 @@ def kept(folder: Path) -> Iterator[None]:
 
 
 def folder_of(sdata: SpatialData, key: str) -> Path:
-    path = store.store_path(sdata)
-    return path.parent / f".{path.name}{SEPARATOR}{key}.partial"
+    return places.beside(store_path(sdata), key)
 
 
 def key_of(folder: Path) -> str:
     """The element that grows in a folder."""
-    return folder.name.removesuffix(".partial").rpartition(SEPARATOR)[2]
+    return folder.name.removesuffix(".partial").rpartition(places.SEPARATOR)[2]
 
 
 def sweep(folder: Path) -> None:
@@ -157,7 +155,7 @@ def sweep(folder: Path) -> None:
 
 def folders(sdata: SpatialData) -> list[Path]:
     """All that wait beside a store, whatever their elements."""
-    beside = store.store_path(sdata).parent.glob(f".*{SEPARATOR}*.partial")
+    beside = store_path(sdata).parent.glob(f".*{places.SEPARATOR}*.partial")
     return sorted(folder for folder in beside if folder == folder_of(sdata, key_of(folder)))
 
 
@@ -212,6 +210,6 @@ def chunk_windows(array: zarr.Array) -> Iterator[Window]:
 def check_space(sdata: SpatialData, key: str, values: int) -> None:
     """Say how much room float32 values with their pyramid take at most, and refuse what the disk cannot hold."""
     needed = int(values * 4 * PYRAMID_SHARE)
-    folder = store.store_path(sdata).parent
+    folder = store_path(sdata).parent
     logger.info("%r takes up to %.2f GB; %.1f GB are free", key, needed / 1e9, shutil.disk_usage(folder).free / 1e9)
     require_room(folder, needed, f"{key!r}", otherwise="use tl.predict_shapes, which stores no raster")

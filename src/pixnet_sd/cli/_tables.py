@@ -22,11 +22,13 @@ def to_pool(
     sdata: SpatialData, shapes_keys: Sequence[str], map_key: str, *, remade: bool, overwrite: bool
 ) -> list[str]:
     """Shapes that need a table from this map, told before the work begins; `remade`: the map will be made by it."""
-    from pixnet_sd._sdata import elements
+    from pixnet_sd._keys import expression_key
+    from pixnet_sd._sdata import elements, places
     from pixnet_sd._sdata.provenance import recorded
 
     sha256 = None if remade else (recorded(sdata, map_key) or {}).get("sha256")
     keys = dict.fromkeys(elements.shapes_key(sdata, key) for key in shapes_keys)
+    places.require_places(sdata, {expression_key(key): "tables" for key in keys}, overwrite=True)
     return [key for key in keys if overwrite or needs_table(sdata, key, map_key, sha256)]
 
 

@@ -27,7 +27,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _slides.add_slides(parser)
     parser.add_argument("--shapes", metavar="KEY", action="append", default=[], help="pool the map over these, too")
-    parser.add_argument("--overwrite", action="store_true", help="replace tables of --shapes, whoever made them")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace tables of --shapes that are of something else"
+    )
 
 
 def run(asked: argparse.Namespace) -> int:

@@ -70,7 +70,7 @@ def bins(
     key = elements.image_key(sdata, image_key)
     name = key_added or f"bins_{size_um:g}um"
     if inplace:
-        store.check(sdata, [name], overwrite=overwrite)
+        store.check(sdata, {name: "shapes"}, overwrite=overwrite)
     size_px = size_um / units.image_mpp(sdata, key)
     rows, columns = lattice(images.read_image(sdata, key).grid, size_px, size_um)
     squares = shapely.box(columns * size_px, rows * size_px, (columns + 1) * size_px, (rows + 1) * size_px)

@@ -61,7 +61,7 @@ def tissue(
     name = key_added or tissue_key(key)
     mpp = units.image_mpp(sdata, key)
     if inplace:
-        store.check(sdata, [name], overwrite=overwrite)
+        store.check(sdata, {name: "labels"}, overwrite=overwrite)
     image = images.read_rgb(sdata, key, value_range)
     step = max(1.0, WORKING_MPP / mpp)
     check_size(image, step)

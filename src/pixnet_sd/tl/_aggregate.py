@@ -70,7 +70,7 @@ def aggregate(
     key_added
         Name of the table; ``"{shapes}_expression"`` by default.
     overwrite
-        Replace a table of that name.
+        Replace a table of that name; what this package did not make is never replaced.
     inplace
         Add the table to the object. Otherwise it is returned.
     progress
@@ -97,7 +97,7 @@ def aggregate(
     if uncertainty:
         check_uncertainty(raster, statistic)
     if inplace:
-        store.check(sdata, [name], overwrite=overwrite)
+        store.check(sdata, {name: "tables"}, overwrite=overwrite)
     grid = PixelGrid(*raster.data.shape[-2:])
     placed = placement.read_shapes(sdata, key, raster.key, grid, coordinate_system)
     check_overlap(placed, grid, raster.key)

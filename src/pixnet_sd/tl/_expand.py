@@ -11,6 +11,7 @@ from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import levels, maps, provenance, store
 from pixnet_sd._sdata.counts import asked_genes
+from pixnet_sd._sdata.paths import store_path
 from pixnet_sd._settings import settings
 
 
@@ -82,9 +83,9 @@ def check_size(raster: maps.Map) -> None:
 
 def check_free(sdata: SpatialData, name: str, *, overwrite: bool) -> None:
     """An element in the store stays: a lazy one of the same name would hide it until the store is read again."""
-    store.check(sdata, [name], overwrite=overwrite)
-    if sdata.is_backed() and (store.store_path(sdata) / "images" / name).exists():
+    store.check(sdata, {name: "images"}, overwrite=overwrite)
+    if sdata.is_backed() and (store_path(sdata) / "images" / name).exists():
         raise PixnetKeyError(
-            f"{name!r} is in the store {store.store_path(sdata)}. Pass another key_added, or remove it first with "
+            f"{name!r} is in the store {store_path(sdata)}. Pass another key_added, or remove it first with "
             f"sdata.delete_element_from_disk({name!r})."
         )

@@ -78,7 +78,7 @@ def intervals(
     table = sdata.tables[predicted_table].copy()
     require_counts(table, predicted_table, unit)
     if inplace:
-        store.check(sdata, [predicted_table], overwrite=True)
+        store.check(sdata, {predicted_table: "tables"}, overwrite=True, theirs=True)
     profile = own_profile(dense(table, predicted_table))
     genes = list(map(str, table.var_names))
     scores = [residuals(*section, genes, layer, unit) for section in calibration]
@@ -89,7 +89,7 @@ def intervals(
     if not inplace:
         return table
     facts = {"kind": "table", **table.uns.get("pixnet_sd", {})}
-    store.attach(sdata, {predicted_table: table}, {predicted_table: facts}, overwrite=True)
+    store.attach(sdata, {predicted_table: table}, {predicted_table: facts}, overwrite=True, theirs=True)
     return None
 
 

@@ -83,7 +83,7 @@ def predict(
     resume
         Take up what an interrupted call left. Otherwise begin anew.
     overwrite
-        Replace elements of these names.
+        Replace results of these names; what this package did not make is never replaced.
     device
         ``"cpu"``, ``"cuda"``, ``"mps"``; by default the fastest there is.
     batch_size
@@ -157,7 +157,7 @@ def predict_one(
 def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> Any:
     names = task.names
     if inplace:
-        store.check(task.sdata, names.all, overwrite=task.request.overwrite)
+        store.check(task.sdata, names.kinds, overwrite=task.request.overwrite)
     report_seam(task.job)
     programmes = levels.filled(task.blank, collect(task.job, progress))
     raster = task.raster(programmes, task.genes)

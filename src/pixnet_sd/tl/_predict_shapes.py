@@ -134,7 +134,7 @@ def predict_shapes(
     keys = [elements.shapes_key(sdata, key) for key in as_list(shapes_key)]
     names, chosen = table_names(keys, key_added), asked_genes(genes)
     if inplace:
-        store.check(sdata, list(names.values()), overwrite=overwrite)
+        store.check(sdata, dict.fromkeys(names.values(), "tables"), overwrite=overwrite)
     job = prepare(
         sdata,
         image_key,
@@ -181,7 +181,10 @@ def table_names(keys: Sequence[str], key_added: str | Mapping[str, str] | None) 
                 "Pass a mapping from shapes to names, or nothing."
             )
         return {keys[0]: key_added}
-    return {key: (key_added or {}).get(key, expression_key(key)) for key in keys}
+    names = {key: (key_added or {}).get(key, expression_key(key)) for key in keys}
+    if len(set(names.values())) < len(names):
+        raise PixnetValueError(f"Each of the tables needs a name of its own; key_added gives {names}.")
+    return names
 
 
 def never_held(job: Job, genes: Sequence[str] | None) -> maps.Map:

@@ -18,8 +18,9 @@ from tqdm.auto import tqdm
 from pixnet_sd._cluster import active_client
 from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import store, stream
+from pixnet_sd._sdata import places, stream
 from pixnet_sd._sdata.opening import open_slide
+from pixnet_sd._sdata.paths import store_path
 from pixnet_sd._settings import settings
 from pixnet_sd.tl import _request
 from pixnet_sd.tl._here import computed
@@ -45,7 +46,7 @@ def has_workers(task: Task) -> bool:
         raise PixnetRuntimeError(
             "The active dask client has no workers yet. Call client.wait_for_workers(1), or close the client."
         )
-    missing = needed(task) - store.names_on_disk(task.sdata)
+    missing = needed(task) - {name for _, name in places.on_disk(store_path(task.sdata))}
     if missing:
         logger.warning("%s is not in the store, so workers cannot read it: computing in this process", sorted(missing))
     return not missing
@@ -79,7 +80,7 @@ def compute_on_workers(task: Task, growing: stream.Growing, numbers: Sequence[in
 
 def submit(client: Any, address: str, task: Task, folder: Path, name: str, part: list[int]) -> Any:
     """Should the worker die, another one does what is left of its part."""
-    where = str(store.store_path(task.sdata).absolute()), str(folder.absolute())
+    where = str(store_path(task.sdata)), str(folder.absolute())
     return client.submit(work, *where, name, part, workers=[address], allow_other_workers=True, pure=False)
 
 

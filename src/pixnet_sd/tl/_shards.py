@@ -13,6 +13,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._sdata import publication, store, stream
+from pixnet_sd._sdata.paths import store_path
 from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl import _request
 from pixnet_sd.tl._here import compute_here
@@ -47,7 +48,7 @@ def check(task: Task) -> None:
     require_device(task.job.how.device)
     if publication.is_begun(task.sdata, task.names.programmes):
         raise PixnetRuntimeError(f"{task.names.programmes!r} is complete and on its way into the store: finish it.")
-    store.check(task.sdata, task.names.all, overwrite=task.request.overwrite)
+    store.check(task.sdata, task.names.kinds, overwrite=task.request.overwrite)
 
 
 def waiting(sdata: SpatialData) -> list[Path]:
@@ -60,7 +61,7 @@ def finish(sdata: SpatialData) -> list[str]:
     found = waiting(sdata)
     if not found:
         raise PixnetValueError(
-            f"There is nothing to finish beside {store.store_path(sdata)}: run its shards first, each once."
+            f"There is nothing to finish beside {store_path(sdata)}: run its shards first, each once."
         )
     return [finish_one(sdata, folder) for folder in found]
 

@@ -37,6 +37,10 @@ class Names:
     def all(self) -> list[str]:
         return [self.programmes, self.loadings, self.expression]
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        return {self.programmes: "images", self.loadings: "tables", self.expression: "images"}
+
 
 def names_for(image_key: str, image_key_added: str | None) -> Names:
     programmes = programmes_key(image_key_added or image_key)

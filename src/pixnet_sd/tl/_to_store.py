@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import levels, provenance, publication, store, stream
+from pixnet_sd._sdata import levels, places, publication, store, stream
+from pixnet_sd._sdata.paths import store_path
 from pixnet_sd.tl._parts import parts
 from pixnet_sd.tl._task import Task, is_small
 
@@ -16,33 +18,32 @@ Compute = Callable[[Task, stream.Growing, Sequence[int]], None]
 
 
 def predict_to_store(task: Task, compute: Compute, *, resume: bool) -> None:
-    names, request = task.names, task.request
-    begun = resume and publication.is_begun(task.sdata, names.programmes)
-    store.check(task.sdata, names.all, overwrite=request.overwrite or begun)
-    with stream.growing(task.sdata, names.programmes, task.blank, task.plan, resume=resume) as growing:
+    sdata, names, overwrite = task.sdata, task.names, task.request.overwrite
+    begun = resume and publication.is_begun(sdata, names.programmes)
+    done = added_already(task) if begun else set()
+    store.check(sdata, names.kinds, overwrite=overwrite, done=done)
+    require = partial(places.require_places, sdata, names.kinds, overwrite=overwrite, done=done)
+    with stream.growing(sdata, names.programmes, task.blank, task.plan, resume=resume) as growing:
         if not begun:
             write_raster(task, growing, compute)
             after = {} if task.genes is None else {names.expression: staged_genes(task, growing)}
             publication.stage(growing, {names.loadings: task.loadings}, after)
-        announce(task)
-        obsolete = names.expression if task.genes is None and request.overwrite else None
-        store.enter(task.sdata, publication.publish(task.sdata, growing, obsolete=obsolete), task.facts)
+        obsolete = names.expression if task.genes is None and overwrite else None
+        tables = {names.loadings: task.loadings}
+        store.enter(
+            sdata, publication.publish(sdata, growing, tables, task.facts, require, obsolete=obsolete), task.facts
+        )
         if task.genes is None:
             attach_genes(task)
         publication.dispose(growing)
 
 
-def announce(task: Task) -> None:
-    """Record what new elements are before they are there.
-
-    Else, after a stop in between, a map could not be told from an image to predict from.
-    """
-    names = task.names
-    keys = [names.loadings, names.programmes] + ([] if task.genes is None else [names.expression])
-    new = [key for key in keys if provenance.recorded(task.sdata, key) is None]
-    for key in new:
-        provenance.record(task.sdata, key, task.facts[key])
-    provenance.save(task.sdata, "elements", new)
+def added_already(task: Task) -> set[str]:
+    """What a call that was stopped has moved into the store, or attached to this object over what it had moved."""
+    moved = publication.moved(task.sdata, task.names.programmes)
+    stored = {name for _, name in places.on_disk(store_path(task.sdata))}
+    lazy = {task.names.expression} - stored if task.genes is None and task.names.programmes in moved else set()
+    return moved | lazy
 
 
 def write_raster(task: Task, growing: stream.Growing, compute: Compute) -> None:
