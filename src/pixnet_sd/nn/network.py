@@ -18,6 +18,7 @@ from pixnet_sd.nn.decoder import Decoder
 from pixnet_sd.nn.encoder import build_encoder
 from pixnet_sd.nn.encoder_base import Encoder
 from pixnet_sd.nn.features import Features
+from pixnet_sd.nn.forked import one_thread_after_fork
 from pixnet_sd.nn.heads import LogHead, RateHead
 from pixnet_sd.nn.margin import FARTHEST_PX, measure_margin
 from pixnet_sd.nn.pixel import PixelDecoder
@@ -155,6 +156,7 @@ class PixNet(nn.Module):
         reach: Reach | None = None,
     ) -> None:
         super().__init__()
+        one_thread_after_fork()
         self.config, self.stride = config, config.stride
         self.features = Features(
             build_config_encoder(config, encoder_weights),

@@ -21,6 +21,7 @@ from pixnet_sd._pixels import Picture
 from pixnet_sd._scores import RELIABLE
 from pixnet_sd._sdata import elements, images, maps, masks, units
 from pixnet_sd.nn import predict as nn_predict
+from pixnet_sd.nn.forked import one_thread_after_fork
 from pixnet_sd.nn.model import Model
 
 COARSER = 0.05
@@ -132,6 +133,7 @@ def prepare(
     augment: bool,
     compile: bool,
 ) -> Job:
+    one_thread_after_fork()
     key = elements.image_key(sdata, image_key)
     loaded = load_model(model)
     image_mpp = units.image_mpp(sdata, key) if mpp is None else given_mpp(sdata, key, mpp)
