@@ -10,8 +10,8 @@ from collections import namedtuple
 from math import ceil, floor
 
 import numpy as np
-from numba import njit
 
+from pixnet_sd._compiled import njit
 from pixnet_sd._ellipse import ellipse_spans
 from pixnet_sd._scanline import collect, scan_polygon
 from pixnet_sd._shapes import ELLIPSE, EMPTY, RECTANGLE
@@ -29,7 +29,7 @@ Batch = namedtuple("Batch", "places cuts weights owner first covered scratch")
 window, with the weights cuts[s] to cuts[s + 1], none of them 0. A run's weights add up to covered[e]."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def new_batch(window):
     room = 2 * max(BATCH_PX, window[3] - window[1] + 2)
     places, cuts, weights, scratch = np.empty(room, np.int64), np.zeros(room, np.int64), np.empty(room), np.empty(room)
@@ -37,13 +37,13 @@ def new_batch(window):
     return Batch(places, cuts, weights, np.empty(BATCH_RUNS, np.int64), first, np.empty(BATCH_RUNS), scratch)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def new_cursor(begin):
     """Where the next batch goes on: the place in `rows`, and how many rows of that shape's box are done."""
     return np.array([begin, 0])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def fill_batch(geometry, rows, end, window, cursor, batch):
     """Runs of the shapes rows[cursor[0]:end], as many as fit. Moves the cursor; returns the number of runs."""
     # Arrays are taken out of their tuples here: each time inside the loop would cost atomic reference counts, which
@@ -75,7 +75,7 @@ def fill_batch(geometry, rows, end, window, cursor, batch):
     return run
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, forceinline=True)
 def pixel_box(kind, bounds, i, window):
     """The pixels (y0, x0, y1, x1) of the window that shape i's bounds meet; empty if none."""
     y0, x0, y1, x1 = window
@@ -86,13 +86,13 @@ def pixel_box(kind, bounds, i, window):
     return floor(max(top, y0)), floor(max(left, x0)), ceil(min(bottom, y1)), ceil(min(right, x1))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, forceinline=True)
 def strip_height(height, width):
     # Two columns more are what a polygon's scan lines need.
     return height if height * (width + 2) <= BATCH_PX else max(1, BATCH_PX // (width + 2))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, forceinline=True)
 def rectangle_spans(bounds, i, box, noise, place, stride, places, cuts, weights, span, at):
     """The overlap is separable: the share of the pixel's height times that of its width."""
     left, top, right, bottom = bounds[i, 0], bounds[i, 1], bounds[i, 2], bounds[i, 3]
@@ -112,7 +112,7 @@ def rectangle_spans(bounds, i, box, noise, place, stride, places, cuts, weights,
     return span, at
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"}, forceinline=True)
+@njit(nogil=True, fastmath={"reassoc"}, forceinline=True)
 def sum_of(weights, begin, end):
     total = 0.0
     for k in range(begin, end):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy.sparse import csr_array
 
 from pixnet_sd._batches import fill_batch, new_batch, new_cursor
+from pixnet_sd._compiled import njit
 from pixnet_sd._grid import Window
 from pixnet_sd._parallel import over_ranges
 from pixnet_sd._rings import offsets
@@ -35,7 +35,7 @@ def corners_of(window: Window) -> tuple[int, int, int, int]:
     return window.y0, window.x0, window.y1, window.x1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_range(begin, end, geometry, rows, window, counts):
     batch, cursor = new_batch(window), new_cursor(begin)
     _, cuts, _, owner, first, _, _ = batch
@@ -44,7 +44,7 @@ def count_range(begin, end, geometry, rows, window, counts):
             counts[owner[e]] += cuts[first[e + 1]] - cuts[first[e]]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def fill_range(begin, end, geometry, rows, window, free, pixels, shares):
     """Writes each shape's pixels from free[i] on, and moves free[i] past them."""
     batch, cursor = new_batch(window), new_cursor(begin)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from math import atan2, ceil, floor, hypot, sqrt
 
 import numpy as np
-from numba import njit
+
+from pixnet_sd._compiled import njit
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def ellipse_spans(bounds, ellipses, i, box, noise, place, stride, places, cuts, weights, span, at):
     """Spans of the pixels of the box (y0, x0, y1, x1) that ellipse i overlaps by more than noise.
 
@@ -40,7 +41,7 @@ def ellipse_spans(bounds, ellipses, i, box, noise, place, stride, places, cuts, 
     return span, at
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def row_extent(matrix, inverse, y):
     """Where the ellipse about the origin reaches in the row from y to y + 1, and where it fills the row's height."""
     upper_left, upper_right = chord(inverse, y)
@@ -55,7 +56,7 @@ def row_extent(matrix, inverse, y):
     return left, right, max(upper_left, lower_left), min(upper_right, lower_right)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def chord(inverse, y):
     """The ends of the ellipse's chord at height y; (inf, -inf) where there is none, which neither widens nor fills."""
     a = inverse[0, 0] ** 2 + inverse[1, 0] ** 2
@@ -68,7 +69,7 @@ def chord(inverse, y):
     return -b / a * y - half, -b / a * y + half
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def disc_in_pixel(inverse, x, y):
     """Area of the unit disc within the image of the pixel whose upper left corner is (x, y) from the centre."""
     ux, uy, vx, vy = inverse[0, 0], inverse[1, 0], inverse[0, 1], inverse[1, 1]
@@ -79,7 +80,7 @@ def disc_in_pixel(inverse, x, y):
     return abs(area + disc_under(sx, sy, rx, ry) + disc_under(rx, ry, px, py))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def disc_under(px, py, qx, qy):
     """Signed area of the unit disc within the triangle (0, p, q)."""
     dx, dy = qx - px, qy - py
@@ -100,6 +101,6 @@ def disc_under(px, py, qx, qy):
     return area
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sector(px, py, qx, qy):
     return atan2(px * qy - py * qx, px * qx + py * qy) / 2

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
+from pixnet_sd._compiled import njit
 from pixnet_sd._grid import Window
 
 SMALLEST_CELL_PX = 64
@@ -35,7 +35,7 @@ class ShapeFinder:
         return self.grid.meeting(window)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def survey(bounds):
     """The extent of all bounds, and how far it is from one shape to the next on average."""
     x0, y0, x1, y1, way, last_x, last_y = np.inf, np.inf, -np.inf, -np.inf, 0.0, np.nan, np.nan
@@ -98,7 +98,7 @@ def layout(filled: np.ndarray) -> tuple[float, tuple[float, float], tuple[int, i
     return cell_px, (float(y0), float(x0)), (int((y1 - y0) // cell_px) + 1, int((x1 - x0) // cell_px) + 1)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def cells_met(x0, y0, x1, y1, cell_px, origin, shape):
     """The cells that a box meets, clipped to the grid: first row and column, last row and column."""
     return (
@@ -109,7 +109,7 @@ def cells_met(x0, y0, x1, y1, cell_px, origin, shape):
     )
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_members(bounds, cell_px, origin, shape, counts):
     """Adds to counts[k + 1] the shapes of cell k; returns how many shapes are too large for cells."""
     n_large = 0
@@ -127,7 +127,7 @@ def count_members(bounds, cell_px, origin, shape, counts):
     return n_large
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def list_members(bounds, cell_px, origin, shape, free, members, large):
     n_large = 0
     for i in range(len(bounds)):
@@ -146,7 +146,7 @@ def list_members(bounds, cell_px, origin, shape, free, members, large):
                 free[k] += 1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def find(bounds, cell_px, origin, shape, start, members, large, window):
     y0, x0, y1, x1 = window
     top, left, bottom, right = cells_met(x0, y0, x1, y1, cell_px, origin, shape)

@@ -12,13 +12,13 @@ from __future__ import annotations
 from math import isnan
 
 import numpy as np
-from numba import njit
 
 from pixnet_sd._batches import fill_batch, new_batch, new_cursor
+from pixnet_sd._compiled import njit
 from pixnet_sd._prefetch import prefetch
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sum_range(begin, end, geometry, rows, window, flat, area, missing, flawed, total):
     batch, cursor = new_batch(window), new_cursor(begin)
     places, cuts, weights, owner, first, covered, _ = batch
@@ -37,7 +37,7 @@ def sum_range(begin, end, geometry, rows, window, flat, area, missing, flawed, t
             area[owner[e]] += covered[e]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def extreme_range(begin, end, geometry, rows, window, flat, area, missing, flawed, extreme, sign):
     """The least of sign * value: the minimum for sign = 1, minus the maximum for sign = -1."""
     batch, cursor = new_batch(window), new_cursor(begin)
@@ -57,7 +57,7 @@ def extreme_range(begin, end, geometry, rows, window, flat, area, missing, flawe
             area[owner[e]] += covered[e]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def spread_range(begin, end, geometry, rows, window, flat, area, missing, flawed, weight, mean, squares):
     """Mean and sum of weighted squares about it: two passes over a run, runs merged, so large offsets do no harm."""
     batch, cursor = new_batch(window), new_cursor(begin)
@@ -82,7 +82,7 @@ def spread_range(begin, end, geometry, rows, window, flat, area, missing, flawed
             area[owner[e]] += covered[e]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract"})
+@njit(nogil=True, fastmath={"reassoc", "nsz", "contract"})
 def weighted_sum(plane, ahead, places, cuts, weights, begin, end):
     """The weighted sum over a run in `plane`; its pixels in `ahead`, which comes next, are on their way meanwhile.
 
@@ -99,7 +99,7 @@ def weighted_sum(plane, ahead, places, cuts, weights, begin, end):
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def valid_sum(plane, places, cuts, weights, begin, end):
     """Weight and weighted sum of the pixels that are not NaN."""
     valid, total = 0.0, 0.0
@@ -112,7 +112,7 @@ def valid_sum(plane, places, cuts, weights, begin, end):
     return valid, total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def least_of(plane, places, cuts, begin, end, sign):
     least, clean = np.inf, True
     for s in range(begin, end):
@@ -124,7 +124,7 @@ def least_of(plane, places, cuts, begin, end, sign):
     return least, clean
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def squares_about(centre, plane, places, cuts, weights, begin, end):
     total = 0.0
     for s in range(begin, end):
@@ -134,7 +134,7 @@ def squares_about(centre, plane, places, cuts, weights, begin, end):
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def merge_spread(weight_a, mean_a, squares_a, weight_b, mean_b, squares_b):
     """Weight, mean and squares of two samples together (Chan, Golub and LeVeque 1979)."""
     share, apart = weight_b / (weight_a + weight_b), mean_b - mean_a
@@ -142,7 +142,7 @@ def merge_spread(weight_a, mean_a, squares_a, weight_b, mean_b, squares_b):
     return weight_a + weight_b, mean_a + apart * share, squares
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def quantile_range(begin, end, start, values, weights, quantile, out, covered):
     """Weighted quantiles of the records start[i] to start[i + 1] of each shape; values are (channels, records).
 
@@ -162,7 +162,7 @@ def quantile_range(begin, end, start, values, weights, quantile, out, covered):
             out[i, c] = quantile_of(v[order], w[order], quantile)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def quantile_of(values, weights, quantile):
     n = len(values)
     if n == 0:

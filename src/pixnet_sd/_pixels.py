@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import dask.array as da
 import numpy as np
-from numba import njit
 
 from pixnet_sd import _reading
+from pixnet_sd._compiled import njit
 from pixnet_sd._grid import PixelGrid, Window
 
 WHITE = 255
@@ -61,7 +61,7 @@ class Picture:
         )
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def box_means(block, block_corner, corner, shape, step):
     """Means over boxes as large as a wanted pixel, but not smaller than one of the block's pixels."""
     out = np.empty((block.shape[0], shape[0], shape[1]), np.uint8)
@@ -80,7 +80,7 @@ def box_means(block, block_corner, corner, shape, step):
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def box(index, step):
     middle, half = (index + 0.5) * step, max(step, 1.0) / 2
     return middle - half, middle + half

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from numba import njit
 
+from pixnet_sd._compiled import njit
 from pixnet_sd._parallel import over_ranges
 
 LONGEST_RING_TO_PROVE = 200
@@ -115,7 +115,7 @@ def measure(rings: Rings, to_pixels: np.ndarray) -> tuple[Rings, Measures]:
     return Rings(xy, rings.start, sign, rings.first), Measures(bounds, area, proven)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def measure_range(begin, end, source, start, first, to_pixels, xy, sign, bounds, area, proven):
     for i in range(begin, end):
         for r in range(first[i], first[i + 1]):
@@ -133,7 +133,7 @@ def measure_range(begin, end, source, start, first, to_pixels, xy, sign, bounds,
             proven[i] = is_surely_simple(xy[start[first[i]] : start[first[i] + 1]])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def extend(bounds, ring):
     for k in range(len(ring)):
         x, y = ring[k, 0], ring[k, 1]
@@ -144,7 +144,7 @@ def extend(bounds, ring):
         bounds[3] = bounds[3] if bounds[3] >= y else y
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def ring_area(ring):
     """The integral of x dy along the ring, from its first vertex so that far-off rings lose no digits."""
     x0, y0 = ring[0, 0], ring[0, 1]
@@ -156,7 +156,7 @@ def ring_area(ring):
     return twice / 2
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def is_surely_simple(ring):
     """True only if no two edges meet but neighbours at their vertex; False means "ask GEOS", which is far slower."""
     edges = len(ring) - 1
@@ -176,7 +176,7 @@ def is_surely_simple(ring):
     return True
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def is_surely_star(ring):
     """Whether the ring runs once around the mean of its vertices, always forward, as most cells' outlines do."""
     edges = len(ring) - 1
@@ -196,7 +196,7 @@ def is_surely_star(ring):
     return turns == 2 and (ahead == edges or behind == edges)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def folds_back(ring, k, m):
     ux, uy = ring[k + 1, 0] - ring[k, 0], ring[k + 1, 1] - ring[k, 1]
     vx, vy = ring[m + 1, 0] - ring[m, 0], ring[m + 1, 1] - ring[m, 1]
@@ -204,7 +204,7 @@ def folds_back(ring, k, m):
     return not (dot > 0 or abs(cross) > 1e-9 * abs(dot))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, inline="always")
 def may_meet(a, b, c, d):
     if max(a[0], b[0]) < min(c[0], d[0]) or max(c[0], d[0]) < min(a[0], b[0]):
         return False
@@ -213,7 +213,7 @@ def may_meet(a, b, c, d):
     return not (same_side(a, b, c, d) or same_side(c, d, a, b))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, inline="always")
 def same_side(a, b, c, d):
     """Whether c and d lie clearly on one side of the line through a and b."""
     ux, uy = b[0] - a[0], b[1] - a[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import floor
 
-from numba import njit
+from pixnet_sd._compiled import njit
 
 WHOLE = 1 - 1e-13
 """A pixel covered by more than this is covered whole; the rest is rounding."""
@@ -18,7 +18,7 @@ SMALLEST = 1e-300
 """Lengths below are none: where a library has told the processor to flush denormals, they are 0 when divided by."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def scan_polygon(xy, start, sign, first_ring, last_ring, box, scratch):
     """Where the overlap with the pixels of a box (y0, x0, y1, x1) changes, per row from left to right, in `scratch`.
 
@@ -32,7 +32,7 @@ def scan_polygon(xy, start, sign, first_ring, last_ring, box, scratch):
     return cells
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def add_ring(cells, xy, begin, end, x0, y0, sign):
     ax, ay = xy[begin, 0] - x0, xy[begin, 1] - y0
     for k in range(begin + 1, end):
@@ -44,7 +44,7 @@ def add_ring(cells, xy, begin, end, x0, y0, sign):
         ax, ay = bx, by
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def add_edge(cells, ax, ay, bx, by, sign):
     """An edge that runs down from (ax, ay) to (bx, by), row by row."""
     height, width = cells.shape[0], cells.shape[1] - 2
@@ -61,7 +61,7 @@ def add_edge(cells, ax, ay, bx, by, sign):
         y, x = next_y, next_x
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def add_span(cells, p, q, cover):
     """A piece of edge within one row, from x = p to x = q in either order, that spans `cover` of the row's height."""
     width = len(cells) - 2
@@ -80,7 +80,7 @@ def add_span(cells, p, q, cover):
     add_long_span(cells, left, right, cover)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def add_long_span(cells, left, right, cover):
     """A piece that passes several columns; what lies left of the box counts in full, what lies right of it not."""
     width = len(cells) - 2
@@ -101,7 +101,7 @@ def add_long_span(cells, left, right, cover):
         left = end
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def collect(cells, noise, place, stride, places, cuts, weights, span, at):
     """The running sums along the rows as spans of weights, where they are more than noise.
 

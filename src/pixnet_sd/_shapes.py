@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import shapely
-from numba import njit
 
+from pixnet_sd._compiled import njit
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._parallel import in_threads, over_ranges
 from pixnet_sd._rings import Measures, Rings, measure, no_rings, read_rings
@@ -161,7 +161,7 @@ def find_boxes_range(
             settle_boxes(*arrays, boxes[part], is_box[part])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def settle_boxes(candidate, bounds, area, to_pixels, boxes, is_box):
     m = to_pixels
     for i in range(len(candidate)):
@@ -216,7 +216,7 @@ def make_valid(geometry: shapely.Geometry) -> shapely.Geometry:
     return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def centroid_range(begin, end, geometry, centre):
     """Puts the centroid in the place of the middle of the bounds, which is right for all but polygons."""
     for i in range(begin, end):

@@ -1,5 +1,6 @@
 """Maps from the command line: on one machine, in shards, again and again."""
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from files import digests
 
 import pixnet_sd as ps
 from pixnet_sd._sdata import stream
-from pixnet_sd.cli import main
+from pixnet_sd.cli import _slides, main
 from pixnet_sd.nn.model import Model
 
 OPTIONS = ["--tile-size", "64", "--device", "cpu"]
@@ -171,3 +172,42 @@ def test_a_slide_never_takes_the_shards_of_one_whose_name_begins_like_its_own(sl
     assert main(["predict", str(slide), "--model", model, *OPTIONS]) == 0
     assert main(["finish", str(longer)]) == 0
     assert "he_programmes" in sd.read_zarr(longer).images
+
+
+def test_a_map_that_was_made_otherwise_is_not_taken_for_what_is_asked(
+    slide: Path, model: str, other_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", str(slide), *OPTIONS, "--model"]
+    assert main([*command, model]) == 0
+    ps.pp.tissue(sd.read_zarr(slide), key_added="marked")
+    before = digests(slide)
+    for options, told in [
+        ([other_model], "not by 'tiny' ("),
+        ([model, "--mpp", "0.4"], "taken to have 0.5 µm per pixel, not 0.4 (--mpp)"),
+        ([model, "--augment"], "without --augment"),
+        ([model, "--tissue", "marked"], "(--tissue)"),
+        ([model, "--augment", "--shard", "1/2"], "without --augment"),
+    ]:
+        assert main([*command, *options]) == 2
+        assert told in error(capsys)
+    assert digests(slide) == before
+    assert main([*command, model, "--tile-size", "32", "--mpp", "0.5"]) == 0
+    assert digests(slide) == before
+    assert main([*command, model, "--augment", "--overwrite"]) == 0
+    assert main([*command, model, "--augment"]) == 0
+    assert main([*command, model]) == 2
+
+
+def test_whatever_goes_wrong_with_one_slide_the_others_are_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work(path: str) -> dict[str, Any]:
+        if path == "a.zarr":
+            raise AssertionError("of another library\nin two lines")
+        return {}
+
+    asked = argparse.Namespace(slides=["a.zarr", "b.zarr", "c.zarr"], json=True)
+    assert _slides.for_each(asked, work) == 2
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["failed", "done", "done"]
+    assert err == "pixnet-sd: error: a.zarr: AssertionError: of another library in two lines\n"

@@ -1,6 +1,7 @@
 """From a measured slide to a model, a table and its scores, and what a slide says of itself."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -47,3 +48,23 @@ def test_info_says_what_is_there_and_where_it_comes_from(
     assert "  images  he                           3 x 256 x 256, 0.5 um/px" in lines
     assert any("2 um/px, programmes by 'tiny' (" in line for line in lines)
     assert "  unfinished: .a.zarr+other_programmes.partial" in lines
+
+
+def test_scores_of_slides_with_one_name_are_kept_apart(
+    slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sdata = sd.read_zarr(slide)
+    sdata["predicted"] = sdata["bins_8um_counts"].copy()
+    sdata["predicted"].uns["pixnet_sd"] = {"unit": "counts"}
+    sdata.write_element("predicted")
+    twin = shutil.copytree(slide, tmp_path / "twin" / slide.name)
+    folder = tmp_path / "scores"
+    command = ["evaluate", str(slide), str(twin), "--predicted", "predicted", "--measured", "bins_8um_counts"]
+    assert main([*command, "--csv", str(folder)]) == 0
+    assert len(list(folder.iterdir())) == 2
+    assert (folder / "twin_a.csv").exists()
+    assert main([*command, "--csv", str(folder)]) == 2
+    assert "exists already. Give another folder, or --overwrite." in capsys.readouterr().err
+    assert main([*command, "--csv", str(folder), "--overwrite"]) == 0
+    twice = ["evaluate", str(slide), *command[1:], "--csv", str(folder), "--overwrite"]
+    assert main(twice) == 2

@@ -49,7 +49,7 @@ def read_tissue(sdata: SpatialData, image_key: str, tissue_key: str | None, grid
     if key not in sdata.labels:
         if tissue_key is not None:
             raise PixnetKeyError(f"tissue_key={tissue_key!r} is not among the labels: {sorted(sdata.labels)}.")
-        logger.info("no labels %r, so the whole image is predicted; pp.tissue would mark the tissue", key)
+        logger.warning("no labels %r: the whole image is predicted, glass gets values too: run pp.tissue first", key)
         return None
     to_image = affine.between(sdata, key, image_key)
     return Tissue(images.read_mask(sdata, key), np.linalg.solve(to_image, grid.to_source))

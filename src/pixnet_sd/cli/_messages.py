@@ -13,7 +13,7 @@ from pixnet_sd._errors import PixnetWarning
 from pixnet_sd._text import one_line
 
 
-def tell(error: BaseException, of: str | None = None) -> None:
+def tell(error: object, of: str | None = None) -> None:
     print(f"pixnet-sd: error: {'' if of is None else f'{of}: '}{line(error)}", file=sys.stderr)
 
 

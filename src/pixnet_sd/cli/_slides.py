@@ -29,9 +29,10 @@ def report(path: str, work: Callable[[str], Facts], *, as_json: bool) -> int:
     start = time.monotonic()
     try:
         facts = {"status": "done", **work(path)}
-    except (PixnetError, OSError) as error:
-        _messages.tell(error, path)
-        facts = {"status": "failed", "error": _messages.line(error)}
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this slide's, and the others are worth their try
+        told = error if isinstance(error, PixnetError | OSError) else f"{type(error).__name__}: {error}"
+        _messages.tell(told, path)
+        facts = {"status": "failed", "error": _messages.line(told)}
     facts["seconds"] = round(time.monotonic() - start, 1)
     print(json.dumps({"slide": path, **facts}) if as_json else f"{path}: {in_words(facts)}", flush=True)
     return 2 if facts["status"] == "failed" else 0

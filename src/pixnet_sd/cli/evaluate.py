@@ -6,9 +6,11 @@ PCC@F, @S and @M are the first quartile, median and mean over genes of the Pears
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.cli import _slides
 
 HELP = "score a predicted table against a measured one"
@@ -27,20 +29,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--genes", nargs="+", metavar="GENE", help="by default all that both tables have")
     parser.add_argument("--ceiling", action="store_true", help="add the correlation that sampling noise allows")
     parser.add_argument("--csv", type=Path, metavar="FOLDER", help="write the scores of each gene there")
+    parser.add_argument("--overwrite", action="store_true", help="replace scores that are there")
 
 
 def run(asked: argparse.Namespace) -> int:
-    return _slides.for_each(asked, partial(evaluate, asked=asked))
+    names = {} if asked.csv is None else names_apart(asked.slides)
+    files = {path: asked.csv / f"{name}.csv" for path, name in names.items()}
+    return _slides.for_each(asked, partial(evaluate, asked=asked, files=files))
 
 
-def evaluate(path: str, *, asked: argparse.Namespace) -> _slides.Facts:
+def names_apart(paths: Sequence[str]) -> dict[str, str]:
+    """A name for each slide: that of its folder, with as many folders above as tell it from the others."""
+    parts = {path: Path(path).resolve().with_suffix("").parts[1:] for path in paths}
+    for depth in range(1, max(map(len, parts.values())) + 1):
+        names = {path: "_".join(own[-depth:]) for path, own in parts.items()}
+        if len(set(names.values())) == len(paths):
+            return names
+    raise PixnetValueError(f"One slide is named twice, or two cannot be told apart, in {' '.join(paths)}.")
+
+
+def evaluate(path: str, *, asked: argparse.Namespace, files: Mapping[str, Path]) -> _slides.Facts:
     from pixnet_sd._sdata.opening import open_slide
     from pixnet_sd.tl._evaluate import evaluate as score
 
+    file = files.get(path)
+    if file is not None and file.exists() and not asked.overwrite:
+        raise PixnetValueError(f"{file} exists already. Give another folder, or --overwrite.")
     sdata = open_slide(path)
     options = {"genes": asked.genes, "layer": asked.layer, "ceiling": asked.ceiling}
     scores = score(sdata, asked.predicted, asked.measured, **options)
-    if asked.csv is not None:
-        asked.csv.mkdir(parents=True, exist_ok=True)
-        scores.to_csv(asked.csv / f"{Path(path).stem}.csv")
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scores.to_csv(file)
     return {name: value for name, value in scores.attrs.items() if isinstance(value, int | float | str)}

@@ -1,6 +1,7 @@
 """Predict a map of gene expression for each slide, and put it into its store.
 
-A slide that has a map by this model already is left as it is, and so are tables that were pooled from it; one that was
+A slide that has this map already is left as it is, and so are tables that were pooled from it. Where the map is by
+another model, of other pixels or tissue, or differs in --augment, it is refused without --overwrite. One that was
 interrupted is resumed, so the same command may be repeated until all is done. With --shard, each process computes a
 part of every slide, on as many machines as there are; nothing appears in a store until `pixnet-sd finish` has seen
 that all parts are there.
@@ -9,17 +10,23 @@ that all parts are there.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from math import isclose, prod, sqrt
+from typing import TYPE_CHECKING, Any
 
-from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd.cli import _slides
 
 if TYPE_CHECKING:
     from pixnet_sd._sdata.opening import SpatialData
     from pixnet_sd.nn.model import Model
     from pixnet_sd.tl._request import Request
+    from pixnet_sd.tl._task import Task
 
+SAME_MPP = 1e-6
+"""µm per pixel that differ by this share are the same number."""
 HELP = "map the expression of genes, on one machine or many"
 EXAMPLES = """\
 examples:
@@ -84,7 +91,7 @@ def predict(path: str, *, asked: argparse.Namespace, request: Request, model: Mo
 
     sdata, bars = open_slide(path), _slides.shows_bars()
     key = map_key(sdata, request)
-    there = is_there(sdata, key, model) and not request.overwrite
+    there = not request.overwrite and is_there(sdata, key, request, model)
     if asked.shard is not None and not there:
         number, count = asked.shard
         tiles = predict_shard(sdata, request, model, number=number, count=count, progress=bars)
@@ -103,10 +110,51 @@ def map_key(sdata: SpatialData, request: Request) -> str:
     return names_for(elements.image_key(sdata, request.image_key), None).programmes
 
 
-def is_there(sdata: SpatialData, key: str, model: Model) -> bool:
-    """Whether the map is in the store, by this model, and nothing of it waits beside the store."""
+def is_there(sdata: SpatialData, key: str, request: Request, model: Model) -> bool:
+    """Whether the map that is asked for is in the store, and nothing of it waits beside; another one is an error."""
     from pixnet_sd._sdata import stream
     from pixnet_sd._sdata.provenance import recorded
 
     made = recorded(sdata, key) if key in sdata.images else None
-    return made is not None and made["sha256"] == model.sha256 and not stream.folder_of(sdata, key).exists()
+    if made is None or made.get("kind") != "programmes" or stream.folder_of(sdata, key).exists():
+        return False
+    task = asked_of(sdata, request, model, made)
+    if found := [*differences(made, task.made), *other_pixels(sdata, key, made, task)]:
+        raise PixnetKeyError(
+            f"{key!r} is in the store already and is not what is asked for now: {'; '.join(found)}. Add --overwrite to "
+            "replace it, or repeat the options it was made with to keep it."
+        )
+    return True
+
+
+def asked_of(sdata: SpatialData, request: Request, model: Model, made: Mapping[str, Any]) -> Task:
+    """The map to be made now, in tiles of the same size: the digest of the tissue depends on them."""
+    from pixnet_sd.tl._task import Task
+
+    same_tiles = replace(request, tile_size=made.get("tile_px", request.tile_size))
+    return Task(sdata, same_tiles, same_tiles.job(sdata, model))
+
+
+def differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """In words, of what changes the values of a map."""
+    told = []
+    if made["sha256"] != asked["sha256"]:
+        told.append(
+            f"it was made by the model {made['model']!r} ({made['sha256'][:8]}), not by {asked['model']!r} "
+            f"({asked['sha256'][:8]})"
+        )
+    if made.get("augment", False) != asked["augment"]:
+        told.append(f"it was made with{'' if made.get('augment') else 'out'} --augment")
+    if made.get("tissue_digest") != asked["tissue_digest"]:
+        told.append("other tissue was marked, or none, when it was made (--tissue)")
+    return told
+
+
+def other_pixels(sdata: SpatialData, key: str, made: Mapping[str, Any], task: Task) -> list[str]:
+    """In words, whether the image was taken to have another µm per pixel, which the map's place on it tells."""
+    from pixnet_sd._sdata import affine, units
+
+    before = made["mpp"] / units.area_scale(affine.between(sdata, key, task.job.image_key))
+    now = task.job.mpp / sqrt(prod(task.job.grid.step))
+    same = isclose(before, now, rel_tol=SAME_MPP)
+    return [] if same else [f"the image was taken to have {before:.4g} µm per pixel, not {now:.4g} (--mpp)"]

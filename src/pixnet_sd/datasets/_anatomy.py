@@ -8,8 +8,8 @@ import math
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
 
+from pixnet_sd._compiled import njit
 from pixnet_sd.datasets._noise import fractal, noise, uniform
 
 GLAND_PITCH_UM = 112.0
@@ -53,14 +53,14 @@ def plan_slide(height_um: float, width_um: float, seed: int) -> Plan:
     return Plan(float(height_um), float(width_um), mixed, macro, octaves, *tumour, *glands, fibre_y, fibre_x)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def step(low, high, value):
     """0 up to `low`, 1 from `high` on, smooth between; falls where `high` is the smaller."""
     t = min(max((value - low) / (high - low), 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def edge_distance(plan, y, x):
     """Distance inside the section's outline: a rounded box with ragged, bitten sides."""
     half_y, half_x = 0.46 * plan.height, 0.46 * plan.width
@@ -76,14 +76,14 @@ def edge_distance(plan, y, x):
     return distance
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def tumour_depth(plan, y, x):
     around = plan.tumour_radius - math.hypot(y - plan.tumour_y, x - plan.tumour_x)
     lobes = fractal(x, y, 0.9 * plan.tumour_radius, 5, plan.seed + 11)
     return around + 0.45 * plan.tumour_radius * lobes
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def nest_depth(plan, tumour, y, x):
     """Depth in a nest of tumour cells; strands of stroma part the nests."""
     if tumour < 0:
@@ -92,14 +92,14 @@ def nest_depth(plan, tumour, y, x):
     return min(tumour, strand)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def lymphocyte_density(plan, tumour, y, x):
     """Clusters, more of them around the tumour."""
     field = fractal(x, y, 130.0, 3, plan.seed + 31)
     return step(0.42, 0.80, field + 0.30 * math.exp(-((tumour / 70.0) ** 2)))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def place_gland(plan, i, j, site):
     """Fill `site`: y, x, semi-axes (the first 0: no gland), sine, cosine, thickness of the epithelium, secretion."""
     seed = plan.seed + 41
@@ -119,12 +119,12 @@ def place_gland(plan, i, j, site):
     site[6], site[7] = 17.0 + 9.0 * uniform(seed + 6, i, j), uniform(seed + 7, i, j)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def site_index(place_um):
     return int(math.floor(place_um / GLAND_PITCH_UM))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def gland_table(plan, y0, x0, y1, x1):
     """The glands that any place in the rectangle can ask for."""
     # One site more than a search needs: places are warped by a few µm before they are searched around.
@@ -137,7 +137,7 @@ def gland_table(plan, y0, x0, y1, x1):
     return GlandTable(sites, i0, j0, plan.gland_y, plan.gland_x)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def ellipse_distance(site, y, x):
     """Signed distance from a gland's outline, negative inside; first order (Quilez)."""
     dy, dx = y - site[0], x - site[1]
@@ -147,7 +147,7 @@ def ellipse_distance(site, y, x):
     return k0 * (k0 - 1.0) / max(k1, 1e-9)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def nearest_gland(glands, y, x):
     """Distances from the nearest and the second nearest gland, and the nearest one's row and column in the table."""
     row, column = site_index(y - glands.lattice_y) - glands.i0, site_index(x - glands.lattice_x) - glands.j0
@@ -167,7 +167,7 @@ def nearest_gland(glands, y, x):
     return first, second, best_i, best_j
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def gland_depth(plan, glands, y, x):
     """Depth in the nearest gland, its epithelium's thickness there, its secretion. Neighbours never merge."""
     seed = plan.seed + 61
@@ -179,7 +179,7 @@ def gland_depth(plan, glands, y, x):
     return depth, wall, glands.sites[i, j, 7]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def anatomy_at(plan, glands, y, x):
     edge = edge_distance(plan, y, x)
     if edge < GLASS_UM:
@@ -190,7 +190,7 @@ def anatomy_at(plan, glands, y, x):
     return Anatomy(edge, depth, wall, secretion, nest, lymphocyte_density(plan, tumour, y, x))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def fibre_coordinates(plan, depth, y, x):
     """Places across and along the fibres: a bent grid that wraps around glands and never degenerates."""
     seed = plan.seed + 71
@@ -202,7 +202,7 @@ def fibre_coordinates(plan, depth, y, x):
     return across, y * plan.fibre_x - x * plan.fibre_y + bend_along
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def anatomy_of(plan, glands, y, x):
     """(6, n): the anatomy at n places."""
     values = np.empty((6, len(y)))
@@ -211,7 +211,7 @@ def anatomy_of(plan, glands, y, x):
     return values
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def across_fibres(plan, depth, y, x):
     """The first of the fibre coordinates at n places of known depth."""
     across = np.empty(len(y))

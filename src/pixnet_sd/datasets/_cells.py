@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 import shapely
-from numba import njit
 
+from pixnet_sd._compiled import njit
 from pixnet_sd._grid import Window
 from pixnet_sd.datasets._nuclei import REACH, Nuclei
 
@@ -25,7 +25,7 @@ class NearestCells(NamedTuple):
     """Distance from the nucleolus of the nearest nucleus."""
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def relative_radius(form, dy, dx):
     """Distance from a nucleus' centre as a multiple of its outline's in that direction."""
     u, v = (dx * form[3] + dy * form[2]) / form[0], (dy * form[3] - dx * form[2]) / form[1]
@@ -38,7 +38,7 @@ def relative_radius(form, dy, dx):
     return q / (1.0 + two + three)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def stamp_nuclei(y_um, x_um, form, y0, x0, height, width, mpp):
     radius = np.full((height, width), REACH, np.float32)
     runner_up = np.full((height, width), REACH, np.float32)

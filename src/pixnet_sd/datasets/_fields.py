@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from pixnet_sd._compiled import njit
 from pixnet_sd._grid import Window
 from pixnet_sd.datasets._anatomy import GLASS_UM, Plan, anatomy_at, edge_distance, fibre_coordinates, gland_table, step
 from pixnet_sd.datasets._noise import fractal, noise
@@ -39,7 +39,7 @@ class Fields(NamedTuple):
     """Eosin left on the glass."""
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def collagen(plan, depth, y, x):
     seed = plan.seed + 81
     across, along = fibre_coordinates(plan, depth, y, x)
@@ -52,7 +52,7 @@ def collagen(plan, depth, y, x):
     return body * (1.0 - 0.92 * cleft)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def smear_on_glass(plan, edge, y, x):
     streak = noise(x / 3.0 + y / 9.0, y / 3.0, 0.06 * min(plan.macro, 900.0), plan.seed + 91)
     patch = fractal(x, y, 0.6 * min(plan.macro, 900.0), 4, plan.seed + 92)
@@ -60,7 +60,7 @@ def smear_on_glass(plan, edge, y, x):
     return step(0.45, 0.75, patch) * max(film, 0.0) * step(0.0, SMEAR_EDGE_UM, edge)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def survey_tissue(plan, y, x, planes):
     depth, seed = planes[1], plan.seed + 95
     planes[6] = collagen(plan, depth, y, x) if depth < 3.0 and planes[4] < 5.0 else 0.5
@@ -72,7 +72,7 @@ def survey_tissue(plan, y, x, planes):
     planes[10] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def survey_window(plan, glands, y0, x0, height, width, mpp):
     planes = np.empty((11, height, width), np.float32)
     here = np.empty(11)
@@ -90,7 +90,7 @@ def survey_window(plan, glands, y0, x0, height, width, mpp):
     return planes
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def edge_window(plan, y0, x0, height, width, mpp):
     edge = np.empty((height, width), np.float32)
     for i in range(height):

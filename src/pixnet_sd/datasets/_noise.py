@@ -8,7 +8,9 @@ gradients instead of twelve.
 import math
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
+
+from pixnet_sd._compiled import njit
 
 FACTOR_I, FACTOR_J, FACTOR_SEED = uint64(0x9E3779B97F4A7C15), uint64(0xC2B2AE3D27D4EB4F), uint64(0xD6E8FEB86659FD93)
 MIX_1, MIX_2 = uint64(0xBF58476D1CE4E5B9), uint64(0x94D049BB133111EB)
@@ -16,7 +18,7 @@ S30, S27, S31, S32, S11 = uint64(30), uint64(27), uint64(31), uint64(32), uint64
 LOW_32 = uint64(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def lattice_hash(seed, i, j):
     """64 well-mixed bits for a lattice site."""
     bits = uint64(seed) * FACTOR_SEED + uint64(i) * FACTOR_I + uint64(j) * FACTOR_J
@@ -25,13 +27,13 @@ def lattice_hash(seed, i, j):
     return bits ^ (bits >> S31)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def uniform(seed, i, j):
     """A number in [0, 1) for a lattice site."""
     return float(lattice_hash(seed, i, j) >> S11) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def slope(seed, i, j, u, v):
     """Height at (u, v) from a site whose plane has a hashed gradient in [-1, 1]^2."""
     bits = lattice_hash(seed, i, j)
@@ -39,7 +41,7 @@ def slope(seed, i, j, u, v):
     return gu * u + gv * v
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def noise(x, y, scale, seed):
     """Smooth noise with features of size `scale`: mean 0, standard deviation about 0.35, within [-2, 2]."""
     x, y = x / scale, y / scale
@@ -53,7 +55,7 @@ def noise(x, y, scale, seed):
     return 2.0 * (top + blend_v * (low - top))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def fractal(x, y, scale, octaves, seed):
     """Noise at `scale`, half of it at half the scale, and so on; each octave is turned, which hides the lattice."""
     total, weight = 0.0, 1.0
@@ -64,7 +66,7 @@ def fractal(x, y, scale, octaves, seed):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def uniforms(seed, i, j, count):
     """(sites, count) numbers in [0, 1), `count` for each site (i, j)."""
     values = np.empty((len(i), count))
@@ -74,7 +76,7 @@ def uniforms(seed, i, j, count):
     return values
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def bent(y, x, seed):
     """Places moved by at most 20, so that a lattice's rows are no longer straight lines."""
     y_bent, x_bent = np.empty_like(y), np.empty_like(x)
@@ -84,7 +86,7 @@ def bent(y, x, seed):
     return y_bent, x_bent
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def camera_noise(height, width, y0, x0, seed):
     """(3, y, x) float32 noise of a sensor, about normal with unit variance, a value for each pixel and channel."""
     values = np.empty((3, height, width), np.float32)
