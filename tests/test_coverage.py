@@ -12,6 +12,7 @@ from shapely import MultiPolygon, Point, Polygon, affinity
 from pixnet_sd import _batches
 from pixnet_sd._coverage import coverage
 from pixnet_sd._grid import Window
+from pixnet_sd._scanline import PIECE_EDGES, matters
 from pixnet_sd._shapes import Shapes, from_circles, from_polygons
 
 SAME = np.eye(3)
@@ -216,6 +217,50 @@ def test_strips_of_a_large_shape_join_without_a_seam():
     weights = coverage(polygons(large), Window(0, 0, side, side))
     assert weights.sum() == pytest.approx(large.area, rel=1e-12)
     assert (weights.data == 1).mean() > 0.9
+
+
+def star(vertices, size_px):
+    angle = np.linspace(0, 2 * np.pi, vertices, endpoint=False)
+    radius = 0.4 * size_px * (1 + 0.1 * np.sin(7 * angle) + 0.002 * np.sin(vertices / 3 * angle))
+    return Polygon(size_px / 2 + radius[:, None] * np.c_[np.cos(angle), np.sin(angle)])
+
+
+def sieve(size_px):
+    centres = np.random.default_rng(6).uniform(5, size_px - 5, (200, 2))
+    holes = shapely.union_all(shapely.buffer(shapely.points(centres), 2))
+    return shapely.box(0, 0, size_px, size_px).difference(holes)
+
+
+@pytest.mark.parametrize("outline", [star(10_000, 200), star(2 * PIECE_EDGES, 200), sieve(200)])
+def test_outlines_of_many_vertices_cover_the_same_in_windows_as_whole(outline):
+    shapes, size_px = polygons(outline), 200
+    whole = dense(shapes, Window(0, 0, size_px, size_px))[0]
+    assert whole.sum() == pytest.approx(outline.area, rel=1e-12)
+    for y0, x0 in np.ndindex(4, 4):
+        window = Window(50 * y0, 50 * x0, 50 * y0 + 50, 50 * x0 + 50)
+        part = dense(shapes, window)[0]
+        # Running sums begin at each window's left border, so they round differently: by the ulps of some dozen steps.
+        np.testing.assert_allclose(part, whole[window.slices], rtol=0, atol=1e-12)
+
+
+def test_each_ring_is_cut_into_pieces_that_bound_all_its_edges():
+    rings = polygons(star(1000, 200), sieve(100), None, shapely.Point(30, 30).buffer(9)).rings
+    at, extent = rings.pieces
+    for r in range(len(rings.sign)):
+        ring = rings.xy[rings.start[r] : rings.start[r + 1]]
+        firsts = range(0, len(ring) - 1, PIECE_EDGES)
+        pieces = [ring[k : k + PIECE_EDGES + 1] for k in firsts]
+        bounds = [(piece[:, 1].min(), piece[:, 1].max(), piece[:, 0].min()) for piece in pieces]
+        np.testing.assert_array_equal(extent[at[r] : at[r + 1]], bounds)
+
+
+@pytest.mark.parametrize("strip_px", [2, 10])
+def test_each_edge_is_visited_in_about_one_strip_of_rows(strip_px):
+    vertices, size_px = 100_000, 1000
+    rings = polygons(star(vertices, size_px)).rings
+    extent, strips = rings.pieces[1], range(0, size_px, strip_px)
+    visited = sum(matters.py_func(extent, p, (y, 0, y + strip_px, size_px)) for y in strips for p in range(len(extent)))
+    assert visited * PIECE_EDGES <= 4 * vertices + len(strips) * 2 * PIECE_EDGES
 
 
 def test_a_tessellation_covers_each_pixel_once():

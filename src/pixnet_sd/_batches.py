@@ -48,7 +48,7 @@ def fill_batch(geometry, rows, end, window, cursor, batch):
     """Runs of the shapes rows[cursor[0]:end], as many as fit. Moves the cursor; returns the number of runs."""
     # Arrays are taken out of their tuples here: each time inside the loop would cost atomic reference counts, which
     # made a small rectangle take four times as long.
-    kind, bounds, area, xy, start, sign, ring, ellipses = geometry
+    kind, bounds, area, xy, start, sign, ring, piece, extent, ellipses = geometry
     places, cuts, weights, owner, first, covered, scratch = batch
     run, span, at, stride = 0, 0, 0, window[3] - window[1]
     k, done = cursor[0], cursor[1]
@@ -66,7 +66,7 @@ def fill_batch(geometry, rows, end, window, cursor, batch):
                     bounds, ellipses, i, box, noise, place, stride, places, cuts, weights, span, at
                 )
             else:
-                cells = scan_polygon(xy, start, sign, ring[i], ring[i + 1], box, scratch)
+                cells = scan_polygon(xy, start, sign, piece, extent, ring[i], ring[i + 1], box, scratch)
                 span, at = collect(cells, noise, place, stride, places, cuts, weights, span, at)
             owner[run], first[run + 1], cuts[span], covered[run] = i, span, at, sum_of(weights, before, at)
             run += 1

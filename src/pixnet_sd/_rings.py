@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import shapely
 
 from pixnet_sd._compiled import njit
 from pixnet_sd._parallel import over_ranges
+from pixnet_sd._scanline import PIECE_EDGES
 
 LONGEST_RING_TO_PROVE = 200
 """Rings of more vertices are left to GEOS, whose check is not quadratic."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rings:
     """The closed rings of n polygons, one polygon after another."""
 
@@ -29,6 +31,23 @@ class Rings:
 
     def __len__(self) -> int:
         return len(self.first) - 1
+
+    @cached_property
+    def pieces(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ring r is cut into the pieces at[r] to at[r + 1] of PIECE_EDGES edges; extent[p] is top, bottom and left.
+
+        With these a strip of rows passes over the pieces of an outline that lie elsewhere.
+        """
+        counts = -(-np.maximum(np.diff(self.start) - 1, 0) // PIECE_EDGES)
+        at = offsets(counts)
+        begin = np.repeat(self.start[:-1] - PIECE_EDGES * at[:-1], counts) + PIECE_EDGES * np.arange(at[-1])
+        if not len(begin):
+            return at, np.empty((0, 3))
+        # A piece shares its last vertex with the next one, which `reduceat` leaves out.
+        last = np.minimum(begin + PIECE_EDGES, np.repeat(self.start[1:] - 1, counts))
+        x, y = self.xy.T
+        top, left = (np.minimum(np.minimum.reduceat(v, begin), v[last]) for v in (y, x))
+        return at, np.column_stack([top, np.maximum(np.maximum.reduceat(y, begin), y[last]), left])
 
     def spread(self, rows: np.ndarray, n: int) -> Rings:
         """These as those of the ascending `rows` of n polygons; the others have no rings."""

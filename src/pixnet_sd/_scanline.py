@@ -17,9 +17,12 @@ WHOLE = 1 - 1e-13
 SMALLEST = 1e-300
 """Lengths below are none: where a library has told the processor to flush denormals, they are 0 when divided by."""
 
+PIECE_EDGES = 64
+"""Edges of a ring that are passed over together where none of them matters to a box."""
+
 
 @njit(nogil=True)
-def scan_polygon(xy, start, sign, first_ring, last_ring, box, scratch):
+def scan_polygon(xy, start, sign, at, extent, first_ring, last_ring, box, scratch):
     """Where the overlap with the pixels of a box (y0, x0, y1, x1) changes, per row from left to right, in `scratch`.
 
     That holds at least height * (width + 2); the two last columns are spare.
@@ -28,12 +31,22 @@ def scan_polygon(xy, start, sign, first_ring, last_ring, box, scratch):
     cells = scratch[: (y1 - y0) * (x1 - x0 + 2)].reshape(y1 - y0, x1 - x0 + 2)
     cells[:] = 0.0
     for r in range(first_ring, last_ring):
-        add_ring(cells, xy, start[r], start[r + 1], x0, y0, sign[r])
+        for p in range(at[r], at[r + 1]):
+            if matters(extent, p, box):
+                begin = start[r] + (p - at[r]) * PIECE_EDGES
+                add_edges(cells, xy, begin, min(begin + PIECE_EDGES + 1, start[r + 1]), x0, y0, sign[r])
     return cells
 
 
+@njit(nogil=True, forceinline=True)
+def matters(extent, p, box):
+    """Whether a piece of a ring meets the rows of a box (y0, x0, y1, x1), in it or to its left."""
+    y0, x0, y1, x1 = box
+    return extent[p, 1] > y0 and extent[p, 0] < y1 and extent[p, 2] < x1
+
+
 @njit(nogil=True)
-def add_ring(cells, xy, begin, end, x0, y0, sign):
+def add_edges(cells, xy, begin, end, x0, y0, sign):
     ax, ay = xy[begin, 0] - x0, xy[begin, 1] - y0
     for k in range(begin + 1, end):
         bx, by = xy[k, 0] - x0, xy[k, 1] - y0

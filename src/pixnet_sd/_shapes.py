@@ -23,7 +23,7 @@ FARTHEST_PX = 2.0**40
 CACHED_GEOMETRIES = 4096
 """GEOS objects lie scattered in memory; about so many stay in a core's cache from one question to the next."""
 
-Geometry = namedtuple("Geometry", "kind bounds area xy start sign first ellipses")
+Geometry = namedtuple("Geometry", "kind bounds area xy start sign first piece extent ellipses")
 """The arrays of `Shapes` as compiled code takes them."""
 
 
@@ -57,9 +57,8 @@ class Shapes:
     @property
     def geometry(self) -> Geometry:
         rings = self.rings
-        return Geometry(
-            self.kind, self.bounds, self.area, rings.xy, rings.start, rings.sign, rings.first, self.ellipses
-        )
+        flat = rings.xy, rings.start, rings.sign, rings.first
+        return Geometry(self.kind, self.bounds, self.area, *flat, *rings.pieces, self.ellipses)
 
     def take(self, rows: np.ndarray) -> Shapes:
         """The shapes `rows`, in that order, with nothing shared with the others."""
