@@ -106,7 +106,7 @@ def test_pixels_on_a_server_are_read_as_if_they_were_here(address: str, written:
     group = zarr.open_group(store, mode="r")
     remote = da.from_zarr(group[sorted(group.array_keys())[0]])
     here = sd.read_zarr(written / "s.zarr")["he_programmes"]
-    sdata = section(he=None, far=picture(remote, ["p0", "p1"]), near=picture(here.values, ["p0", "p1"]), a=squares())
+    sdata = section(he=None, far=picture(remote, "ab"), near=picture(here.values, "ab"), a=squares())
     far, near = (aggregate(sdata, "a", image_key=key).X for key in ("far", "near"))
     np.testing.assert_array_equal(far, near)
 

@@ -5,7 +5,7 @@ from spatialdata import SpatialData
 
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError, PixnetWarning
-from pixnet_sd._sdata import provenance
+from pixnet_sd._sdata import units
 
 
 def test_from_a_coordinate_system_and_from_the_pitch(toy: SpatialData) -> None:
@@ -16,13 +16,13 @@ def test_from_a_coordinate_system_and_from_the_pitch(toy: SpatialData) -> None:
 def test_an_explicit_value_is_recorded_and_a_difference_warns(toy: SpatialData) -> None:
     with pytest.warns(PixnetWarning, match="differs between its sources"):
         assert ps.pp.mpp(toy, mpp=0.6) == 0.6
-    assert provenance.recorded_mpp(toy, "he") == 0.6
+    assert units.image_mpp(toy, "he") == pytest.approx(0.6)
 
 
 def test_not_in_place_records_nothing(toy: SpatialData) -> None:
     with pytest.warns(PixnetWarning):
         ps.pp.mpp(toy, mpp=0.6, inplace=False)
-    assert provenance.recorded_mpp(toy, "he") == 0.5
+    assert units.image_mpp(toy, "he") == pytest.approx(0.5)
 
 
 def test_two_sources_and_half_a_source_are_refused(toy: SpatialData) -> None:

@@ -81,7 +81,7 @@ def test_too_much_is_refused_with_both_numbers(sdata: SpatialData, monkeypatch: 
 
 
 def test_what_is_no_map_is_refused(sdata: SpatialData) -> None:
-    sdata["plain"] = sdata["he_programmes"]
+    sdata["plain"] = build.image(np.ones((2, 4, 4), np.float32), "ab", build.systems({"global": np.eye(3)}))
     with pytest.raises(PixnetKeyError, match="no loadings"):
         expand(sdata, image_key="plain")
     with pytest.raises(PixnetKeyError, match="NOT_A_GENE"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,28 @@ def transformations(element: Any) -> dict[str, BaseTransformation]:
 
 def matrix(transformation: BaseTransformation) -> np.ndarray:
     return np.asarray(transformation.to_affine_matrix(input_axes=AXES, output_axes=AXES), dtype=float)
+
+
+def area_scale(matrix: np.ndarray) -> float:
+    """The side of what a unit square becomes, made a square again."""
+    return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+
+
+def scales(element: Any) -> dict[str, float]:
+    """How long a pixel is in units of each coordinate system."""
+    found = {name: area_scale(matrix(onwards)) for name, onwards in transformations(element).items()}
+    return {name: scale for name, scale in found.items() if 0 < scale < np.inf}
+
+
+def look_up(known: Mapping[str, float], system: str, key: str) -> float | None:
+    """What is known of a coordinate system, also where `spatialdata.concatenate` renamed it with the element `key`."""
+    renamed = (value for name, value in known.items() if is_renamed(system, name, key))
+    return known[system] if system in known else next(renamed, None)
+
+
+def is_renamed(system: str, name: str, key: str) -> bool:
+    suffix = system.removeprefix(name)
+    return suffix != system and suffix.startswith("-") and key.endswith(suffix)
 
 
 def affine_product(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:

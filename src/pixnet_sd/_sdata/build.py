@@ -15,9 +15,10 @@ from spatialdata import SpatialData
 from spatialdata.models import Image2DModel, Labels2DModel, ShapesModel, TableModel
 from spatialdata.transformations import Affine, BaseTransformation, Identity
 
+from pixnet_sd._keys import loadings_key
 from pixnet_sd._sdata.affine import AXES
 from pixnet_sd._sdata.geometry import instance_ids
-from pixnet_sd._sdata.provenance import record, record_mpp
+from pixnet_sd._sdata.provenance import describe_loadings, record, record_mpp, recorded
 
 Transformations = dict[str, BaseTransformation]
 COARSEST_PX = 512
@@ -106,6 +107,8 @@ def section(
     sdata = SpatialData.init_from_elements(dict(elements))
     for key, known in facts.items():
         record(sdata, key, dict(known))
+        if (table := loadings_key(key)) in sdata.tables:
+            describe_loadings(sdata.tables[table], recorded(sdata, key) or {})
     for key, value in mpp.items():
         record_mpp(sdata, key, value)
     return sdata

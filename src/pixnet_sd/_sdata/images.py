@@ -92,6 +92,13 @@ RGB_NAMES = (("r", "g", "b"), ("red", "green", "blue"), ("0", "1", "2"))
 RGBA_NAMES = tuple((*names, last) for names, last in zip(RGB_NAMES, ("a", "alpha", "3"), strict=True))
 
 
+def is_colour(sdata: SpatialData, key: str) -> bool:
+    """Whether an image is named red, green, blue; numbers are names of colours only where they are of bytes."""
+    pixels = affine.finest(sdata.images[key])
+    names = tuple(str(name).lower() for name in pixels.coords["c"].values) if "c" in pixels.coords else ()
+    return names in RGB_NAMES + RGBA_NAMES and (names[0] != "0" or pixels.dtype == np.uint8)
+
+
 def check_rgb(image: Image, value_range: tuple[float, float] | None) -> None:
     count, dtype = image.data.shape[0], image.data.dtype
     names = tuple(name.lower() for name in image.channels)

@@ -13,6 +13,7 @@ import xarray as xr
 from pixnet_sd._sdata import build
 from pixnet_sd._sdata.maps import Map, of_genes
 from pixnet_sd._sdata.pictures import block_means
+from pixnet_sd._sdata.provenance import SLOT
 
 CHUNKS = (16, 256, 256)
 PYRAMID_FROM_PX = 1024
@@ -64,10 +65,11 @@ def expanded(programmes: Any, raster: Map) -> Any:
 
 
 def genes_like(programmes: xr.DataArray, raster: Map) -> xr.DataArray:
-    """At the places of one level, which may be a crop; its attributes hold the transformations."""
+    """At the places of one level, which may be a crop; its attributes hold the transformations, and what it was."""
     places = {axis: programmes.coords[axis] for axis in ("y", "x") if axis in programmes.coords}
     genes = genes_of(replace(raster, data=programmes.data))
-    return xr.DataArray(genes, {"c": raster.genes, **places}, programmes.dims, attrs=dict(programmes.attrs))
+    attributes = {name: value for name, value in programmes.attrs.items() if name != SLOT}
+    return xr.DataArray(genes, {"c": raster.genes, **places}, programmes.dims, attrs=attributes)
 
 
 def genes_of(raster: Map) -> da.Array:

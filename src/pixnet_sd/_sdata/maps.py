@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
 
 import dask.array as da
 import numpy as np
@@ -11,14 +12,17 @@ import pandas as pd
 from anndata import AnnData
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
 from pixnet_sd._keys import choose, loadings_key
-from pixnet_sd._sdata import elements, images
+from pixnet_sd._sdata import affine, elements, fingerprint, images, origin, units
 from pixnet_sd._sdata.counts import gene_columns
-from pixnet_sd._sdata.provenance import SLOT, recorded
-from pixnet_sd._sdata.units import image_mpp
+from pixnet_sd._sdata.provenance import SLOT, of_loadings, recorded
 
 RATE, LOG = "counts/um2", "log1p"
+PLAIN = "plain"
+"""What a caller says of a raster whose sums are sums of its values."""
+SAME_SCALE = 0.001
+"""Statements of µm per pixel that differ by less are the same."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class Map:
     """`RATE`, `LOG`, or None where it is not known."""
     mpp: float | None = None
     """µm per pixel of the raster, where it is known."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What is recorded of the pixels."""
+    resembles: str | None = None
+    """What its channels are named after, where it looks like a map but nothing says its unit."""
 
     @property
     def genes(self) -> list[str]:
@@ -74,62 +82,215 @@ def expand_block(block: np.ndarray, matrix: np.ndarray, intercept: np.ndarray) -
 
 
 def read_map(
-    sdata: SpatialData, key: str | None = None, genes: Sequence[str] | None = None, *, argument: str = "image_key"
+    sdata: SpatialData,
+    key: str | None = None,
+    genes: Sequence[str] | None = None,
+    *,
+    argument: str = "image_key",
+    unit: str | None = None,
 ) -> Map:
-    """The raster `key`, or the only map that was predicted, or the only image; of some genes on request."""
+    """The raster `key`, or the only map that was predicted, or the only image; of some genes on request.
+
+    Genes that were attached over programmes are read as programmes. `unit` takes precedence over what is recorded.
+    """
     elements.check_sdata(sdata)
     name = find_map(sdata, key, argument)
     facts = recorded(sdata, name) or {}
-    stored = facts.get("programmes", name)
-    require_whole(sdata, name, stored)
-    image = images.read_image(sdata, stored)
-    table = loadings_key(stored)
-    found = Map(
-        stored,
-        image.data,
-        pd.DataFrame(index=pd.Index(image.channels)),
-        None,
-        facts.get("unit"),
-        raster_mpp(sdata, stored),
-    )
-    if table in sdata.tables:
-        found = with_loadings(found, sdata.tables[table])
+    require_current(sdata, name, facts)
+    found = read_pixels(sdata, name, facts)
+    if (behind := programmes_behind(sdata, found)) is not None:
+        found = behind
+    found = replace(found, resembles=None if found.unit else resemblance(sdata, found))
+    if unit is not None:
+        found = replace(found, unit=check_unit(unit), resembles=None)
     return found if genes is None else of_genes(found, genes)
 
 
-def require_whole(sdata: SpatialData, name: str, stored: str) -> None:
+def check_unit(unit: str) -> str | None:
+    if unit not in (RATE, LOG, PLAIN):
+        raise PixnetValueError(f"unit={unit!r} is unknown; use {RATE!r}, {LOG!r}, or {PLAIN!r} for any other quantity.")
+    return None if unit == PLAIN else unit
+
+
+def read_pixels(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> Map:
+    """The raster itself, with the loadings that belong to it."""
+    image = images.read_image(sdata, name)
+    var = pd.DataFrame(index=pd.Index(image.channels))
+    found = Map(name, image.data, var, None, facts.get("unit"), mpp_now(sdata, name, facts), facts)
+    table = find_loadings(sdata, name, facts)
+    return found if table is None else with_loadings(found, sdata.tables[table])
+
+
+def find_loadings(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> str | None:
+    """The table that belongs to these pixels, by its name or by what it says; None where they hold quantities."""
+    if facts.get("kind") == "expression":
+        return None
+    candidates = [table for table in sdata.tables if is_named_for(table, name)]
+    if facts:
+        others = (table for table, held in sdata.tables.items() if of_same_map(held, facts))
+        candidates = [table for table in candidates if not contradicts(sdata.tables[table], facts)] or list(others)[:1]
+    else:
+        candidates = [table for table in candidates if SLOT not in sdata.tables[table].uns]
+    if not candidates and facts.get("kind") == "programmes":
+        raise_without_loadings(sdata, name)
+    return candidates[0] if candidates else None
+
+
+def is_named_for(table: str, name: str) -> bool:
+    """Also after `spatialdata.concatenate`, which adds the same to both names."""
+    return any(
+        table == loadings_key(name[:end]) + name[end:] for end in range(1, len(name) + 1) if name[end:][:1] in ("", "-")
+    )
+
+
+def of_same_map(table: AnnData, facts: Mapping[str, Any]) -> bool:
+    """Written with these pixels, or by the same model."""
+    known = of_loadings(table) or {}
+    same_model = known.get("sha256") is not None and known.get("sha256") == facts.get("sha256")
+    return same_model or ("of" in known and known["of"] == facts.get("of"))
+
+
+def contradicts(table: AnnData, facts: Mapping[str, Any]) -> bool:
+    """Whether a table is of another model."""
+    return len({facts.get("sha256"), table.uns.get(SLOT, {}).get("sha256")} - {None}) > 1
+
+
+def raise_without_loadings(sdata: SpatialData, name: str) -> NoReturn:
     """Genes need both the programmes and the loadings; a copy of a part of an object may have lost one."""
-    if stored not in sdata.images:
-        raise PixnetKeyError(f"{name!r} is made from the programmes {stored!r}, which are not in the object any more.")
-    table, facts = loadings_key(stored), recorded(sdata, stored) or {}
-    if facts.get("kind") == "programmes" and table not in sdata.tables:
+    table = loadings_key(name)
+    if table in sdata.tables:
         raise PixnetKeyError(
-            f"The genes of {name!r} need the table {table!r}, which is not in the object; spatial queries leave it "
-            f"out. Take it over from the whole object: part[{table!r}] = whole[{table!r}]."
+            f"The programmes {name!r} and the table {table!r} are of two models: the map was replaced on disk after "
+            "this object was opened, or a prediction was stopped while it took the place of another. Read the store "
+            "again with spatialdata.read_zarr; if that does not help, repeat the prediction, which ends it."
         )
-    of_table = sdata.tables[table].uns.get(SLOT, {}) if table in sdata.tables else {}
-    if len({facts.get("sha256"), of_table.get("sha256")} - {None}) > 1:
-        raise PixnetKeyError(
-            f"The programmes {stored!r} and the table {table!r} are of two models: a prediction was stopped while it "
-            "took the place of another. Repeat that call, which ends it."
-        )
+    raise PixnetKeyError(
+        f"The genes of {name!r} need the table {table!r}, which is not in the object; spatial queries leave it "
+        f"out. Take it over from the whole object: part[{table!r}] = whole[{table!r}]."
+    )
+
+
+def require_current(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
+    """What is read from a store must be what it was when it was opened, and µm per pixel those of the prediction."""
+    pixels = affine.finest(sdata.images[name])
+    attributes = pixels.attrs.get(SLOT, {})
+    for array in origin.stored_arrays(pixels.data):
+        now = origin.facts_on_disk(array)
+        known = {**facts, **attributes}
+        if now is not None and (
+            len({now.get("sha256"), known.get("sha256")} - {None}) > 1 or list(array.shape) != now["of"]["shape"]
+        ):
+            raise PixnetRuntimeError(
+                f"{name!r} is read from {array.store_path}, where a map of another model or size has taken the place "
+                "of the one that this object was opened with. Read the store again with spatialdata.read_zarr."
+            )
+    require_same_scale(sdata, name, facts)
+
+
+def require_same_scale(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
+    """A map shows what the model saw at the µm per pixel that counted then."""
+    used, stated, image = facts.get("um_per_unit"), facts.get("stated"), facts.get("image")
+    if used is None or stated is None or image is None or image not in sdata.images:
+        return
+    for system, now in units.um_per_unit(sdata, image).items():
+        before = [known[system] for known in (used, stated) if system in known]
+        if system in used and all(abs(now / one - 1) > SAME_SCALE for one in before):
+            scale = affine.scales(sdata.images[image])[system]
+            raise PixnetValueError(
+                f"{name!r} was predicted at {used[system] * scale:.4g} µm per pixel of {image!r}, which is now said to "
+                f"have {now * scale:.4g}. Predict again with overwrite=True, or state {used[system] * scale:.4g} with "
+                "pp.mpp."
+            )
+
+
+def programmes_behind(sdata: SpatialData, genes: Map) -> Map | None:
+    """The programmes that genes were attached over, where they are there and give these very pixels."""
+    linked = genes.facts.get("programmes")
+    if linked is None:
+        return None
+    for name in sdata.images:
+        if name == linked or name.startswith(f"{linked}-"):
+            facts = recorded(sdata, name) or {}
+            if facts.get("kind") == "programmes" and facts.get("sha256") == genes.facts.get("sha256"):
+                found = of_genes(read_pixels(sdata, name, facts), genes.genes)
+                if same_place(sdata, genes.key, name) and same_pixels(genes.data, found):
+                    return found
+    return None
+
+
+def same_place(sdata: SpatialData, one: str, other: str) -> bool:
+    """Whether pixels of two elements lie over each other."""
+    places = [
+        {system: affine.matrix(onwards) for system, onwards in affine.transformations(sdata[key]).items()}
+        for key in (one, other)
+    ]
+    return places[0].keys() == places[1].keys() and all(
+        np.allclose(places[0][system], places[1][system], rtol=1e-9) for system in places[0]
+    )
+
+
+def same_pixels(genes: da.Array, programmes: Map) -> bool:
+    if genes.shape[1:] != programmes.data.shape[1:]:
+        return False
+    at = fingerprint.sample(programmes.data)["at"]
+    first = of_genes(programmes, programmes.genes[: fingerprint.SAMPLED_CHANNELS])
+    return fingerprint.same_values(
+        fingerprint.read_patch(genes, at).ravel(), fingerprint.read_patch(first.expanded(), at).ravel()
+    )
+
+
+def resemblance(sdata: SpatialData, found: Map) -> str | None:
+    """What a raster without a unit looks like: programmes, or genes of a map of ours."""
+    if found.loadings is None and found.genes == [f"p{number}" for number in range(len(found.genes))]:
+        return "programmes of a map, and no loadings belong to it"
+    for key, table in sdata.tables.items():
+        if is_of_ours(key, table) and set(found.genes) <= set(map(str, table.var_names)):
+            return f"genes of the map with the loadings {key!r}"
+    return None
+
+
+def is_of_ours(key: str, table: AnnData) -> bool:
+    """Whether a table holds loadings of a model; those of the first release do not say so themselves."""
+    known = table.uns.get(SLOT, {})
+    return known.get("kind") == "loadings" or (SLOT in table.uns and "kind" not in known and loadings_key("") in key)
 
 
 def find_map(sdata: SpatialData, key: str | None, argument: str) -> str:
     """Predicted maps come first: with one of them, the H&E image beside it is not a candidate."""
-    predicted = [name for name in sdata.images if (recorded(sdata, name) or {}).get("kind") == "programmes"]
-    candidates = sdata.images if key is not None or not predicted else predicted
+    predicted = [] if key is not None else [name for name in sdata.images if is_predicted(sdata, name)]
+    candidates = list(predicted or sdata.images)
+    if key is None and len(candidates) == 1 and images.is_colour(sdata, candidates[0]):
+        raise PixnetKeyError(
+            f"No map has been predicted: the only image, {candidates[0]!r}, is a colour image. Run tl.predict, or name "
+            f"an image with {argument}=..."
+        )
     return choose("images", key, candidates, argument)
 
 
+def is_predicted(sdata: SpatialData, name: str) -> bool:
+    return (recorded(sdata, name) or {}).get("kind") == "programmes"
+
+
 def raster_mpp(sdata: SpatialData, key: str) -> float | None:
-    known: float | None = (recorded(sdata, key) or {}).get("mpp")
-    if known is not None:
-        return known
+    return mpp_now(sdata, key, recorded(sdata, key) or {})
+
+
+def mpp_now(sdata: SpatialData, key: str, facts: Mapping[str, Any]) -> float | None:
+    """µm per pixel by the transformations at hand; None where nothing says it."""
+    if (um_per_unit := facts.get("um_per_unit")) is not None:
+        scales = affine.scales(sdata.images[key])
+        if (known := units.um_per_px(scales, um_per_unit, key)) is not None:
+            return known
+    elif (before := facts.get("mpp")) is not None and not in_um(sdata, key):
+        return float(before)
     try:
-        return image_mpp(sdata, key)
+        return units.image_mpp(sdata, key)
     except PixnetValueError:
         return None
+
+
+def in_um(sdata: SpatialData, key: str) -> bool:
+    return any(units.is_micrometre(name, key) for name in affine.transformations(sdata.images[key]))
 
 
 def with_loadings(found: Map, table: AnnData) -> Map:

@@ -15,7 +15,7 @@ from pixnet_sd import _reading
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._grid import Window
 from pixnet_sd._sdata import affine, images, maps
-from pixnet_sd._sdata.units import area_scale
+from pixnet_sd._sdata.affine import area_scale
 
 SAMPLES = 2
 """Pixels averaged along each axis where a level is much finer than the drawing; the others are skipped."""

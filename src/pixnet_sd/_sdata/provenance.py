@@ -1,50 +1,164 @@
-"""What this package did, kept in `sdata.attrs["pixnet_sd"]` because the attributes of images are lost on write."""
+"""What is known of a result: unit, scale, model. It belongs to the pixels, not to their name.
+
+It is looked up in this order, and a record that does not fit the pixels does not count:
+
+1. in the zarr group of the pixels, where they are read from a store of ours and nothing but selected since;
+2. in the attributes of the element in memory, which survive renaming, copying and cutting;
+3. in `sdata.attrs["pixnet_sd"]`, under the element's name or another: attributes of images are lost on write;
+4. in `uns["pixnet_sd"]` of the loadings.
+
+Records of the first release say nothing of their pixels. They count under their own name, for pixels that are floats.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
 import zarr
 from spatialdata import SpatialData
 
 from pixnet_sd import __version__
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import locks
+from pixnet_sd._sdata import affine, fingerprint, locks, origin
+from pixnet_sd._sdata.origin import SLOT
 from pixnet_sd._sdata.paths import store_path
-
-SLOT = "pixnet_sd"
 
 
 def recorded(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
     """What is known of a result of ours; None for an element that is not."""
-    found: dict[str, Any] | None = sdata.attrs.get(SLOT, {}).get("elements", {}).get(element_key)
+    if element_key not in sdata.images:
+        return named(sdata, "elements").get(element_key)
+    element = sdata.images[element_key]
+    on_disk = of_source(element)
+    if on_disk is not None:
+        return on_disk
+    found = next((facts for facts in candidates(sdata, element_key) if counts(facts, element, element_key)), None)
+    return found and without_token(found)
+
+
+def of_source(element: Any) -> dict[str, Any] | None:
+    """What stands beside the stored pixels that these are."""
+    array = origin.stored_source(affine.finest(element).data)
+    return None if array is None else origin.facts_on_disk(array)
+
+
+def of_attributes(element: Any) -> dict[str, Any] | None:
+    """What an image element in memory says, for a file: names of dask's arrays mean nothing there."""
+    if not isinstance(element, xr.DataArray | xr.DataTree):
+        return None
+    facts = affine.finest(element).attrs.get(SLOT)
+    return None if facts is None else without_token(facts)
+
+
+def without_token(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name != "token"}
+
+
+def is_attached_over(element: Any, programmes: str) -> bool:
+    """Whether these are genes as `tl.expand` made them of a map, not a part of them or what was computed of them."""
+    pixels = affine.finest(element)
+    facts = pixels.attrs.get(SLOT, {})
+    lazy = facts.get("token") == getattr(pixels.data, "name", None) and origin.stored_source(pixels.data) is None
+    return lazy and facts.get("kind") == "expression" and facts.get("programmes") == programmes
+
+
+def candidates(sdata: SpatialData, key: str) -> Iterator[dict[str, Any]]:
+    element, records = sdata.images[key], named(sdata, "elements")
+    if SLOT in (attributes := affine.finest(element).attrs):
+        yield {**attributes[SLOT], "key": key}
+    own = [key] if key in records else []
+    for name in [*own, *(other for other in records if other != key)]:
+        facts = records[name]
+        if name == key or "of" in facts:
+            yield {"key": name, **facts}
+    for table in sdata.tables.values():
+        if (facts := of_loadings(table)) is not None:
+            yield facts
+
+
+def of_loadings(table: Any) -> dict[str, Any] | None:
+    """What a table of loadings knows of its map."""
+    facts: dict[str, Any] | None = json.loads(table.uns.get(SLOT, {}).get("map", "null"))
+    return facts
+
+
+def describe_loadings(table: Any, facts: Mapping[str, Any]) -> None:
+    """Note in a new table of loadings what is known of its map."""
+    seen = {name: facts[name] for name in ("unit", "sha256") if facts.get(name) is not None}
+    table.uns[SLOT] = {"kind": "loadings", **seen, "map": json.dumps(without_token(facts))}
+
+
+def counts(facts: Mapping[str, Any], element: Any, key: str) -> bool:
+    """Whether a record is of these pixels."""
+    if (token := facts.get("token")) is not None:
+        if origin.source_name(affine.finest(element).data) == token:
+            return True
+        if fingerprint.is_changed(element, token):
+            return False
+    if "of" not in facts:
+        return bool(affine.finest(element).dtype.kind == "f")
+    name = facts.get("key", "")
+    return fingerprint.fits(facts["of"], element, key, named=key == name or key.startswith(f"{name}-"))
+
+
+def described(element: Any, key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts, with what the pixels are known again by, and µm per unit of each of their coordinate systems."""
+    known = {"version": __version__, "key": key, **facts}
+    if "um_per_unit" not in known and known.get("mpp") is not None:
+        known["um_per_unit"] = {name: known["mpp"] / scale for name, scale in affine.scales(element).items()}
+    return {**known, "of": fingerprint.describe(element)}
+
+
+def stamped(element: Any, facts: Mapping[str, Any]) -> Any:
+    """The same pixels with the facts in their attributes; what else holds the element does not see them."""
+    if not isinstance(element, xr.DataArray):
+        nodes = {name: next(iter(level.to_dataset().items())) for name, level in element.items()}
+        return xr.DataTree.from_dict(
+            {name: xr.Dataset({variable: stamped(pixels, facts)}) for name, (variable, pixels) in nodes.items()}
+        )
+    found = element.copy(deep=False)
+    found.attrs = {**element.attrs, SLOT: {**facts, "token": origin.source_name(element.data)}}
     return found
 
 
-def record(sdata: SpatialData, element_key: str, facts: dict[str, Any]) -> None:
-    section(sdata, "elements")[element_key] = stamped(facts)
+def record(sdata: SpatialData, element_key: str, facts: Mapping[str, Any]) -> None:
+    """Note what is known of an element, in the object and in the pixels' own attributes."""
+    known = {"version": __version__, **facts}
+    if element_key in sdata.images:
+        known = described(sdata.images[element_key], element_key, facts)
+        element = stamped(sdata.images[element_key], known)
+        del sdata.images[element_key]
+        sdata.images[element_key] = element
+    keep(sdata, "elements", element_key, known)
 
 
-def stamped(facts: dict[str, Any]) -> dict[str, Any]:
-    return {"version": __version__, **facts}
+def keep(sdata: SpatialData, name: str, key: str, value: Any) -> None:
+    """In a dict of this object's own: queries hand `attrs` on by reference."""
+    slot = sdata.attrs.get(SLOT, {})
+    sdata.attrs = {**sdata.attrs, SLOT: {**slot, name: {**slot.get(name, {}), key: value}}}
 
 
-def recorded_mpp(sdata: SpatialData, image_key: str) -> float | None:
-    found: float | None = sdata.attrs.get(SLOT, {}).get("mpp", {}).get(image_key)
+def named(sdata: SpatialData, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = sdata.attrs.get(SLOT, {}).get(name, {})
+    return found
+
+
+def recorded_scale(sdata: SpatialData, image_key: str) -> dict[str, float] | float | None:
+    """µm per unit of the coordinate systems that an image had; of the first release, µm per pixel."""
+    found: dict[str, float] | float | None = named(sdata, "mpp").get(image_key)
     return found
 
 
 def record_mpp(sdata: SpatialData, image_key: str, mpp: float) -> None:
-    section(sdata, "mpp")[image_key] = float(mpp)
+    """µm per pixel now, kept as µm per unit of each coordinate system: pixels may be replaced by others."""
+    scales = affine.scales(sdata.images[image_key])
+    keep(sdata, "mpp", image_key, {name: float(mpp) / scale for name, scale in scales.items()})
     save(sdata, "mpp", [image_key])
-
-
-def section(sdata: SpatialData, name: str) -> dict[str, Any]:
-    slot: dict[str, Any] = sdata.attrs.setdefault(SLOT, {}).setdefault(name, {})
-    return slot
 
 
 def save(sdata: SpatialData, name: str, keys: Iterable[str]) -> None:
@@ -56,7 +170,7 @@ def save(sdata: SpatialData, name: str, keys: Iterable[str]) -> None:
         logger.warning("%s cannot be written: what is known of %s is kept in this object only", path, list(keys))
         return
     with locks.turn(path):
-        write(path, name, {key: section(sdata, name)[key] for key in keys})
+        write(path, name, {key: named(sdata, name)[key] for key in keys})
 
 
 def write(store: Path, name: str, records: Mapping[str, Any]) -> None:
@@ -78,4 +192,6 @@ def announce(store: Path, facts: Mapping[str, dict[str, Any]]) -> None:
     Else, after a stop in between, a result could not be told from what somebody else wrote.
     """
     there = stored_elements(store)
-    write(store, "elements", {key: stamped(known) for key, known in facts.items() if key not in there})
+    write(
+        store, "elements", {key: {"version": __version__, **known} for key, known in facts.items() if key not in there}
+    )

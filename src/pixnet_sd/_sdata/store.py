@@ -26,7 +26,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import consolidated, locks, places, provenance
+from pixnet_sd._sdata import consolidated, locks, origin, places, provenance
 from pixnet_sd._sdata.elements import names
 from pixnet_sd._sdata.paths import store_path
 from pixnet_sd._writing import where_there_is_room
@@ -164,6 +164,9 @@ def stage(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
     with tables_by_themselves():
         alone(elements).write(staged)
         kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
+    for key in kinds.keys() & elements.keys():
+        if (facts := provenance.of_attributes(elements[key])) is not None:
+            origin.mark(staged / kinds[key] / key, facts)
     missing = set(elements) - set(kinds)
     if missing:
         raise PixnetRuntimeError(

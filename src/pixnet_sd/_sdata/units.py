@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -11,11 +12,12 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._sdata import affine
 from pixnet_sd._sdata.geometry import centres
-from pixnet_sd._sdata.provenance import recorded_mpp
+from pixnet_sd._sdata.provenance import recorded_scale
 
 MICROMETRE_NAMES = {"um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"}
 SANE_MPP = (0.05, 20.0)
 TOLERANCE = 0.05
+RECORD = "what pp.mpp recorded"
 
 
 def image_mpp(sdata: SpatialData, image_key: str) -> float:
@@ -33,14 +35,41 @@ def image_mpp(sdata: SpatialData, image_key: str) -> float:
 
 
 def sources(sdata: SpatialData, image_key: str) -> dict[str, float]:
-    """Every statement there is, the one that counts first."""
-    stated = {}
-    if (known := recorded_mpp(sdata, image_key)) is not None:
-        stated["what pp.mpp recorded"] = known
-    for name in affine.transformations(sdata.images[image_key]):
-        if name.lower() in MICROMETRE_NAMES:
-            stated[f"coordinate system {name!r}"] = mpp_from_system(sdata, image_key, name)
-    return stated
+    """Every statement there is, the one that counts first.
+
+    A record says µm per unit of coordinate systems, so it holds for the pixels that are there now. What it says of a
+    system in µm comes first; such a system that it does not know was added later and counts more than the rest of it.
+    """
+    recorded, scales = recorded_scale(sdata, image_key), affine.scales(sdata.images[image_key])
+    in_um = [name for name in scales if is_micrometre(name, image_key)]
+    stated = {f"coordinate system {name!r}": mpp_from_system(sdata, image_key, name) for name in in_um}
+    if recorded is None:
+        return stated
+    if isinstance(recorded, int | float):
+        return {**stated, RECORD: float(recorded)}
+    of_um = um_per_px({name: scales[name] for name in in_um}, recorded, image_key)
+    of_all = of_um if of_um is not None else um_per_px(scales, recorded, image_key)
+    if of_all is None:
+        return stated
+    return {**stated, RECORD: of_all} if of_um is None else {RECORD: of_all, **stated}
+
+
+def um_per_px(scales: Mapping[str, float], um_per_unit: Mapping[str, float], key: str) -> float | None:
+    """By the first coordinate system that is known; None where none is."""
+    found = ((scale, affine.look_up(um_per_unit, name, key)) for name, scale in scales.items())
+    return next((scale * um for scale, um in found if um is not None), None)
+
+
+def um_per_unit(sdata: SpatialData, image_key: str) -> dict[str, float]:
+    """Of each coordinate system of an image, by what counts first; empty where nothing is stated."""
+    stated, scales = sources(sdata, image_key), affine.scales(sdata.images[image_key])
+    return {name: mpp / scale for mpp in list(stated.values())[:1] for name, scale in scales.items()}
+
+
+def is_micrometre(system: str, key: str) -> bool:
+    """By its name, also where `spatialdata.concatenate` has added to it what it added to the name of the element."""
+    name = system.lower()
+    return any(name == known or affine.is_renamed(name, known, key.lower()) for known in MICROMETRE_NAMES)
 
 
 def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) -> float:
@@ -52,7 +81,7 @@ def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) 
         )
     to_system = affine.matrix(found[coordinate_system])
     warn_about_anisotropy(image_key, coordinate_system, to_system)
-    return area_scale(to_system)
+    return affine.area_scale(to_system)
 
 
 def mpp_from_pitch(
@@ -85,10 +114,6 @@ def lattice_pitch(points: np.ndarray) -> float:
     return float(np.median(np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)))
 
 
-def area_scale(matrix: np.ndarray) -> float:
-    return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
-
-
 def warn_about_anisotropy(image_key: str, coordinate_system: str, to_system: np.ndarray) -> None:
     """A pixel that is not square: one number cannot say its size."""
     widest, narrowest = np.linalg.svd(to_system[:2, :2], compute_uv=False)
@@ -96,7 +121,7 @@ def warn_about_anisotropy(image_key: str, coordinate_system: str, to_system: np.
         width, height = np.linalg.norm(to_system[:2, :2], axis=0)
         warnings.warn(
             f"Pixels of image {image_key!r} are not square in {coordinate_system!r}: {width:.4g} x {height:.4g} µm "
-            f"along x and y. {area_scale(to_system):.4g} µm per pixel is used, and tissue looks stretched to a model. "
+            f"along x and y. {affine.area_scale(to_system):.4g} µm per pixel is used, and tissue looks stretched to a model. "
             "Resample the image to square pixels, or correct the transformation.",
             PixnetWarning,
             stacklevel=2,

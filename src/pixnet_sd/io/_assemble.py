@@ -15,7 +15,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import build, pyramids, units
+from pixnet_sd._sdata import affine, build, pyramids, units
 from pixnet_sd.io._scan import Scan
 
 IMAGE = "he"
@@ -37,7 +37,7 @@ class Frame:
 
     @property
     def image_mpp(self) -> float:
-        return self.um * units.area_scale(self.image)
+        return self.um * affine.area_scale(self.image)
 
 
 @dataclass(frozen=True, eq=False)

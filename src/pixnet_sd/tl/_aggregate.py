@@ -13,7 +13,6 @@ from pixnet_sd._aggregate import aggregate as pool
 from pixnet_sd._grid import PixelGrid
 from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import elements, maps, placement, store
-from pixnet_sd._sdata.provenance import recorded
 from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
@@ -32,6 +31,7 @@ def aggregate(
     image_key: str | None = None,
     statistic: str | None = None,
     quantile: float = 0.5,
+    unit: str | None = None,
     genes: Sequence[str] | None = None,
     coordinate_system: str | None = None,
     uncertainty: bool = False,
@@ -60,6 +60,10 @@ def aggregate(
         sums are expected counts. Log expression can only be averaged, and is by default.
     quantile
         Which one ``statistic="quantile"`` takes, from 0 to 1.
+    unit
+        What the values are, where nothing says it or something else: ``"counts/um2"``, ``"log1p"``, or ``"plain"`` for
+        any quantity whose sums are sums of its values. Pixels that look like a predicted map but have no known unit,
+        as after computing with a map, have no sum without it.
     genes
         Channels or genes to aggregate; by default all.
     coordinate_system
@@ -90,7 +94,7 @@ def aggregate(
     >>> sdata.tables["cells_expression"].var_names.tolist()
     ['r', 'g', 'b']
     """
-    raster = maps.read_map(sdata, image_key, genes)
+    raster = maps.read_map(sdata, image_key, genes, unit=unit)
     key = elements.shapes_key(sdata, shapes_key)
     name = key_added or expression_key(key)
     statistic = check_statistic(statistic, raster)
@@ -102,7 +106,7 @@ def aggregate(
     placed = placement.read_shapes(sdata, key, raster.key, grid, coordinate_system)
     check_overlap(placed, grid, raster.key)
     values, pooled = compute(raster, placed, statistic, quantile, progress)
-    facts = provenance(raster, key, statistic, quantile, recorded(sdata, raster.key))
+    facts = provenance(raster, key, statistic, quantile, raster.facts)
     table = to_table(values, pooled, raster, placed, facts, uncertainty)
     if not inplace:
         return table

@@ -14,6 +14,9 @@ from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.paths import store_path
 from pixnet_sd._settings import settings
 
+INHERITED = ("image", "unit", "mpp", "um_per_unit", "stated", "model", "sha256")
+"""What is known of genes because it is known of their programmes."""
+
 
 def expand(
     sdata: SpatialData,
@@ -59,15 +62,16 @@ def expand(
     raster = maps.read_map(sdata, image_key, asked_genes(genes))
     if raster.loadings is None:
         raise PixnetKeyError(f"{raster.key!r} has no loadings, so it holds its quantities already: {raster.genes[:5]}.")
-    facts = provenance.recorded(sdata, raster.key) or {}
+    facts = raster.facts
     name = key_added or facts.get("expression") or expression_key(facts.get("image", raster.key))
     check_size(raster)
     element = levels.expanded(sdata.images[raster.key], raster)
+    known = {key: facts[key] for key in INHERITED if key in facts}
+    made = {"kind": "expression", "programmes": raster.key, **known}
     if not inplace:
-        return element
+        return provenance.stamped(element, provenance.described(element, name, made))
     check_free(sdata, name, overwrite=overwrite)
-    known = {key: facts[key] for key in facts.keys() & {"image", "unit", "mpp", "model", "sha256"}}
-    store.enter(sdata, {name: element}, {name: {"kind": "expression", "programmes": raster.key, **known}})
+    store.enter(sdata, {name: element}, {name: made})
     return None
 
 

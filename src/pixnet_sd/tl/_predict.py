@@ -10,7 +10,7 @@ from typing import Any
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError
-from pixnet_sd._sdata import levels, store
+from pixnet_sd._sdata import levels, provenance, store
 from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd.nn.device import require_device
 from pixnet_sd.tl._familiar import warn_if_strange
@@ -21,7 +21,7 @@ from pixnet_sd.tl._scale_out import compute_on_workers, has_workers
 from pixnet_sd.tl._seam import report_seam
 from pixnet_sd.tl._several import one_after_the_other
 from pixnet_sd.tl._task import Task, is_small
-from pixnet_sd.tl._to_store import forget_genes, predict_to_store
+from pixnet_sd.tl._to_store import forget_genes, predict_to_store, renew_genes
 
 
 def predict(
@@ -165,11 +165,15 @@ def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> An
     if task.genes is not None:
         expression = levels.filled(expression, levels.arrays_of(expression)[0].compute())
     if not inplace:
-        return expression
-    elements = {names.loadings: task.loadings, names.programmes: programmes}
+        return task.stamped(names.expression, expression)
+    elements = {
+        names.loadings: task.loadings(provenance.described(programmes, names.programmes, task.facts[names.programmes])),
+        names.programmes: programmes,
+    }
     if task.genes is not None or is_small(task, raster):
         elements[names.expression] = expression
     else:
         forget_genes(task)
     store.enter(task.sdata, elements, task.facts)
+    renew_genes(task)
     return None

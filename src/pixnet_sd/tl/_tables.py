@@ -21,6 +21,12 @@ BLOCK_VALUES = 2**22
 
 
 def check_statistic(statistic: str | None, raster: maps.Map) -> str:
+    if statistic in (None, "sum") and raster.resembles is not None:
+        raise PixnetValueError(
+            f"The channels of {raster.key!r} are {raster.resembles}, but nothing says in which unit its pixels are: "
+            "they were computed from a map, or what was recorded of them is lost. Pass unit='counts/um2', "
+            "unit='log1p', or unit='plain' for sums of the values as they are."
+        )
     if statistic is None:
         return "mean" if raster.unit == maps.LOG else "sum"
     if statistic == "sum" and raster.unit == maps.LOG:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._grid import Window
 from pixnet_sd._keys import expression_key, loadings_key, programmes_key, tissue_key
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import affine, build, levels, maps
+from pixnet_sd._sdata import affine, build, levels, maps, provenance, units
 from pixnet_sd._sdata.counts import gene_columns
 from pixnet_sd._settings import settings
 from pixnet_sd.tl._job import Job, gene_table
@@ -104,8 +104,9 @@ class Task:
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
         """What is recorded of each element."""
-        made, names = self.made, self.names
-        shared = {name: made[name] for name in ("image", "unit", "mpp", "model", "sha256")}
+        names = self.names
+        made = {**self.made, "stated": units.um_per_unit(self.sdata, self.job.image_key)}
+        shared = {name: made[name] for name in ("image", "unit", "mpp", "model", "sha256", "stated")}
         lazy = {"programmes": names.programmes} if self.genes is None else {}
         return {
             names.programmes: {**made, "expression": names.expression},
@@ -113,13 +114,17 @@ class Task:
             names.expression: {"kind": "expression", **shared, **lazy},
         }
 
-    @property
-    def loadings(self) -> Any:
+    def loadings(self, facts: Mapping[str, Any]) -> Any:
+        """The table that goes with the programmes, and says of them what they do themselves."""
         job = self.job
         table = build.loadings(job.model.loadings, job.programmes, gene_table(job.model), self.names.programmes)
         table.obs["member"] = job.members
-        table.uns["pixnet_sd"] = {"sha256": job.sha256}
+        provenance.describe_loadings(table, facts)
         return table
+
+    def stamped(self, name: str, element: Any) -> Any:
+        """An element that is not in an object, with what is known of it."""
+        return provenance.stamped(element, provenance.described(element, name, self.facts[name]))
 
     def raster(self, programmes: Any, genes: Sequence[str] | None) -> maps.Map:
         found = self.job.as_map(self.names.programmes, levels.arrays_of(programmes)[0])

@@ -8,7 +8,7 @@ from typing import Any
 
 from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._log import logger
-from pixnet_sd._sdata import levels, places, publication, store, stream
+from pixnet_sd._sdata import affine, levels, origin, places, provenance, publication, store, stream
 from pixnet_sd._sdata.paths import store_path
 from pixnet_sd.tl._parts import parts
 from pixnet_sd.tl._task import Task, is_small
@@ -26,15 +26,17 @@ def predict_to_store(task: Task, compute: Compute, *, resume: bool) -> None:
     with stream.growing(sdata, names.programmes, task.blank, task.plan, resume=resume) as growing:
         if not begun:
             write_raster(task, growing, compute)
-            after = {} if task.genes is None else {names.expression: staged_genes(task, growing)}
-            publication.stage(growing, {names.loadings: task.loadings}, after)
+            programmes = staged_programmes(task, growing)
+            after = {} if task.genes is None else {names.expression: staged_genes(task, programmes)}
+            publication.stage(growing, {names.loadings: loadings(task, growing)}, after)
         obsolete = names.expression if task.genes is None and overwrite else None
-        tables = {names.loadings: task.loadings}
+        tables = {names.loadings: loadings(task, growing)}
         store.enter(
             sdata, publication.publish(sdata, growing, tables, task.facts, require, obsolete=obsolete), task.facts
         )
         if task.genes is None:
             attach_genes(task)
+        renew_genes(task)
         publication.dispose(growing)
 
 
@@ -99,10 +101,22 @@ def of_shards(task: Task, growing: stream.Growing, missing: set[int]) -> str:
     return f", of shards {', '.join(lacking)}"
 
 
-def staged_genes(task: Task, growing: stream.Growing) -> Any:
+def staged_programmes(task: Task, growing: stream.Growing) -> Any:
+    """Programmes that are not in the store yet; beside their pixels stands what is known of them."""
+    programmes = task.stamped(task.names.programmes, levels.with_arrays(task.blank, growing.lazy_levels()))
+    origin.mark(growing.element, provenance.of_attributes(programmes) or {})
+    return programmes
+
+
+def loadings(task: Task, growing: stream.Growing) -> Any:
+    """With what stands beside the programmes, wherever they are by now."""
+    moved = store_path(task.sdata) / "images" / task.names.programmes
+    return task.loadings(origin.facts_of_group(growing.element if growing.element.exists() else moved) or {})
+
+
+def staged_genes(task: Task, programmes: Any) -> Any:
     """Genes over programmes that are not in the store yet."""
-    programmes = levels.with_arrays(task.blank, growing.lazy_levels())
-    return levels.expanded(programmes, task.raster(programmes, task.genes))
+    return task.stamped(task.names.expression, levels.expanded(programmes, task.raster(programmes, task.genes)))
 
 
 def attach_genes(task: Task) -> None:
@@ -114,6 +128,22 @@ def attach_genes(task: Task) -> None:
         store.enter(sdata, {names.expression: levels.expanded(programmes, raster)}, task.facts)
     else:
         forget_genes(task)
+
+
+def renew_genes(task: Task) -> None:
+    """Genes that `tl.expand` attached over the map that was replaced are attached over the new one, or go."""
+    sdata, names = task.sdata, task.names
+    programmes = sdata.images[names.programmes]
+    for name, element in list(sdata.images.items()):
+        if name in names.all or not provenance.is_attached_over(element, names.programmes):
+            continue
+        genes = [str(gene) for gene in affine.finest(element).coords["c"].values]
+        del sdata.images[name]
+        if set(genes) <= set(task.job.model.genes):
+            facts = {**task.facts[names.expression], "programmes": names.programmes}
+            store.enter(sdata, {name: levels.expanded(programmes, task.raster(programmes, genes))}, {name: facts})
+        else:
+            logger.info("removed sdata.images[%r]: the new map has not all of its genes", name)
 
 
 def forget_genes(task: Task) -> None:

@@ -1,0 +1,71 @@
+"""The stored pixels that an array is cut from, found by following dask's graph. Knows dask and zarr, no SpatialData."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import zarr
+from dask.highlevelgraph import MaterializedLayer
+
+SLOT = "pixnet_sd"
+SELECTIONS = ("getitem-", "rechunk-")
+"""Names of dask's layers that hand pixels on as they are."""
+
+
+def source_name(data: Any) -> str | None:
+    """The name of the dask array whose pixels these are, whole or cut; None without dask."""
+    if not isinstance(data, da.Array):
+        return None
+    before, name = data.dask.dependencies, data.name
+    while name.startswith(SELECTIONS) and len(before[name]) == 1:
+        (name,) = before[name]
+    return name
+
+
+def stored_source(data: Any) -> zarr.Array | None:
+    """The stored array whose pixels these are, whole or cut; None where they are computed from others."""
+    name = source_name(data)
+    if name is None:
+        return None
+    return next(arrays_in(data, [name, *data.dask.dependencies[name]]), None)
+
+
+def stored_arrays(data: Any) -> list[zarr.Array]:
+    """All that the pixels are computed from."""
+    return list(arrays_in(data, data.dask.layers)) if isinstance(data, da.Array) else []
+
+
+def arrays_in(data: da.Array, names: Iterable[str]) -> Iterator[zarr.Array]:
+    """A stored array stands alone in its layer."""
+    for name in names:
+        layer = data.dask.layers[name]
+        if isinstance(layer, MaterializedLayer) and len(layer.mapping) == 1:
+            (node,) = layer.mapping.values()
+            value = getattr(node, "value", node)
+            if isinstance(value, zarr.Array):
+                yield value
+
+
+def facts_on_disk(array: zarr.Array) -> dict[str, Any] | None:
+    """What the group of these pixels says of them now, not when it was opened."""
+    root = getattr(array.store, "root", None)
+    return None if root is None else facts_of_group((Path(root) / array.path).parent)
+
+
+def facts_of_group(element: Path) -> dict[str, Any] | None:
+    """None where nothing is said, or the group is not there any more."""
+    try:
+        metadata = json.loads((element / "zarr.json").read_text())
+    except (OSError, ValueError):
+        return None
+    found: dict[str, Any] | None = metadata.get("attributes", {}).get(SLOT)
+    return found
+
+
+def mark(element: Path, facts: dict[str, Any]) -> None:
+    """Write into the group of an element's pixels what is known of them."""
+    zarr.open_group(element, mode="r+", use_consolidated=False).attrs[SLOT] = facts

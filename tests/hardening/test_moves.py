@@ -1,0 +1,174 @@
+"""What is known of a map belongs to its pixels: after any ordinary move, sums are right or refused.
+
+Wherever a move leaves the pixels as they are, sums are those of the map before it, to the rounding of floats. A move
+that makes other pixels, or loses what was known of them, ends in an error that says what to do.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spatialdata as sd
+from hardening.slides import GENES, aggregate, picture, predict, section, squares
+from spatialdata import SpatialData
+from spatialdata.transformations import Identity, Scale
+
+import pixnet_sd as ps
+from pixnet_sd._errors import PixnetError
+
+SYSTEMS = {"global": Identity(), "micrometers": Scale([0.5, 0.5], ("x", "y"))}
+"""The first release's sections and most readers have both."""
+CELLS = squares(systems=SYSTEMS)
+Move = Callable[[SpatialData], tuple[SpatialData, str]]
+"""Makes an object from another, and says which of its images to sum."""
+
+
+def mapped(key: str | None = None, **options: Any) -> SpatialData:
+    made = section(he=picture(systems=SYSTEMS), cells=squares(systems=SYSTEMS))
+    predict(made, "he", **options)
+    return made
+
+
+RIGHT = aggregate(mapped(), "cells", image_key="he_programmes").X
+
+
+def put_back(s: SpatialData) -> tuple[SpatialData, str]:
+    s["mine"] = predict(s, "he", inplace=False)
+    return s, "mine"
+
+
+def rename_genes(s: SpatialData) -> tuple[SpatialData, str]:
+    s["renamed"] = s["he_expression"]
+    del s["he_expression"]
+    return s, "renamed"
+
+
+def rename_programmes(s: SpatialData) -> tuple[SpatialData, str]:
+    s["renamed"] = s["he_programmes"]
+    return s, "renamed"
+
+
+def copy_genes(s: SpatialData) -> tuple[SpatialData, str]:
+    s["copied"] = s["he_expression"].copy(deep=True).compute()
+    return s, "copied"
+
+
+def bring_programmes(s: SpatialData) -> tuple[SpatialData, str]:
+    tables = {"he_programmes_loadings": s["he_programmes_loadings"]}
+    return SpatialData(images={"he_programmes": s["he_programmes"]}, shapes={"cells": s["cells"]}, tables=tables), (
+        "he_programmes"
+    )
+
+
+def bring_genes(s: SpatialData) -> tuple[SpatialData, str]:
+    return SpatialData(images={"genes": s["he_expression"]}, shapes={"cells": s["cells"]}), "genes"
+
+
+def from_elements(s: SpatialData) -> tuple[SpatialData, str]:
+    names = ("he_programmes", "he_programmes_loadings", "cells")
+    return SpatialData.init_from_elements({name: s[name] for name in names}), "he_programmes"
+
+
+def two_slides(s: SpatialData) -> SpatialData:
+    return sd.concatenate({"a": s, "b": section(he=picture(systems=SYSTEMS), cells=squares(systems=SYSTEMS))})
+
+
+def concatenate_genes(s: SpatialData) -> tuple[SpatialData, str]:
+    return two_slides(s), "he_expression-a"
+
+
+def concatenate_programmes(s: SpatialData) -> tuple[SpatialData, str]:
+    return two_slides(s), "he_programmes-a"
+
+
+def to_micrometres(s: SpatialData) -> tuple[SpatialData, str]:
+    return s.transform_to_coordinate_system("micrometers"), "he_programmes"
+
+
+def genes_to_micrometres(s: SpatialData) -> tuple[SpatialData, str]:
+    return s.transform_to_coordinate_system("micrometers"), "he_expression"
+
+
+def rasterize(s: SpatialData) -> tuple[SpatialData, str]:
+    s["raster"] = sd.rasterize(s["he_expression"], ["x", "y"], [0, 0], [64, 48], "global", target_width=32)
+    return s, "raster"
+
+
+def lose_the_records(s: SpatialData) -> tuple[SpatialData, str]:
+    s.attrs = {}
+    return s, "he_programmes"
+
+
+def whole_part(s: SpatialData) -> tuple[SpatialData, str]:
+    box = {"axes": ("x", "y"), "min_coordinate": [0, 0], "max_coordinate": [32, 28]}
+    part = sd.bounding_box_query(s, **box, target_coordinate_system="global")
+    part["he_programmes_loadings"] = s["he_programmes_loadings"]
+    return part, "he_programmes"
+
+
+MOVES = [
+    put_back,
+    rename_genes,
+    rename_programmes,
+    copy_genes,
+    bring_programmes,
+    bring_genes,
+    from_elements,
+    concatenate_genes,
+    concatenate_programmes,
+    to_micrometres,
+    genes_to_micrometres,
+    rasterize,
+    lose_the_records,
+    whole_part,
+]
+REFUSED = {"rasterize", "to_micrometres", "genes_to_micrometres"}
+"""SpatialData makes other pixels there, and drops what was known of them."""
+
+
+def in_memory(path: Path) -> SpatialData:
+    return mapped()
+
+
+def in_its_store(path: Path) -> SpatialData:
+    made = section(he=picture(systems=SYSTEMS), cells=squares(systems=SYSTEMS))
+    made.write(path)
+    predict(sd.read_zarr(path), "he")
+    stored = sd.read_zarr(path)
+    ps.tl.expand(stored, image_key="he_programmes")
+    return stored
+
+
+def written_by_the_user(path: Path) -> SpatialData:
+    mapped().write(path)
+    return sd.read_zarr(path)
+
+
+SOURCES = [in_memory, in_its_store, written_by_the_user]
+
+
+def cells_of(sdata: SpatialData) -> str:
+    return next(name for name in sdata.shapes if name in ("cells", "cells-a"))
+
+
+def summed(sdata: SpatialData, key: str, **options: Any) -> Any:
+    return aggregate(sdata, cells_of(sdata), image_key=key, **options)
+
+
+def close(found: Any, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("move", MOVES)
+def test_sums_are_right_or_refused(move: Move, source: Callable[[Path], SpatialData], tmp_path: Path) -> None:
+    moved, key = move(source(tmp_path / "s.zarr"))
+    try:
+        found = summed(moved, key)
+    except PixnetError:
+        assert move.__name__ in REFUSED
+        return
+    assert found.var_names.tolist() == GENES
+    close(found.X, RIGHT)
