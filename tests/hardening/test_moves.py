@@ -13,6 +13,7 @@ import pytest
 import spatialdata as sd
 from hardening.slides import GENES, aggregate, picture, predict, section, squares
 from spatialdata import SpatialData
+from spatialdata.models import Image2DModel
 from spatialdata.transformations import Identity, Scale
 
 import pixnet_sd as ps
@@ -51,7 +52,7 @@ def rename_programmes(s: SpatialData) -> tuple[SpatialData, str]:
 
 
 def copy_genes(s: SpatialData) -> tuple[SpatialData, str]:
-    s["copied"] = s["he_expression"].copy(deep=True).compute()
+    s["copied"] = Image2DModel.parse(s["he_expression"].compute())
     return s, "copied"
 
 

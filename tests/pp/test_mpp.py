@@ -16,7 +16,8 @@ def test_from_a_coordinate_system_and_from_the_pitch(toy: SpatialData) -> None:
 def test_an_explicit_value_is_recorded_and_a_difference_warns(toy: SpatialData) -> None:
     with pytest.warns(PixnetWarning, match="differs between its sources"):
         assert ps.pp.mpp(toy, mpp=0.6) == 0.6
-    assert units.image_mpp(toy, "he") == pytest.approx(0.6)
+    with pytest.warns(PixnetWarning, match="0.6 by what pp.mpp recorded"):
+        assert units.image_mpp(toy, "he") == pytest.approx(0.6)
 
 
 def test_not_in_place_records_nothing(toy: SpatialData) -> None:

@@ -56,6 +56,16 @@ def facts_on_disk(array: zarr.Array) -> dict[str, Any] | None:
     return None if root is None else facts_of_group((Path(root) / array.path).parent)
 
 
+def record_in_store(array: zarr.Array) -> dict[str, Any] | None:
+    """What the store of these pixels records under their name, where SpatialData wrote them: it keeps no more."""
+    root = getattr(array.store, "root", None)
+    element = (Path(root) / array.path).parent if root is not None else Path()
+    if root is None or element.parent.name != "images":
+        return None
+    found: dict[str, Any] | None = (facts_of_group(element.parent.parent) or {}).get("elements", {}).get(element.name)
+    return found
+
+
 def facts_of_group(element: Path) -> dict[str, Any] | None:
     """None where nothing is said, or the group is not there any more."""
     try:

@@ -76,6 +76,9 @@ def candidates(sdata: SpatialData, key: str) -> Iterator[dict[str, Any]]:
         facts = records[name]
         if name == key or "of" in facts:
             yield {"key": name, **facts}
+    array = origin.stored_source(affine.finest(element).data)
+    if array is not None and "of" in (facts := origin.record_in_store(array) or {}):
+        yield facts
     for table in sdata.tables.values():
         if (facts := of_loadings(table)) is not None:
             yield facts
@@ -192,6 +195,5 @@ def announce(store: Path, facts: Mapping[str, dict[str, Any]]) -> None:
     Else, after a stop in between, a result could not be told from what somebody else wrote.
     """
     there = stored_elements(store)
-    write(
-        store, "elements", {key: {"version": __version__, **known} for key, known in facts.items() if key not in there}
-    )
+    new = {key: {"version": __version__, **known} for key, known in facts.items() if key not in there}
+    write(store, "elements", new)

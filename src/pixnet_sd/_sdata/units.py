@@ -121,8 +121,8 @@ def warn_about_anisotropy(image_key: str, coordinate_system: str, to_system: np.
         width, height = np.linalg.norm(to_system[:2, :2], axis=0)
         warnings.warn(
             f"Pixels of image {image_key!r} are not square in {coordinate_system!r}: {width:.4g} x {height:.4g} µm "
-            f"along x and y. {affine.area_scale(to_system):.4g} µm per pixel is used, and tissue looks stretched to a model. "
-            "Resample the image to square pixels, or correct the transformation.",
+            f"along x and y. {affine.area_scale(to_system):.4g} µm per pixel is used, and tissue looks stretched to a "
+            "model. Resample the image to square pixels, or correct the transformation.",
             PixnetWarning,
             stacklevel=2,
         )

@@ -152,9 +152,9 @@ def differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
 
 def other_pixels(sdata: SpatialData, key: str, made: Mapping[str, Any], task: Task) -> list[str]:
     """In words, whether the image was taken to have another µm per pixel, which the map's place on it tells."""
-    from pixnet_sd._sdata import affine, units
+    from pixnet_sd._sdata import affine
 
-    before = made["mpp"] / units.area_scale(affine.between(sdata, key, task.job.image_key))
+    before = made["mpp"] / affine.area_scale(affine.between(sdata, key, task.job.image_key))
     now = task.job.mpp / sqrt(prod(task.job.grid.step))
     same = isclose(before, now, rel_tol=SAME_MPP)
     return [] if same else [f"the image was taken to have {before:.4g} µm per pixel, not {now:.4g} (--mpp)"]

@@ -166,10 +166,8 @@ def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> An
         expression = levels.filled(expression, levels.arrays_of(expression)[0].compute())
     if not inplace:
         return task.stamped(names.expression, expression)
-    elements = {
-        names.loadings: task.loadings(provenance.described(programmes, names.programmes, task.facts[names.programmes])),
-        names.programmes: programmes,
-    }
+    facts = provenance.described(programmes, names.programmes, task.facts[names.programmes])
+    elements = {names.loadings: task.loadings(facts), names.programmes: programmes}
     if task.genes is not None or is_small(task, raster):
         elements[names.expression] = expression
     else:
