@@ -52,7 +52,7 @@ def rename_programmes(s: SpatialData) -> tuple[SpatialData, str]:
 
 
 def copy_genes(s: SpatialData) -> tuple[SpatialData, str]:
-    s["copied"] = Image2DModel.parse(s["he_expression"].compute())
+    s["copied"] = Image2DModel.parse(s["he_expression"].compute(), c_coords=GENES)
     return s, "copied"
 
 

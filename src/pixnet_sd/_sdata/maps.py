@@ -243,6 +243,8 @@ def resemblance(sdata: SpatialData, found: Map) -> str | None:
     """What a raster without a unit looks like: programmes, or genes of a map of ours."""
     if found.loadings is None and found.genes == [f"p{number}" for number in range(len(found.genes))]:
         return "programmes of a map, and no loadings belong to it"
+    if not found.facts and SLOT in affine.finest(sdata.images[found.key]).attrs:
+        return "those of an image that was a map before its pixels or names were changed"
     for key, table in sdata.tables.items():
         if is_of_ours(key, table) and set(found.genes) <= set(map(str, table.var_names)):
             return f"genes of the map with the loadings {key!r}"
