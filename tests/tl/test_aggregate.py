@@ -221,7 +221,10 @@ def test_a_pyramid_of_odd_size_is_read_at_its_finest_level() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 801, 1001)).astype(np.uint8)
     spots = build.circles(np.array([[3.0, 4.0], [500.5, 400.2], [1000.0, 800.0]]), 30.0, pd.RangeIndex(3), IDENTITY)
     plain, pyramid = (build.image(pixels, "rgb", IDENTITY, pyramid=levels) for levels in (False, True))
-    tables = [table_of(build.section({"he": image, "spots": spots}, {}, {}), "spots") for image in (plain, pyramid)]
+    tables = [
+        table_of(build.section({"he": image, "spots": spots}, {}, {}), "spots", image_key="he")
+        for image in (plain, pyramid)
+    ]
     np.testing.assert_array_equal(tables[0].X, tables[1].X)
 
 

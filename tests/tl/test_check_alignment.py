@@ -67,7 +67,8 @@ def test_the_pitch_is_held_against_known_arrays_or_the_one_that_is_stated(toy: S
     assert "as on Visium" in ps.tl.check_alignment(toy, "spots").loc["µm per pixel", "finding"]
     stated = ps.tl.check_alignment(toy, "spots", pitch_um=200).loc["µm per pixel"]
     assert (stated["verdict"], stated["value"]) == ("check", pytest.approx(1.0, rel=0.02))
-    toy.attrs["pixnet_sd"]["mpp"]["he"] = 1.0
+    with pytest.warns(UserWarning, match="differs between its sources"):
+        ps.pp.mpp(toy, "he", mpp=1.0)
     with pytest.warns(UserWarning, match="differs between its sources"):
         report = ps.tl.check_alignment(toy, "spots")
     assert report.loc["µm per pixel", "verdict"] == "check"
