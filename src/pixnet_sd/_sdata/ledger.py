@@ -2,6 +2,7 @@
 
 A chunk's existence says nothing: one that holds only fill values is never stored, and one may be half filled. So each
 finished block is noted with the digest of its values, after they were written, and looked at again before it counts.
+So is what it was made from, by its own digest: values count only while that is the same.
 Processes that share the work have a ledger each, side by side in one folder, and all count.
 """
 
@@ -35,15 +36,28 @@ class Ledger:
     def refresh(self) -> None:
         """Take notice of what other processes have done since."""
         lines = [line for path in self.path.parent.glob(PATTERN) for line in read_lines(path)[1:]]
-        self.done = {line["block"]: line["digest"] for line in lines}
+        self.notes: dict[int, set[tuple[str, str]]] = {}
+        for line in lines:
+            self.notes.setdefault(line["block"], set()).add((line["digest"], line["source"]))
 
-    def add(self, block: int, values: np.ndarray) -> None:
-        self.done[block] = digest(values)
-        self.file.write(json.dumps({"block": block, "digest": self.done[block]}) + "\n")
+    @property
+    def done(self) -> set[int]:
+        """Blocks with a note, whatever is there by now."""
+        return set(self.notes)
+
+    def add(self, block: int, values: np.ndarray, source: str) -> None:
+        note = digest(values), source
+        self.notes.setdefault(block, set()).add(note)
+        self.file.write(json.dumps({"block": block, "digest": note[0], "source": source}) + "\n")
         self.file.flush()
 
-    def holds(self, block: int, values: np.ndarray) -> bool:
-        return self.done.get(block) == digest(values)
+    def sources(self, block: int, values: np.ndarray) -> set[str]:
+        """Digests of what these values of a block were made from; none where they are not what was noted.
+
+        A block may have been made again, from something else and by another process, so all its notes count.
+        """
+        found = digest(values)
+        return {source for noted, source in self.notes.get(block, ()) if noted == found}
 
     def close(self) -> None:
         self.file.close()

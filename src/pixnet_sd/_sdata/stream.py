@@ -39,6 +39,9 @@ WAITING = 2
 PYRAMID_SHARE = 4 / 3
 """Of a raster with all its coarser levels."""
 
+Block = tuple[int, Window, np.ndarray, str]
+"""Its number, place and values, and the digest of what it was made from."""
+
 
 class Growing:
     """A raster element in a folder of its own, some of whose blocks are there."""
@@ -55,11 +58,12 @@ class Growing:
         _, height, width = self.levels[0].shards or self.levels[0].chunks
         return height, width
 
-    def missing(self, windows: Mapping[int, Window]) -> set[int]:
-        """Of numbered windows, those that are not there with the values that were noted."""
-        return {n for n, window in windows.items() if n not in self.ledger.done or not self.intact(n, window)}
+    def present(self, windows: Mapping[int, Window]) -> dict[int, set[str]]:
+        """Of numbered windows, those that are there with values that were noted, and from what these were made."""
+        found = {n: self.sources(n, windows[n]) for n in windows.keys() & self.ledger.done}
+        return {n: sources for n, sources in found.items() if sources}
 
-    def intact(self, number: int, window: Window) -> bool:
+    def sources(self, number: int, window: Window) -> set[str]:
         try:
             values = np.asarray(self.levels[0][:, *window.slices])
         except Exception as error:
@@ -67,22 +71,22 @@ class Growing:
                 f"{self.folder} holds a file that cannot be read ({type(error).__name__}: {error}). Pass resume=False "
                 "to begin anew."
             ) from error
-        return self.ledger.holds(number, values)
+        return self.ledger.sources(number, values)
 
-    def fill(self, blocks: Iterable[tuple[int, Window, np.ndarray]]) -> None:
+    def fill(self, blocks: Iterable[Block]) -> None:
         """Write numbered blocks in a thread, while the next ones are computed."""
         with ThreadPoolExecutor(1, "write-blocks") as writer:
             waiting: deque[Future[None]] = deque()
-            for number, window, values in blocks:
-                waiting.append(writer.submit(self.write, number, window, values))
+            for block in blocks:
+                waiting.append(writer.submit(self.write, *block))
                 if len(waiting) > WAITING:
                     waiting.popleft().result()
             for future in waiting:
                 future.result()
 
-    def write(self, number: int, window: Window, values: np.ndarray) -> None:
+    def write(self, number: int, window: Window, values: np.ndarray, source: str) -> None:
         self.levels[0][:, *window.slices] = values
-        self.ledger.add(number, values)
+        self.ledger.add(number, values, source)
 
     def close(self) -> None:
         self.ledger.close()

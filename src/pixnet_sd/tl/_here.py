@@ -9,10 +9,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from pixnet_sd._grid import Tile, Window
+from pixnet_sd._pixels import Picture
 from pixnet_sd._sdata import stream
 from pixnet_sd._settings import settings
 from pixnet_sd.tl._job import Job
 from pixnet_sd.tl._seam import report_seam
+from pixnet_sd.tl._source import noted
 from pixnet_sd.tl._task import Task
 
 
@@ -23,13 +25,12 @@ def compute_here(task: Task, growing: stream.Growing, numbers: Sequence[int], *,
         growing.fill(blocks)
 
 
-def computed(
-    task: Task, numbers: Sequence[int], progress: bool | None
-) -> Generator[tuple[int, Window, np.ndarray], None, None]:
+def computed(task: Task, numbers: Sequence[int], progress: bool | None) -> Generator[stream.Block, None, None]:
     """These tiles, one after the other."""
-    blocks = shown(task.job, [task.job.plan[number] for number in numbers], progress)
-    for number, (window, block) in zip(numbers, blocks, strict=True):
-        yield number, window, block
+    picture, plan = noted(task.job.picture), [task.job.plan[number] for number in numbers]
+    blocks = shown(task.job, plan, progress, picture)
+    for number, tile, (window, block) in zip(numbers, plan, blocks, strict=True):
+        yield number, window, block, picture.digests.pop(tile.read)
 
 
 def collect(job: Job, progress: bool | None) -> np.ndarray:
@@ -41,8 +42,10 @@ def collect(job: Job, progress: bool | None) -> np.ndarray:
     return values
 
 
-def shown(job: Job, plan: Sequence[Tile], progress: bool | None) -> Generator[tuple[Window, np.ndarray], None, None]:
+def shown(
+    job: Job, plan: Sequence[Tile], progress: bool | None, picture: Picture | None = None
+) -> Generator[tuple[Window, np.ndarray], None, None]:
     """The blocks, with a progress bar."""
     hidden = not (settings.progress if progress is None else progress)
-    with closing(job.blocks(plan)) as blocks:
+    with closing(job.blocks(plan, picture)) as blocks:
         yield from tqdm(blocks, "predict", total=len(plan), unit="tile", disable=hidden, leave=False)

@@ -84,9 +84,11 @@ class Job:
     def on_tissue(self, window: Window) -> np.ndarray:
         return np.ones(window.shape, bool) if self.tissue is None else self.tissue.on(window)
 
-    def blocks(self, plan: Sequence[Tile]) -> Generator[tuple[Window, np.ndarray], None, None]:
+    def blocks(
+        self, plan: Sequence[Tile], picture: Picture | None = None
+    ) -> Generator[tuple[Window, np.ndarray], None, None]:
         """Windows of the raster and their programmes, NaN outside the tissue, in the order of the plan."""
-        for window, block in nn_predict.predict_blocks(self.model.network, self.picture, plan, self.how):
+        for window, block in nn_predict.predict_blocks(self.model.network, picture or self.picture, plan, self.how):
             if self.tissue is not None:
                 block[:, ~self.on_tissue(window)] = np.nan
             yield window, block

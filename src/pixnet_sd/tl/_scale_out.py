@@ -7,7 +7,7 @@ part to disk; between the processes travel only paths and numbers. The driver th
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
@@ -33,6 +33,8 @@ POLL_S = 1.0
 """Between two looks at how far the workers are."""
 PATIENCE_S = 60
 """For a worker to finish the tile in its hands."""
+SAMPLED_TILES = 3
+"""Of each worker's part, which must be the same for worker and driver."""
 STOP = "stop"
 """A file that tells workers to stop."""
 
@@ -81,18 +83,31 @@ def compute_on_workers(task: Task, growing: stream.Growing, numbers: Sequence[in
 def submit(client: Any, address: str, task: Task, folder: Path, name: str, part: list[int]) -> Any:
     """Should the worker die, another one does what is left of its part."""
     where = str(store_path(task.sdata)), str(folder.absolute())
-    return client.submit(work, *where, name, part, workers=[address], allow_other_workers=True, pure=False)
+    seen = task.sources(part[:: max(1, len(part) // SAMPLED_TILES)])
+    return client.submit(work, *where, name, part, seen, workers=[address], allow_other_workers=True, pure=False)
 
 
-def work(store_path: str, folder: str, name: str, numbers: list[int]) -> None:
+def work(store_path: str, folder: str, name: str, numbers: list[int], seen: Mapping[int, str]) -> None:
     """What a worker does."""
     sdata, here = open_slide(store_path), Path(folder)
     request, model = _request.find(here)
     task = Task(sdata, request, request.job(sdata, model))
+    require_seen(task, seen)
     key = task.names.programmes
     with stream.growing_part(here, key, task.blank, task.plan, name, driven=True) as growing:
         blocks = computed(task, to_compute(task, growing, numbers), progress=False)
         growing.fill(takewhile(lambda _: not (here / STOP).exists(), blocks))
+
+
+def require_seen(task: Task, seen: Mapping[int, str]) -> None:
+    """Of some tiles, the worker must read what the driver reads."""
+    differing = task.changed({number: {source} for number, source in seen.items()})
+    if differing:
+        raise PixnetRuntimeError(
+            f"Image {task.job.image_key!r} of this object is not the one in its store, which workers read: "
+            f"{len(differing)} of {len(seen)} tiles that were compared differ. Write the image to the store, or close "
+            "the dask client."
+        )
 
 
 @contextmanager
@@ -110,14 +125,14 @@ def stopped_on_error(folder: Path, futures: Sequence[Any]) -> Iterator[None]:
 def wait(futures: Sequence[Any], growing: stream.Growing, total: int, progress: bool | None) -> None:
     """Until all are done, or one has failed."""
     hidden = not (settings.progress if progress is None else progress)
-    known, pending = set(growing.ledger.done), list(futures)
+    known, pending = growing.ledger.done, list(futures)
     with tqdm(desc="predict", total=total, unit="tile", disable=hidden, leave=False) as bar:
         while pending:
             for future in finished(pending):
                 future.result()
                 pending.remove(future)
             growing.ledger.refresh()
-            bar.update(len(set(growing.ledger.done) - known) - bar.n)
+            bar.update(len(growing.ledger.done - known) - bar.n)
 
 
 def finished(futures: Sequence[Any]) -> list[Any]:

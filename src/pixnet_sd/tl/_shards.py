@@ -21,7 +21,7 @@ from pixnet_sd.tl._job import load_model
 from pixnet_sd.tl._parts import parts
 from pixnet_sd.tl._request import Request
 from pixnet_sd.tl._task import Task
-from pixnet_sd.tl._to_store import check_room, predict_to_store, require_whole, to_compute
+from pixnet_sd.tl._to_store import check_room, predict_to_store, refuse_missing, to_compute
 
 
 def predict_shard(
@@ -69,5 +69,5 @@ def finish(sdata: SpatialData) -> list[str]:
 def finish_one(sdata: SpatialData, folder: Path) -> str:
     request, model = _request.find(folder)
     task = Task(sdata, request, request.job(sdata, model))
-    predict_to_store(task, require_whole, resume=True)
+    predict_to_store(task, refuse_missing, resume=True)
     return task.names.programmes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -20,9 +19,7 @@ from pixnet_sd._sdata.counts import gene_columns
 from pixnet_sd._settings import settings
 from pixnet_sd.tl._job import Job, gene_table
 from pixnet_sd.tl._request import Request
-
-SAMPLED_TILES = 3
-"""Whose pixels stand for the image when a prediction is resumed."""
+from pixnet_sd.tl._source import digests
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,16 @@ class Task:
     def plan(self) -> dict[str, Any]:
         """All that must not change between the parts of one raster."""
         asked = {"genes": self.genes, "shards": self.request.shards}
-        return {**self.made, **fingerprint(self.job), **asked}
+        return {**self.made, "version": __version__, "grid": asdict(self.job.grid), **asked}
+
+    def sources(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Digests of the pixels that tiles with these numbers are made from now."""
+        return digests(self.job.picture, {number: self.job.plan[number].read for number in numbers})
+
+    def changed(self, sources: Mapping[int, set[str]]) -> set[int]:
+        """Of tiles made from pixels with these digests, those under which the image has other pixels now."""
+        now = self.sources(sources)
+        return {number for number, known in sources.items() if now[number] not in known}
 
     @property
     def made(self) -> dict[str, Any]:
@@ -129,14 +135,6 @@ class Task:
     def raster(self, programmes: Any, genes: Sequence[str] | None) -> maps.Map:
         found = self.job.as_map(self.names.programmes, levels.arrays_of(programmes)[0])
         return found if genes is None else maps.of_genes(found, genes)
-
-
-def fingerprint(job: Job) -> dict[str, Any]:
-    """What says that image and package are still the same."""
-    pixels = hashlib.blake2b(digest_size=8)
-    for tile in job.plan[:: max(1, len(job.plan) // SAMPLED_TILES)]:
-        pixels.update(job.picture.read(tile.core).tobytes())
-    return {"version": __version__, "grid": asdict(job.grid), "pixels": pixels.hexdigest()}
 
 
 def is_small(task: Task, raster: maps.Map) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._errors import PixnetRuntimeError, PixnetWarning
 from pixnet_sd._log import logger
 from pixnet_sd._sdata import affine, levels, origin, places, provenance, publication, store, stream
 from pixnet_sd._sdata.paths import store_path
@@ -24,7 +25,9 @@ def predict_to_store(task: Task, compute: Compute, *, resume: bool) -> None:
     store.check(sdata, names.kinds, overwrite=overwrite, done=done)
     require = partial(places.require_places, sdata, names.kinds, overwrite=overwrite, done=done)
     with stream.growing(sdata, names.programmes, task.blank, task.plan, resume=resume) as growing:
-        if not begun:
+        if begun:
+            require_same_image(task, growing)
+        else:
             write_raster(task, growing, compute)
             programmes = staged_programmes(task, growing)
             after = {} if task.genes is None else {names.expression: staged_genes(task, programmes)}
@@ -62,9 +65,19 @@ def check_room(task: Task, numbers: Sequence[int]) -> None:
 
 
 def to_compute(task: Task, growing: stream.Growing, of: Sequence[int] | None = None) -> list[int]:
-    """Numbers of the tiles that are not there yet, with those of their batches."""
+    """Numbers of the tiles that are not there yet, or from other pixels, with those of their batches."""
     windows = task.windows if of is None else {number: task.windows[number] for number in of}
-    numbers = whole_batches(growing.missing(windows), len(task.windows), task.job.how.batch_size)
+    present = growing.present(windows)
+    changed = task.changed(present)
+    if changed:
+        warnings.warn(
+            f"Image {task.job.image_key!r} has changed under {len(changed)} of the {len(present)} tiles that were "
+            "done, so these do not count any more.",
+            PixnetWarning,
+            stacklevel=2,
+        )
+    missing = windows.keys() - (present.keys() - changed)
+    numbers = whole_batches(missing, len(task.windows), task.job.how.batch_size)
     if len(numbers) < len(windows):
         logger.info("resuming: %d of %d tiles are done", len(windows) - len(numbers), len(windows))
     return numbers
@@ -80,10 +93,25 @@ def batch_of(number: int, count: int, size: int) -> range:
     return range(first, min(first + size, count))
 
 
-def require_whole(task: Task, growing: stream.Growing, numbers: Sequence[int] = ()) -> None:
-    """Nothing may be missing now; also a way to compute, for where nothing is left to do."""
+def require_same_image(task: Task, growing: stream.Growing) -> None:
+    """What is complete was made from pixels that may be others by now."""
+    changed = task.changed({number: {source for _, source in notes} for number, notes in growing.ledger.notes.items()})
+    if changed:
+        raise PixnetRuntimeError(
+            f"{task.names.programmes!r} is complete and on its way into the store, but image {task.job.image_key!r} "
+            f"has changed under {len(changed)} of its {len(task.windows)} tiles since. Pass resume=False, "
+            "overwrite=True to begin anew."
+        )
+
+
+def require_whole(task: Task, growing: stream.Growing) -> None:
+    """Nothing may be missing now."""
     growing.ledger.refresh()
-    missing = growing.missing(task.windows)
+    refuse_missing(task, growing, task.windows.keys() - growing.present(task.windows).keys())
+
+
+def refuse_missing(task: Task, growing: stream.Growing, missing: Collection[int]) -> None:
+    """Also a way to compute, for where nothing is left to do."""
     if missing:
         raise PixnetRuntimeError(
             f"{len(missing)} of {len(task.windows)} tiles of {task.names.programmes!r} are missing"
@@ -91,13 +119,13 @@ def require_whole(task: Task, growing: stream.Growing, numbers: Sequence[int] = 
         )
 
 
-def of_shards(task: Task, growing: stream.Growing, missing: set[int]) -> str:
+def of_shards(task: Task, growing: stream.Growing, missing: Collection[int]) -> str:
     """Which parts they belong to, where it was cut by hand."""
     count = task.request.shards
     if count is None:
         return ""
     cut = parts(task.windows, growing.file_px, task.job.how.batch_size, count)
-    lacking = [f"{number}/{count}" for number, part in enumerate(cut, 1) if missing & set(part)]
+    lacking = [f"{number}/{count}" for number, part in enumerate(cut, 1) if set(missing) & set(part)]
     return f", of shards {', '.join(lacking)}"
 
 
