@@ -3,8 +3,11 @@
 import dask.array as da
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from precision import assert_close
 from spatialdata import SpatialData
+from spatialdata.models import Image2DModel
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._sdata import build, images
@@ -34,6 +37,46 @@ def test_levels_of_an_odd_pyramid_have_whole_steps(noise: np.ndarray) -> None:
     assert image.level_at(1.9) is image.levels[0]
     assert image.level_at(2.0) is image.levels[1]
     assert image.level_at(0.1) is image.levels[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(65, 300), st.integers(65, 300), st.sampled_from([[2], [2, 2], [2, 2, 2], [4], [4, 2], [3]]))
+def test_a_pixel_of_any_level_is_the_mean_of_what_its_place_covers(height: int, width: int, factors: list[int]) -> None:
+    """Of ramps along x and y, whose means say where a pixel lies."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    element = Image2DModel.parse(np.stack([x, y, x + y]), dims="cyx", c_coords=list("rgb"), scale_factors=factors)
+    image = images.read_image(build.section({"he": element}, {}, {}), "he")
+    assert len(image.levels) == len(factors) + 1
+    for level in image.levels:
+        rows, columns = np.indices(level.grid.shape) + 0.5
+        places = level.grid.to_source @ np.stack([columns.ravel(), rows.ravel(), np.ones(rows.size)])
+        found = level.data.compute()[:2].reshape(2, -1)
+        np.testing.assert_allclose(found, places[:2], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("fine", "coarse", "place"), [(800, 200, (4, 0)), (803, 200, (4, 3)), (801, 201, (4, 0)), (800, 300, (8 / 3, 0))]
+)
+def test_a_level_is_exact_only_where_its_size_leaves_no_doubt(
+    fine: int, coarse: int, place: tuple[float, float]
+) -> None:
+    assert images.pyramid_place(fine, coarse) == place
+    sides = ((fine, fine), (coarse, coarse))
+    levels = tuple(images.Level(da.zeros((3, *side)), images.level_grid(sides[0], side)) for side in sides)
+    image = images.Image("he", ("r", "g", "b"), levels)
+    assert image.is_exact(levels[0])
+    assert (image.level_at(8, exact=True) is levels[1]) == (fine == 800 and coarse == 200)
+    assert image.level_at(8) is levels[1]
+
+
+def test_an_overview_covers_an_odd_image_from_edge_to_edge() -> None:
+    y, x = np.mgrid[:203, :205] + 0.5
+    element = Image2DModel.parse(np.stack([x, y, x]), dims="cyx", c_coords=list("rgb"), scale_factors=[2, 2])
+    level = images.overview(images.read_image(build.section({"he": element}, {}, {}), "he"), 9)
+    (sx, sy), (ox, oy) = level.grid.step, level.grid.origin
+    assert ox <= 0 and oy <= 0 and ox + sx * level.grid.width >= 205 and oy + sy * level.grid.height >= 203
+    inner = level.data.compute()[0, 1:-1, 1:-1]
+    np.testing.assert_allclose(inner[0], ox + sx * (np.arange(1, level.grid.width - 1) + 0.5), atol=1e-9)
 
 
 def test_overview_is_the_block_mean_and_keeps_the_edge() -> None:

@@ -15,6 +15,7 @@ import torch
 from files import digests
 from precision import assert_close
 from spatialdata import SpatialData
+from spatialdata.models import Image2DModel
 
 import pixnet_sd as ps
 from pixnet_sd._errors import (
@@ -219,6 +220,41 @@ def test_coarser_levels_are_means_and_the_same_in_memory_and_in_a_store(
             np.testing.assert_allclose(one.compute(), other.compute(), rtol=1e-6)
         fine, coarse = pairs[1][0].compute(), pairs[1][1].compute()
         np.testing.assert_allclose(coarse, fine.reshape(len(fine), 32, 2, 32, 2).mean((2, 4)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("in_store", [True, False])
+def test_coarser_levels_of_an_odd_map_lie_where_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_store: bool
+) -> None:
+    """As those that SpatialData makes."""
+    monkeypatch.setattr(levels, "PYRAMID_FROM_PX", 32)
+    monkeypatch.setattr(build, "COARSEST_PX", 16)
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 268, 236)).astype(np.uint8)
+    sdata = build.section({"he": build.image(pixels, "rgb", build.systems({"global": np.eye(3)}))}, {}, {"he": 0.5})
+    if in_store:
+        sdata.write(tmp_path / "odd.zarr")
+    run(sdata)
+    found = levels.arrays_of(sdata["he_programmes"])
+    made = Image2DModel.parse(found[0].compute(), dims="cyx", scale_factors=[2] * (len(found) - 1))
+    assert [array.shape[1:] for array in found[:3]] == [(67, 59), (33, 29), (16, 14)]
+    for one, other in zip(found, levels.arrays_of(made), strict=True):
+        np.testing.assert_allclose(one.compute(), other.compute(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("factors", [[2], [2, 2], [4]])
+def test_a_pyramid_of_odd_size_changes_nothing_of_a_map(factors: list[int]) -> None:
+    """Of a model whose pixels are those of a coarser level."""
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 267, 235)).astype(np.uint8)
+    maps = []
+    for scale_factors in (None, factors):
+        element = Image2DModel.parse(pixels, dims="cyx", c_coords=list("rgb"), scale_factors=scale_factors)
+        sdata = build.section({"he": element}, {}, {"he": 0.25})
+        run(sdata, model=tiny_model(mpp=1.0))
+        maps.append(sdata["he_programmes"])
+    plain, pyramid = maps
+    np.testing.assert_array_equal(pyramid.values, plain.values)
+    places = [affine.matrix(affine.transformations(one)["global"]) for one in maps]
+    np.testing.assert_array_equal(places[1], places[0])
 
 
 def test_too_many_genes_are_not_attached(memory: SpatialData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,10 +40,18 @@ class Image:
     def grid(self) -> PixelGrid:
         return self.levels[0].grid
 
-    def level_at(self, step: float) -> Level:
-        """The coarsest level whose pixels are not larger than `step` pixels of the finest."""
-        fitting = [level for level in self.levels if max(level.grid.step) <= step * (1 + 1e-6)]
+    def level_at(self, step: float, *, exact: bool = False) -> Level:
+        """The coarsest level whose pixels are not larger than `step` pixels of the finest.
+
+        With `exact`, one whose pixels are whole blocks of finest ones beyond doubt; see `level_grid`.
+        """
+        levels = [level for level in self.levels if self.is_exact(level)] if exact else self.levels
+        fitting = [level for level in levels if max(level.grid.step) <= step * (1 + 1e-6)]
         return fitting[-1] if fitting else self.levels[0]
+
+    def is_exact(self, level: Level) -> bool:
+        sides = zip(self.grid.shape, level.grid.shape, level.grid.step[::-1], strict=True)
+        return all(step.is_integer() and fine == coarse * step for fine, coarse, step in sides)
 
 
 def read_image(sdata: SpatialData, key: str) -> Image:
@@ -69,15 +77,24 @@ def as_dask(array: xr.DataArray) -> da.Array:
 
 
 def level_grid(finest: tuple[int, ...], shape: tuple[int, ...]) -> PixelGrid:
-    """Pyramids divide by whole factors and trim or pad the rest, so 801 px become 400 of 2, not of 2.0025."""
-    sy, sx = (pyramid_step(fine, coarse) for fine, coarse in zip(finest, shape, strict=True))
+    """Where the pixels of a coarser level lie.
+
+    Pyramids divide by whole factors, so 801 px become 400 of 2, not of 2.0025. What is left over is trimmed at the
+    beginning, so these 400 begin at pixel 1: SpatialData makes levels so, through xarray's `coarsen(side="right")`,
+    whatever scale it then states for them, and we make those of maps so. Where a level has more pixels, its last ones
+    are partial. Other programs trim at the end, or resize, which no size tells: theirs may lie off by less than one of
+    their own pixels.
+    """
+    (sy, oy), (sx, ox) = (pyramid_place(fine, coarse) for fine, coarse in zip(finest, shape, strict=True))
     height, width = shape
-    return PixelGrid(height, width, (sx, sy))
+    return PixelGrid(height, width, (sx, sy), (ox, oy))
 
 
-def pyramid_step(fine: int, coarse: int) -> float:
-    factor = round(fine / coarse)
-    return float(factor) if abs(coarse * factor - fine) < factor else fine / coarse
+def pyramid_place(fine: int, coarse: int) -> tuple[float, float]:
+    """Size of a level's pixels along one axis, and where the first one begins, in finest pixels."""
+    factor = max(1, round(fine / coarse))
+    rest = fine - coarse * factor
+    return (float(factor), float(max(rest, 0))) if abs(rest) < factor else (fine / coarse, 0.0)
 
 
 def read_rgb(sdata: SpatialData, key: str, value_range: tuple[float, float] | None = None) -> Image:
@@ -166,8 +183,8 @@ def level_mpp(level: Level, mpp: float) -> float:
 
 
 def overview(image: Image, step: float) -> Level:
-    """The image with pixels as near below `step` finest pixels as means of whole blocks allow."""
-    level = image.level_at(step)
+    """The image with pixels as near below `step` finest pixels as means of whole blocks allow, from edge to edge."""
+    level = from_the_edge(image.level_at(step))
     factor = max(1, int(step / max(level.grid.step) * (1 + 1e-6)))
     if factor == 1:
         return level
@@ -178,3 +195,14 @@ def overview(image: Image, step: float) -> Level:
     blocks = padded.rechunk((-1, *chunks))
     means = da.coarsen(np.mean, blocks, {1: factor, 2: factor})
     return Level(means.round().astype(np.uint8) if level.data.dtype == np.uint8 else means, grid)
+
+
+def from_the_edge(level: Level) -> Level:
+    """A level whose beginning was trimmed, with its first pixels once more before them."""
+    grid, (ox, oy) = level.grid, level.grid.origin
+    rows, columns = int(oy > 0), int(ox > 0)
+    if not (rows or columns):
+        return level
+    origin = (ox - columns * grid.step[0], oy - rows * grid.step[1])
+    place = PixelGrid(grid.height + rows, grid.width + columns, grid.step, origin)
+    return Level(da.pad(level.data, [(0, 0), (rows, 0), (columns, 0)], mode="edge"), place)

@@ -97,8 +97,10 @@ class Growing:
     def add_levels(self) -> None:
         """Compute the coarser levels from the finest, a few chunks at a time."""
         for fine, coarse in zip(self.levels, self.levels[1:], strict=False):
+            trimmed = levels.trimmed(fine.shape, coarse.shape)
             for window in chunk_windows(coarse):
-                rows, columns = Window(*(2 * side for side in (window.y0, window.x0, window.y1, window.x1))).slices
+                doubled = Window(*(2 * side for side in (window.y0, window.x0, window.y1, window.x1)))
+                rows, columns = doubled.shift(*trimmed).slices
                 coarse[:, *window.slices] = block_means(np.asarray(fine[:, rows, columns]), 2)
 
 

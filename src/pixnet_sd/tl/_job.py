@@ -180,8 +180,11 @@ def check_resolution(key: str, image_mpp: float, model_mpp: float, *, allow_upsa
 
 
 def at_step(image: images.Image, step: float) -> tuple[Picture, tuple[float, float]]:
-    """The image with pixels of `step` of its finest pixels, and how large they are exactly, along x and y."""
-    level = image.level_at(step)
+    """The image with pixels of `step` of its finest pixels, and how large they are exactly, along x and y.
+
+    From a level only where its place is certain: a pyramid must not change what is predicted from the image.
+    """
+    level = image.level_at(step, exact=True)
     sx, sy = (snap(step / own, max(level.grid.shape)) for own in level.grid.step)
     return Picture(level.data, (sx, sy)), (sx * level.grid.step[0], sy * level.grid.step[1])
 
