@@ -21,6 +21,8 @@ RELIABLE = 0.2
 """Held-out correlation from which a gene is more than a guess."""
 LEAST_CEILING = 0.3
 """Below it a share of the ceiling is not given: on 200 simulated spots such ceilings stray by 0.15 (one SD)."""
+LOW_CEILING = 0.9
+"""Mean score of the measured counts themselves, below which a panel is too small for its scores to be read alone."""
 BLOCK_VALUES = 2**23
 """Dense values at a time: a million bins are compared in blocks of eight genes."""
 
@@ -107,6 +109,36 @@ def best_mean(correlations: np.ndarray, n: int = BEST) -> float:
     """Mean of the n best genes, or of all where there are fewer. It picks by the score itself, so it is no estimate."""
     scored = correlations[~np.isnan(correlations)]
     return float(np.sort(scored)[-n:].mean()) if len(scored) else float("nan")
+
+
+def panel_ceiling(counts: sp.csr_array, totals: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(genes,) the Pearson correlation of the measured counts, cut to the genes of `counts`, as a prediction.
+
+    A profile of some genes is divided by their own sum, brought to the whole by their share of all counts. Where that
+    share differs between shapes, or is of a few genes that rise and fall together, even the truth scores below 1. It is
+    0 for a single gene, and NaN where a gene does not vary.
+    """
+    own, every, found = row_sums(counts) / (counts.sum() / totals.sum()), counts.tocsc(), []
+    for block in blocks(len(totals), len(columns)):
+        values = every[:, columns[block]].toarray()
+        predicted, measured = paired(log_profile(values, own), log_profile(values, totals))
+        found.append(np.where(flat(predicted) & ~flat(measured), 0.0, pearson(predicted, measured)))
+    return np.concatenate(found)
+
+
+def rate_totals(values: np.ndarray, counts: float, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Totals of one gene's counts and of its expected counts: one number each, at which both have the same mean.
+
+    A single gene has no profile, so it is compared as counts at the section's mean depth.
+    """
+    same = np.full(len(totals), totals.mean())
+    return same, same * (np.nansum(values, dtype=float) / max(counts, 1.0))
+
+
+def mean_of_known(values: np.ndarray) -> float:
+    """NaN where nothing is known, without a warning."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def noise_ceiling(counts: sp.csr_array, totals: np.ndarray, *, repeats: int = 10, seed: int = 0) -> np.ndarray:

@@ -40,7 +40,7 @@ def test_rows_by_id_and_genes_by_name(storage) -> None:
     np.testing.assert_array_equal(pair.predicted, [[40, 30], [20, 10]])  # a, c: the order of the shapes
     np.testing.assert_array_equal(pair.counts.toarray(), [[4, 3], [2, 1]])
     np.testing.assert_array_equal(pair.totals, [7, 3])
-    assert (pair.shapes_key, pair.unit, pair.rows_unmatched, pair.genes_missing) == ("spots", "counts", 2, 1)
+    assert (pair.shapes_key, pair.rows_unmatched, pair.genes_missing) == ("spots", 2, 1)
 
 
 def test_some_of_the_shapes() -> None:

@@ -181,7 +181,7 @@ def test_a_network_becomes_the_ridge_that_was_fitted_to_it():
     with torch.inference_mode():
         pooled = network.decoder.dense(network.features(images)).mean((2, 3)).numpy()
     targets = np.random.default_rng(0).normal(size=(6, 5))
-    fit = fit_ridge(pooled, targets, groups=np.arange(6) % 2, penalties=[0.1], rank=3)
+    fit = fit_ridge(pooled, targets, penalties=[0.1], rank=3)
     network.start_at_ridge(fit)
     with torch.inference_mode():
         predicted = network(images).mean((2, 3)) @ network.loadings + network.intercept

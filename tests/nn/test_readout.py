@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.pyramid import Source
-from pixnet_sd.nn.readout import Readout, fit_ridge
+from pixnet_sd.nn.readout import Readout, fit_ridge, group_folds
 
 SOURCES = (Source(3, 2, 4), Source(2, 4, 4), Source(4, 16, 16))
 
@@ -24,14 +24,14 @@ def data(shapes: int = 40, features: int = 6, genes: int = 5, noise: float = 0.1
 @pytest.mark.parametrize("features", [6, 80], ids=["tall", "wide"])
 def test_the_ridge_is_scikit_learn_s(features):
     x, y, groups = data(features=features)
-    fit = fit_ridge(x, y, groups, penalties=[2.5])
+    fit = fit_ridge(x, y, group_folds(groups), penalties=[2.5])
     scaled = (x - x.mean(0)) / x.std(0)
     np.testing.assert_allclose(fit.predict(x), Ridge(alpha=2.5).fit(scaled, y).predict(scaled))
 
 
 def test_a_reduced_rank_fit_is_the_best_fit_of_that_rank():
     x, y, groups = data()
-    full, low = (fit_ridge(x, y, groups, penalties=[1.0], rank=rank) for rank in (None, 2))
+    full, low = (fit_ridge(x, y, group_folds(groups), penalties=[1.0], rank=rank) for rank in (None, 2))
     left, values, right = np.linalg.svd(full.predict(x) - y.mean(0), full_matrices=False)
     np.testing.assert_allclose(low.predict(x) - y.mean(0), left[:, :2] * values[:2] @ right[:2])
     assert low.projection.shape == (6, 2)
@@ -40,7 +40,7 @@ def test_a_reduced_rank_fit_is_the_best_fit_of_that_rank():
 
 def test_the_penalty_is_the_one_that_does_best_on_left_out_groups():
     x, y, groups = data(shapes=24, features=200, noise=30.0)
-    fit = fit_ridge(x, y, groups, penalties=[1e-6, 100.0, 1e3, 1e9])
+    fit = fit_ridge(x, y, group_folds(groups), penalties=[1e-6, 100.0, 1e3, 1e9])
     held = dict.fromkeys(fit.scores, 0.0)
     for penalty in held:
         for group in range(4):
@@ -56,21 +56,23 @@ def test_the_penalty_is_the_one_that_does_best_on_left_out_groups():
 def test_a_constant_feature_does_no_harm():
     x, y, groups = data()
     with_constant = np.column_stack([x, np.full(len(x), 7.0)])
-    fit = fit_ridge(with_constant, y, groups, penalties=[1.0])
-    np.testing.assert_allclose(fit.predict(with_constant), fit_ridge(x, y, groups, penalties=[1.0]).predict(x))
+    fit = fit_ridge(with_constant, y, group_folds(groups), penalties=[1.0])
+    np.testing.assert_allclose(
+        fit.predict(with_constant), fit_ridge(x, y, group_folds(groups), penalties=[1.0]).predict(x)
+    )
 
 
 def test_one_group_cannot_choose_a_penalty():
     x, y, _ = data()
     with pytest.raises(PixnetValueError, match="at least 2 groups"):
-        fit_ridge(x, y, np.zeros(len(x)))
+        fit_ridge(x, y, group_folds(np.zeros(len(x))))
 
 
 def test_features_that_are_not_finite_are_refused():
     x, y, groups = data()
     x[3, 2] = np.nan
     with pytest.raises(PixnetValueError, match="1 not finite"):
-        fit_ridge(x, y, groups)
+        fit_ridge(x, y, group_folds(groups))
 
 
 def test_projecting_before_upsampling_changes_nothing():

@@ -2,17 +2,25 @@
 
 from dataclasses import replace
 
+import dask.array as da
 import numpy as np
+import pytest
+import scipy.sparse as sp
 import torch
 from nn.painted import silent, slide
+from scipy.ndimage import gaussian_filter
 
 from pixnet_sd._aggregate import aggregate
-from pixnet_sd.nn.model import Card
+from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._pixels import Picture
+from pixnet_sd._shapes import from_circles
+from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.pooled import blocks_of, pool_slides
+from pixnet_sd.nn.pooled import Pooled, corners, pool_slides
 from pixnet_sd.nn.prepared import decoder_margin, prepared
 from pixnet_sd.nn.readout import Readout
 from pixnet_sd.nn.ridge import train_ridge
+from pixnet_sd.nn.slides import Measured, Slide
 from pixnet_sd.nn.tiling import to_unit
 
 CONFIG = NetworkConfig(encoder="stain", levels=None, decoder="readout", head="log", programmes=4, context_um=(20.0,))
@@ -63,7 +71,56 @@ def test_the_same_data_give_the_same_model() -> None:
 
 def test_blocks_share_out_a_section_evenly() -> None:
     places = np.random.default_rng(0).uniform(0, 1, (400, 2))
-    assert np.bincount(blocks_of(places)).tolist() == [100, 100, 100, 100]
+    assert [corner.sum() for corner in corners(places, 2)] == [100, 100, 100, 100]
+    assert sum(corner.astype(int) for corner in corners(places, 2)).tolist() == [1] * 400
+    assert [corner.sum() for corner in corners(places, 4)] == [25, 25, 25, 25]
+
+
+def noise(seed: int, side: int = 20) -> Slide:
+    """An image without pattern, and counts that vary smoothly whatever it shows."""
+    random = np.random.default_rng(seed)
+    image = random.uniform(65, 235, (3, side, side)).repeat(16, 1).repeat(16, 2)
+    field = gaussian_filter(random.normal(size=(20, side, side)), (0, 2.5, 2.5))
+    counts = random.poisson(10 * np.exp(0.5 * field / field.std((1, 2), keepdims=True)).reshape(20, -1).T)
+    places = np.indices((side, side))[::-1].reshape(2, -1).T * 16.0 + 8
+    measured = Measured(from_circles(places, 7.0, np.eye(3)), sp.csr_array(counts), counts.sum(axis=1).astype(float))
+    return Slide("noise", Picture(da.from_array(image.astype(np.uint8))), 0.5, (measured,))
+
+
+def train(slides: list[Slide]) -> Model:
+    genes = [f"g{k}" for k in range(slides[0].measured[0].counts.shape[1])]
+    return train_ridge(slides, genes, CONFIG, Card("x"), encoder_weights=None, device="cpu", bar=silent)
+
+
+def test_an_image_that_says_nothing_of_smooth_counts_scores_0() -> None:
+    """Blocks that touch see each other's pixels, and neighbours have similar counts: they scored 0.1."""
+    means = [np.mean(list(train([noise(seed)]).card.scores.values())) for seed in range(8)]
+    assert abs(np.mean(means)) < 0.05, means
+
+
+def test_blocks_that_are_left_out_share_no_pixel_with_what_is_learnt_from() -> None:
+    places = np.random.default_rng(0).uniform(0, 400, (300, 2))
+    pooled = Pooled(places, places, np.hstack([places - 5, places + 5]), np.zeros(300, int))
+    for fold in pooled.folds(40.0):
+        between = np.abs(places[fold.left_out][:, None] - places[fold.known]).max(axis=2) - 10
+        assert between.min() >= 40
+        assert fold.known.sum() > 100
+    assert not any((fold.known & fold.left_out).any() for fold in pooled.folds(40.0))
+
+
+def test_smaller_corners_are_left_out_where_a_quarter_leaves_too_few() -> None:
+    places = np.random.default_rng(0).uniform(0, 400, (400, 2))
+    pooled = Pooled(places, places, np.hstack([places - 5, places + 5]), np.zeros(400, int))
+    assert [fold.left_out.sum() for fold in pooled.folds(100.0)] == [100] * 4
+    assert [fold.left_out.sum() for fold in pooled.folds(220.0)] == [25] * 4
+    assert pooled.folds(330.0) == []
+
+
+def test_a_section_too_small_for_a_distance_is_not_scored() -> None:
+    with pytest.warns(PixnetWarning, match="too small to leave out corners of it in turn, 20 µm from"):
+        card = train([noise(0, side=5)]).card
+    assert (card.scores, card.validation) == ({}, "none")
+    assert "4 corners of one section left out in turn, 20 µm" in train([noise(0)]).card.validation
 
 
 def test_decoder_margin_is_small_and_measured() -> None:

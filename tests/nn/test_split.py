@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from nn.painted import slide
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.nn.split import hold_out_corner
+from pixnet_sd.nn.slides import Slide
+from pixnet_sd.nn.split import hold_out_corner, refuse_known
 
 
 def test_a_quarter_is_held_out_at_a_distance() -> None:
@@ -33,3 +35,34 @@ def test_too_few_shapes_are_refused() -> None:
     few = replace(one, measured=(one.measured[0].take(np.arange(20)),))
     with pytest.raises(PixnetValueError, match="or None to train on everything"):
         hold_out_corner(few, 0.0)
+
+
+def without_counts(one: Slide, rows: np.ndarray) -> Slide:
+    counts = one.measured[0].counts.toarray()
+    counts[rows] = 0
+    return replace(one, measured=(replace(one.measured[0], counts=sp.csr_array(counts)),))
+
+
+@pytest.mark.parametrize(("held_out", "name"), [(False, "train on"), (True, "validate on")])
+def test_a_part_without_counts_is_refused(held_out: bool, name: str) -> None:
+    one = slide(0)
+    corner = (one.measured[0].shapes.centroid >= 120).all(axis=1)
+    empty = without_counts(one, corner if held_out else ~corner)
+    with pytest.raises(PixnetValueError, match=f"no counts of the 4 genes in what the held-out corner .* to {name}"):
+        hold_out_corner(empty, 0.0)
+
+
+def test_a_section_that_is_learnt_from_validates_nothing() -> None:
+    one, two = slide(0), slide(1)
+    counts = replace(two, measured=one.measured)
+    pixels = replace(two, picture=one.picture)
+    for known in (one, replace(one), counts, pixels):
+        with pytest.raises(PixnetValueError, match=r"same counts, or the same pixels under the same shapes.*Not so\."):
+            refuse_known([slide(2), one], [slide(3), replace(known)], "Not so.")
+    refuse_known([one], [two], "Not so.")
+
+
+def test_other_shapes_of_a_slide_validate() -> None:
+    one = slide(0)
+    half, rest = (replace(one, measured=(one.measured[0].take(np.arange(k, 100, 2)),)) for k in (0, 1))
+    refuse_known([half], [rest], "Not so.")

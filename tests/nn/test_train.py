@@ -254,3 +254,27 @@ def test_the_rate_of_learning_rises_and_falls() -> None:
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(PixnetValueError):
         TrainConfig(**wrong)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_gene_is_learnt_and_scored_as_a_rate() -> None:
+    """Its share among the model's genes is 1 everywhere, which said nothing and scored nothing."""
+    one, other = (only(slide(number), [0]) for number in (0, 1))
+    lesson = Schooling([one], (other,), "another slide")
+    model = train_pixnet(lesson, ["A"], CONFIG, Card("x"), device="cpu", bar=silent)
+    assert model.card.scores["A"] > 0.8
+    assert np.isfinite(model.history["validation 1"]).all()
+    assert model.card.validation == "another slide; compared as a rate: one gene has no profile"
+
+
+def test_few_genes_say_on_the_card_what_their_profile_allows() -> None:
+    """A and the square of it rise and fall together: their shares hardly vary."""
+    one, other = (only(slide(number), [0, 2]) for number in (0, 1))
+    lesson = Schooling([one], (other,), "another slide")
+    model = train_pixnet(lesson, ["A", "C"], replace(CONFIG, steps=8), Card("x"), device="cpu", bar=silent)
+    assert "; as shares among 2 genes, for which the measured counts themselves would score 0." in model.card.validation
+
+
+def only(one: Slide, genes: list[int]) -> Slide:
+    measured = one.measured[0]
+    return replace(one, measured=(replace(measured, counts=measured.counts[:, genes]),))

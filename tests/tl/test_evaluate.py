@@ -171,3 +171,75 @@ def test_genes_may_be_an_index() -> None:
     chosen = scores(PERFECT["counts"], genes=pd.Index(["G5", "G2"]))
     pd.testing.assert_frame_equal(chosen, scores(PERFECT["counts"], genes=["G5", "G2"]))
     assert list(chosen.index) == ["G5", "G2"]
+
+
+def test_a_perfect_prediction_of_one_gene_is_compared_as_a_rate(log: pytest.LogCaptureFixture) -> None:
+    """A single gene is all of its own profile: its share is 1 in every shape."""
+    found = scores(predicted(0.1 * COUNTS[:, :1], genes=GENES[:1]))
+    np.testing.assert_allclose(found[["pearson", "spearman", "panel_ceiling"]], 1.0)
+    np.testing.assert_allclose(found[["mse", "mae"]], 0.0, atol=1e-9)
+    assert found.attrs["compared"] == "rate"
+    assert "compared as a rate: one gene has no profile" in log.text
+    assert scores(PERFECT["counts"]).attrs["compared"] == "profile"
+    with pytest.raises(PixnetValueError, match="ceiling=True was asked for one gene, 'G0'"):
+        scores(predicted(COUNTS[:, :1], genes=GENES[:1]), ceiling=True)
+
+
+def test_a_density_of_one_gene_is_compared_by_the_area_of_each_shape() -> None:
+    radius = RANDOM.uniform(1.0, 5.0, 60)
+    sdata = section(predicted(COUNTS[:, :1] / (np.pi * radius[:, None] ** 2), "counts/um2", GENES[:1]))
+    sdata["spots"]["radius"] = radius
+    np.testing.assert_allclose(evaluate(sdata, "predicted", "measured")["pearson"], 1.0)
+
+
+def test_shapes_without_a_count_of_the_only_gene_are_compared() -> None:
+    counts = COUNTS.copy()
+    counts[:20, 0] = 0
+    found = scores(predicted(counts[:, :1], genes=GENES[:1]), counts)
+    assert (found.attrs["n_shapes"], found["pearson"].iloc[0]) == (60, pytest.approx(1.0))
+
+
+def test_the_measured_counts_of_few_genes_score_their_panel_ceiling() -> None:
+    """Genes that rise and fall together lose in their own profile what they have in common."""
+    together = RANDOM.gamma(2.0, 10.0, (60, 1))
+    counts = RANDOM.poisson(np.hstack([together, together, np.full((60, 6), 20.0)]))
+    with pytest.warns(PixnetWarning, match=r"The 2 genes .*would score 0\.\d\d on average as a prediction"):
+        found = scores(predicted(counts[:, :2], genes=GENES[:2]), counts)
+    np.testing.assert_allclose(found["pearson"], found["panel_ceiling"])
+    assert found.attrs["panel_ceiling"] == pytest.approx(found["panel_ceiling"].mean())
+    assert found.attrs["panel_ceiling"] < 0.9
+    np.testing.assert_allclose(scores(predicted(counts), counts)["panel_ceiling"], 1.0)
+    assert "panel_ceiling" not in scores(predicted(np.log1p(counts), "log1p"), counts)
+
+
+def normalised(values: np.ndarray, *, log: bool = True) -> np.ndarray:
+    same = 1e3 * values / values.sum(axis=1, keepdims=True)
+    return np.log1p(same) if log else same
+
+
+CHANGED = {"normalised": normalised(COUNTS, log=False), "logged": normalised(COUNTS)}
+
+
+@pytest.mark.parametrize("values", CHANGED.values(), ids=CHANGED)
+@pytest.mark.parametrize("unit", ["counts", "counts/um2"])
+def test_a_prediction_that_was_normalised_in_place_is_refused(values: np.ndarray, unit: str) -> None:
+    prediction = predicted(values.astype(np.float32), unit)
+    with pytest.raises(PixnetValueError, match=rf"states that it holds '{unit}', but all 60 rows .*add up to 1000"):
+        scores(prediction)
+    assert scores(prediction, unit="log1p").attrs["unit"] == "log1p"
+
+
+def test_a_prediction_that_scanpy_logged_is_refused_and_its_layer_of_counts_offered() -> None:
+    prediction = predicted(np.log1p(COUNTS))
+    prediction.uns["log1p"] = {"base": None}
+    with pytest.raises(PixnetValueError, match=r"scanpy took its logarithm.*Predict it again.*unit='log1p'"):
+        scores(prediction)
+    prediction.layers["counts"] = COUNTS
+    with pytest.raises(PixnetValueError, match=r"\.X = sdata\['predicted'\]\.layers\['counts'\]"):
+        scores(prediction)
+    prediction.X = prediction.layers["counts"]
+    np.testing.assert_allclose(scores(prediction, unit="counts")["pearson"], 1.0)
+
+
+def test_a_prediction_without_pattern_was_not_normalised() -> None:
+    assert scores(predicted(np.tile(COUNTS.mean(axis=0), (60, 1)))).attrs["PCC@M"] == 0

@@ -8,7 +8,7 @@ from precision import assert_close
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError, PixnetWarning
 
 
 def test_a_model_trained_on_bins_predicts_another_section(toy: SpatialData, learnt: ps.Model) -> None:
@@ -101,7 +101,9 @@ def test_what_cannot_be_is_refused(toy: SpatialData) -> None:
 def test_genes_may_be_an_index_and_a_ridge_refuses_what_only_epochs_can_use(tmp_path: Path) -> None:
     section = ps.datasets.toy(1, size_px=256)
     how: dict[str, Any] = {"table_key": "bins_8um_counts", "method": "ridge", "progress": False}
-    model = ps.tl.train(section, genes=section["bins_8um_counts"].var_names[:3], validation=None, **how)
+    with pytest.warns(PixnetWarning, match="section 1 is too small to leave out corners of it"):
+        model = ps.tl.train(section, genes=section["bins_8um_counts"].var_names[:3], validation=None, **how)
+    assert model.card.scores == {}
     assert list(model.genes) == section["bins_8um_counts"].var_names[:3].tolist()
     with pytest.raises(PixnetValueError, match="cannot use checkpoint: its scores come from leaving out each section"):
         ps.tl.train(section, checkpoint=tmp_path / "run", **how)
@@ -110,3 +112,23 @@ def test_genes_may_be_an_index_and_a_ridge_refuses_what_only_epochs_can_use(tmp_
     with pytest.raises(PixnetValueError, match="cannot use validation and checkpoint"):
         ps.tl.train(section, validation="half", checkpoint=tmp_path / "run", **how)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_section_that_is_learnt_from_cannot_validate(others: int) -> None:
+    section, more = ps.datasets.toy(1, size_px=256), [ps.datasets.toy(2, size_px=256)]
+    with pytest.raises(PixnetValueError, match=r"validation \d is section 1.*must not be scored"):
+        ps.tl.train(section, table_key="bins_8um_counts", validation=[*more[:others], section], progress=False)
+    with pytest.raises(PixnetValueError, match=r"section 1 is section 2.*Give each section once"):
+        ps.tl.train([section, section], table_key="bins_8um_counts", method="ridge", progress=False)
+
+
+def test_a_table_without_counts_of_the_genes_is_refused_before_the_training() -> None:
+    section = ps.datasets.toy(1, size_px=256)
+    table = section["bins_8um_counts"]
+    counts = table.X.toarray()
+    counts[:, :2] = 0
+    table.X = counts
+    few = list(table.var_names[:2])
+    with pytest.raises(PixnetValueError, match=r"'bins_8um_counts' has no counts of the 2 genes, e\.g\. .* in its"):
+        ps.tl.train(section, table_key="bins_8um_counts", genes=few, progress=False)

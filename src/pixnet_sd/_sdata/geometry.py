@@ -23,6 +23,13 @@ def centres(frame: GeoDataFrame) -> np.ndarray:
     return np.column_stack([points.x.to_numpy(), points.y.to_numpy()])
 
 
+def areas(frame: GeoDataFrame) -> np.ndarray:
+    """(n,) in squared units of the shapes' own coordinates."""
+    if "radius" in frame.columns and (frame.geom_type == "Point").all():
+        return np.pi * frame["radius"].to_numpy(dtype=float) ** 2
+    return frame.geometry.area.to_numpy()
+
+
 def check_index(frame: GeoDataFrame, key: str) -> None:
     """What SpatialData asks of instance ids, before any work is done for them."""
     if frame.index.nlevels > 1 or frame.index.hasnans or not are_ids(instance_ids(frame.index)):

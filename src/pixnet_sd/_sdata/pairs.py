@@ -15,7 +15,7 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import choose
 from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.counts import annotating, gene_columns, positions, read_counts, regions
-from pixnet_sd._sdata.provenance import SLOT
+from pixnet_sd._sdata.geometry import areas
 
 LEAST_SHARED = 0.5
 """Of the genes of the smaller table. Fewer, and the two probably name genes differently."""
@@ -31,21 +31,21 @@ class Pair:
     """In the order of the predicted table."""
     predicted: np.ndarray
     """(shapes, genes) as in the table; NaN where nothing was predicted."""
-    unit: str | None
-    """Of the prediction, where the table states it."""
     counts: sp.csr_array
     """(shapes, genes), raw."""
     totals: np.ndarray
     """(shapes,) counts over all genes that were measured."""
+    area: np.ndarray
+    """(shapes,) in squared units of the element's own coordinates."""
     rows_unmatched: int
     """Rows of either table whose shape the other does not have."""
     genes_missing: int
     """Genes of the prediction that were not measured."""
 
     def of_shapes(self, keep: np.ndarray) -> Pair:
-        return replace(
-            self, predicted=self.predicted[keep], counts=self.counts[np.flatnonzero(keep)], totals=self.totals[keep]
-        )
+        rows = np.flatnonzero(keep)
+        parts = {name: getattr(self, name)[rows] for name in ("predicted", "counts", "totals", "area")}
+        return replace(self, **parts)
 
 
 def read_pair(
@@ -71,9 +71,9 @@ def read_pair(
         shapes_key=key,
         genes=measured.genes,
         predicted=values[here],
-        unit=table.uns.get(SLOT, {}).get("unit"),
         counts=measured.matrix[there],
         totals=measured.totals[there],
+        area=areas(sdata.shapes[key])[rows[here]],
         rows_unmatched=len(rows) + len(measured.rows) - 2 * len(here),
         genes_missing=table.n_vars - len(shared),
     )

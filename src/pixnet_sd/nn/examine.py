@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixnet_sd._scores import PER, log_profile, pearson
+from pixnet_sd._scores import (
+    LOW_CEILING,
+    PER,
+    log_profile,
+    mean_of_known,
+    panel_ceiling,
+    pearson,
+    rate_totals,
+)
 from pixnet_sd.nn.augment import View
 from pixnet_sd.nn.crops import Crop
 from pixnet_sd.nn.heads import RateHead
@@ -93,7 +101,7 @@ def count_ratios(network: PixNet, lesson: Lesson) -> np.ndarray:
 
 def mean_score(network: PixNet, validation: Sequence[Material], device: torch.device | str) -> float:
     """Over genes and materials."""
-    return float(np.nanmean(gene_scores([network], validation, device)))
+    return mean_of_known(gene_scores([network], validation, device))
 
 
 def gene_scores(members: Sequence[PixNet], validation: Sequence[Material], device: torch.device | str) -> np.ndarray:
@@ -106,9 +114,30 @@ def gene_scores(members: Sequence[PixNet], validation: Sequence[Material], devic
 def score(members: Sequence[PixNet], material: Material, device: torch.device | str) -> np.ndarray:
     """(genes,); the members' mean is what predicts."""
     predicted = np.mean([predict_material(member.to(device), material, device) for member in members], axis=0)
+    counts, totals = material.measured.counts.toarray(), material.measured.totals
+    if isinstance(members[0].head, RateHead) and counts.shape[1] == 1:
+        return pearson(*rates(predicted, counts, totals))
     if isinstance(members[0].head, RateHead):
         predicted = np.log1p(PER * panel_share(material) * predicted / predicted.sum(axis=1, keepdims=True))
-    return pearson(predicted, log_profile(material.measured.counts.toarray(), material.measured.totals))
+    return pearson(predicted, log_profile(counts, totals))
+
+
+def rates(predicted: np.ndarray, counts: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(shapes, 1) twice: one gene, which has no profile, at the mean depth; NaN in shapes without any counts."""
+    same, own = rate_totals(predicted, counts.sum(), totals)
+    return log_profile(predicted, own), log_profile(counts, np.where(totals > 0, same, np.nan))
+
+
+def what_limits(validation: Sequence[Material], genes: int) -> str:
+    """What to know of the scores of few genes, for the model's card; nothing for panels of normal size."""
+    if genes == 1:
+        return "; compared as a rate: one gene has no profile"
+    measured = [material.measured for material in validation]
+    limits = [panel_ceiling(one.counts, one.totals, np.arange(genes)) for one in measured]
+    limit = mean_of_known(np.array(limits))
+    if not limit < LOW_CEILING:
+        return ""
+    return f"; as shares among {genes} genes, for which the measured counts themselves would score {limit:.2f}"
 
 
 def panel_share(material: Material) -> float:

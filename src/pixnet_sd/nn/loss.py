@@ -156,10 +156,14 @@ def correlation_loss(expected: Tensor, measured: Counts, *, scaled: bool) -> Ten
 def profiles(expected: Tensor, measured: Counts) -> tuple[Tensor, Tensor]:
     """What is correlated: rates at size factor 1, or compositions where the totals over all genes are known.
 
-    A predicted composition is scaled to the mean share that the model's genes have of all counts.
+    A predicted composition is scaled to the mean share that the model's genes have of all counts. One gene has no
+    composition: its counts are compared at the mean depth.
     """
     if measured.totals is None:
         return expected, measured.counts / measured.size_factors[:, None]
+    if expected.shape[1] == 1:
+        per = PER / measured.totals.mean()
+        return per * measured.size_factors[:, None] * expected, per * measured.counts
     target = PER * measured.counts / measured.totals[:, None]
     return expected / expected.sum(1, keepdim=True) * target.sum(1).mean(), target
 

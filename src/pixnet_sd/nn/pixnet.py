@@ -14,7 +14,7 @@ import torch
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._scores import log_profile
 from pixnet_sd.nn import appearance, checkpoint
-from pixnet_sd.nn.examine import count_ratios, gene_scores
+from pixnet_sd.nn.examine import count_ratios, gene_scores, what_limits
 from pixnet_sd.nn.heads import RateHead
 from pixnet_sd.nn.material import Lesson, Material, materials
 from pixnet_sd.nn.model import Card, Model
@@ -66,11 +66,11 @@ def train_pixnet(
             train_member(run, path, bar, f"train {len(runs) + 1} of {config.members}")
             runs.append(run)
         members = [run.network for run in runs]
-        known = scores_of(members, lesson, genes)
+        known, limits = scores_of(members, lesson, genes), limits_of(members, lesson, genes)
     return Model(
         [member.cpu() for member in members],
         genes,
-        replace(card, validation=schooling.held_out, scores=known),
+        replace(card, validation=schooling.held_out + limits, scores=known),
         library_size=library_size(schooling.training) if network.unit != "log1p" else None,
         history=curves([run.history for run in runs]),
         appearance=appearance.learn(schooling.training),
@@ -217,6 +217,12 @@ def scores_of(members: Sequence[PixNet], lesson: Lesson, genes: Sequence[str]) -
         return {}
     scores = gene_scores(members, lesson.validation, lesson.device)
     return {gene: float(score) for gene, score in zip(genes, scores, strict=True) if np.isfinite(score)}
+
+
+def limits_of(members: Sequence[PixNet], lesson: Lesson, genes: Sequence[str]) -> str:
+    """Logs are compared as they are; the profile of rates is one of the model's genes alone."""
+    rates = isinstance(members[0].head, RateHead)
+    return what_limits(lesson.validation, len(genes)) if lesson.validation and rates else ""
 
 
 def library_size(slides: Sequence[Slide]) -> float:

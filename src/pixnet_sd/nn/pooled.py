@@ -14,11 +14,12 @@ from pixnet_sd.nn.loss import pool
 from pixnet_sd.nn.material import DENSE_CROPS, Batch, Material
 from pixnet_sd.nn.network import PixNet
 from pixnet_sd.nn.prepared import Prepared
-from pixnet_sd.nn.readout import Readout
+from pixnet_sd.nn.readout import Fold, Readout, group_folds
 from pixnet_sd.nn.samples import spread
+from pixnet_sd.nn.split import LEAST_SHAPES
 
-BLOCKS = 2
-"""A slide on its own is cut into this many by this many blocks, which are left out in turn."""
+CUTS = (2, 4)
+"""A slide on its own is cut into this many by this many blocks, whose corners are left out in turn."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,38 @@ class Pooled:
     """(S, D) means over each shape."""
     profiles: np.ndarray
     """(S, G) log expression."""
-    groups: np.ndarray
-    """(S,) which section, or which block of the only one."""
+    bounds: np.ndarray
+    """(S, 4) of each shape, in pixels of its slide."""
+    slide: np.ndarray
+    """(S,) number of its slide."""
+
+    def folds(self, apart_px: float) -> list[Fold]:
+        """Slides left out in turn, or the corners of the only one, far from what is learnt from.
+
+        Shapes nearer than that to a corner are neither in it nor learnt from, because both see the same pixels. A
+        corner is a quarter of the slide, or a sixteenth where a quarter leaves too few; empty where that does too.
+        """
+        if len(np.unique(self.slide)) > 1:
+            return group_folds(self.slide)
+        for cuts in CUTS:
+            folds = self.corner_folds(cuts, apart_px)
+            if min(fold.known.sum() for fold in folds) >= LEAST_SHAPES:
+                return folds
+        return []
+
+    def touching(self) -> list[Fold]:
+        """Quarters of a slide, each left out in turn with all others known."""
+        return self.corner_folds(CUTS[0], -np.inf)
+
+    def corner_folds(self, cuts: int, apart_px: float) -> list[Fold]:
+        middles = (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
+        return [Fold(corner, ~corner & (self.gap(corner) >= apart_px)) for corner in corners(middles, cuts)]
+
+    def gap(self, block: np.ndarray) -> np.ndarray:
+        """(S,) pixels between each shape and a block, in x or y, whichever is more."""
+        low, high = self.bounds[block, :2].min(axis=0), self.bounds[block, 2:].max(axis=0)
+        gaps: np.ndarray = np.maximum(low - self.bounds[:, 2:], self.bounds[:, :2] - high).max(axis=1)
+        return gaps
 
 
 def pool_slides(
@@ -41,22 +72,20 @@ def pool_slides(
 ) -> Pooled:
     """All sets of shapes of all slides."""
     parts = [
-        pool_set(network, readout, material, number if len(slides) > 1 else None, device)
-        for number, sets in enumerate(slides)
-        for material in sets
+        pool_set(network, readout, material, number, device) for number, sets in enumerate(slides) for material in sets
     ]
     return Pooled(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def pool_set(
-    network: PixNet, readout: Readout, material: Material, group: int | None, device: torch.device | str
+    network: PixNet, readout: Readout, material: Material, number: int, device: torch.device | str
 ) -> tuple[np.ndarray, ...]:
     measured = material.measured
     features = pooled_features(network, readout, material, device)
     profiles = log_profile(measured.counts.toarray(), measured.totals)
-    groups = blocks_of(measured.shapes.centroid) if group is None else np.full(len(features), group)
     known = np.isfinite(features).all(axis=1) & np.isfinite(profiles).all(axis=1)
-    return tuple(values[known] for values in (features, profiles, groups))
+    every = features, profiles, measured.shapes.bounds, np.full(len(features), number)
+    return tuple(values[known] for values in every)
 
 
 def pooled_features(network: PixNet, readout: Readout, material: Material, device: torch.device | str) -> np.ndarray:
@@ -95,16 +124,17 @@ def means_of(dense: Tensor, batch: Batch) -> np.ndarray:
     return means
 
 
-def blocks_of(places: np.ndarray) -> np.ndarray:
-    """Blocks of about as many shapes each: columns at quantiles of x, then rows at quantiles of y."""
-    column = quantile_bins(places[:, 0])
-    blocks = np.zeros(len(places), int)
-    for number in range(BLOCKS):
-        inside = column == number
-        blocks[inside] = number * BLOCKS + quantile_bins(places[inside, 1])
-    return blocks
+def corners(places: np.ndarray, cuts: int) -> list[np.ndarray]:
+    """(S,) bool for each of four corners: of columns at quantiles of x, the outer ones cut at quantiles of y."""
+    column = quantile_bins(places[:, 0], cuts)
+    found = []
+    for outer in (column == 0, column == cuts - 1):
+        row = np.full(len(places), -1)
+        row[outer] = quantile_bins(places[outer, 1], cuts)
+        found += [row == 0, row == cuts - 1]
+    return found
 
 
-def quantile_bins(values: np.ndarray) -> np.ndarray:
-    edges = np.nanquantile(values, np.arange(1, BLOCKS) / BLOCKS)
+def quantile_bins(values: np.ndarray, cuts: int) -> np.ndarray:
+    edges = np.nanquantile(values, np.arange(1, cuts) / cuts)
     return np.searchsorted(edges, values)

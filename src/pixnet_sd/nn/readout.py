@@ -91,27 +91,42 @@ class RidgeFit:
         return (features - self.mean) / self.scale @ self.projection @ self.loadings + self.intercept
 
 
+@dataclass(frozen=True)
+class Fold:
+    """Shapes that are left out together."""
+
+    left_out: np.ndarray
+    """(N,) bool."""
+    known: np.ndarray
+    """(N,) bool: what may be learnt from meanwhile."""
+
+
+def group_folds(groups: np.ndarray) -> list[Fold]:
+    """Each group left out in turn, and all others known."""
+    return [Fold(groups == name, groups != name) for name in np.unique(groups)]
+
+
 PENALTIES = tuple(float(10**power) for power in np.arange(0, 6.5, 0.5))
 
 
 def fit_ridge(
     features: np.ndarray,
     targets: np.ndarray,
-    groups: np.ndarray,
+    folds: Sequence[Fold] = (),
     *,
     penalties: Sequence[float] = PENALTIES,
     rank: int | None = None,
 ) -> RidgeFit:
     """Ridge regression of (N, G) targets on (N, D) pooled features, in float64.
 
-    The penalty is the one with the best correlation within left-out groups (sections, or blocks of one section). The
+    The penalty is the one with the best correlation within what is left out (sections, or blocks of one section). The
     rank is then cut to the directions of the fitted values with the most variance, which is the best fit of that rank
     (reduced-rank ridge regression: Mukherjee and Zhu, Stat. Anal. Data Min. 4 (2011) 612-622).
     """
     features, targets = check_finite(features, "features"), check_finite(targets, "targets")
     scores = dict.fromkeys(map(float, penalties), 0.0)
     if len(scores) > 1:
-        scores = cross_validate(features, targets, np.asarray(groups), tuple(scores))
+        scores = cross_validate(features, targets, folds, tuple(scores))
     penalty = max(scores, key=scores.__getitem__)
     ridge = Ridge(features, targets)
     weights = ridge.weights(penalty)
@@ -147,21 +162,19 @@ class Ridge:
 
 
 def cross_validate(
-    features: np.ndarray, targets: np.ndarray, groups: np.ndarray, penalties: Sequence[float]
+    features: np.ndarray, targets: np.ndarray, folds: Sequence[Fold], penalties: Sequence[float]
 ) -> dict[float, float]:
-    names = np.unique(groups)
-    if len(names) < 2:
+    if len(folds) < 2:
         raise PixnetValueError(
-            f"Choosing among {len(penalties)} penalties needs at least 2 groups to leave out; got {len(names)}. "
+            f"Choosing among {len(penalties)} penalties needs at least 2 groups to leave out; got {len(folds)}. "
             "Give one penalty, or groups such as sections or spatial blocks."
         )
     scores = np.zeros(len(penalties))
-    for name in names:
-        left_out = groups == name
-        ridge = Ridge(features[~left_out], targets[~left_out])
-        held = ridge.standardise(features[left_out])
-        scores += [mean_correlation(held @ ridge.weights(penalty), targets[left_out]) for penalty in penalties]
-    return dict(zip(penalties, (scores / len(names)).tolist(), strict=True))
+    for fold in folds:
+        ridge = Ridge(features[fold.known], targets[fold.known])
+        held = ridge.standardise(features[fold.left_out])
+        scores += [mean_correlation(held @ ridge.weights(penalty), targets[fold.left_out]) for penalty in penalties]
+    return dict(zip(penalties, (scores / len(folds)).tolist(), strict=True))
 
 
 def mean_correlation(predicted: np.ndarray, target: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pixnet_sd._scores import pearson
+from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._scores import column_means, pearson
 from pixnet_sd.nn import appearance
 from pixnet_sd.nn.model import Card, Model
 from pixnet_sd.nn.network import NetworkConfig, PixNet
 from pixnet_sd.nn.pooled import Pooled, pool_slides
 from pixnet_sd.nn.prepared import Bar, prepared
-from pixnet_sd.nn.readout import Readout, RidgeFit, fit_ridge, padded
+from pixnet_sd.nn.readout import Fold, Readout, RidgeFit, fit_ridge, padded
 from pixnet_sd.nn.slides import Slide
+from pixnet_sd.nn.split import LEAST_SHAPES
 
 
 def train_ridge(
@@ -35,24 +38,43 @@ def train_ridge(
     assert isinstance(network.decoder, Readout)
     with prepared(network, slides, device, bar) as ready:
         pooled = pool_slides(network, network.decoder, ready, device)
-    fit = fit_ridge(pooled.features, pooled.profiles, pooled.groups, rank=config.programmes)
+    apart_um = max(config.context_um, default=0.0)
+    folds = pooled.folds(apart_um / slides[0].mpp)
+    if folds:
+        fit = fit_ridge(pooled.features, pooled.profiles, folds, rank=config.programmes)
+        scores = scores_of(pooled, fit, folds, genes)
+        card = replace(card, validation=in_words(len(folds), len(slides), apart_um), scores=scores)
+    else:
+        warn_not_scored(slides[0].name, apart_um)
+        fit = fit_ridge(pooled.features, pooled.profiles, pooled.touching(), rank=config.programmes)
     network.start_at_ridge(padded(fit, config.programmes))
-    known = replace(card, validation=left_out(pooled, slides), scores=scores_of(pooled, fit, genes))
-    return Model([network.cpu()], genes, known, appearance=appearance.learn(slides))
+    return Model([network.cpu()], genes, card, appearance=appearance.learn(slides))
 
 
-def left_out(pooled: Pooled, slides: Sequence[Slide]) -> str:
-    what = "sections" if len(slides) > 1 else "blocks of one section"
-    return f"{len(np.unique(pooled.groups))} {what} left out in turn"
+def warn_not_scored(name: str, apart_um: float) -> None:
+    warnings.warn(
+        f"{name} is too small to leave out corners of it in turn, {apart_um:g} µm from what is learnt from, where "
+        f"shapes see nothing in common: fewer than {LEAST_SHAPES} shapes would stay. The model carries no scores, and "
+        "its penalty was chosen with quarters that touch. Train on several sections, or pass a config whose network "
+        "has a smaller context_um.",
+        PixnetWarning,
+        stacklevel=4,
+    )
 
 
-def scores_of(pooled: Pooled, fit: RidgeFit, genes: Sequence[str]) -> dict[str, float]:
-    """Pearson of each gene in groups that were left out, mean over groups."""
+def in_words(folds: int, slides: int, apart_um: float) -> str:
+    if slides > 1:
+        return f"{folds} sections left out in turn"
+    return f"{folds} corners of one section left out in turn, {apart_um:g} µm from what was learnt from"
+
+
+def scores_of(pooled: Pooled, fit: RidgeFit, folds: Sequence[Fold], genes: Sequence[str]) -> dict[str, float]:
+    """Pearson of each gene where it was left out, mean over what was left out together."""
     scores = []
-    for group in np.unique(pooled.groups):
-        out = pooled.groups == group
-        known = pooled.features[~out], pooled.profiles[~out], pooled.groups[~out]
-        refit = fit_ridge(*known, penalties=[fit.penalty], rank=len(fit.loadings))
-        scores.append(pearson(refit.predict(pooled.features[out]), pooled.profiles[out]))
-    means = np.nanmean(scores, axis=0)
+    for fold in folds:
+        refit = fit_ridge(
+            pooled.features[fold.known], pooled.profiles[fold.known], penalties=[fit.penalty], rank=len(fit.loadings)
+        )
+        scores.append(pearson(refit.predict(pooled.features[fold.left_out]), pooled.profiles[fold.left_out]))
+    means = column_means(np.array(scores))
     return {gene: float(mean) for gene, mean in zip(genes, means, strict=True) if np.isfinite(mean)}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._grid import Window
 from pixnet_sd.nn.slides import Measured, Slide
 
 LEAST_SHAPES = 10
+LOOKS = 8
+"""Shapes of the same place whose pixels tell whether two pictures are the same."""
 
 
 def hold_out_corner(slide: Slide, buffer_px: float) -> tuple[Slide, Slide]:
@@ -30,7 +34,54 @@ def hold_out_corner(slide: Slide, buffer_px: float) -> tuple[Slide, Slide]:
                 f"A held-out corner of {slide.name} leaves {fewest} shapes to {name}; at least {LEAST_SHAPES} are "
                 "needed. Give other sections as `validation`, or None to train on everything."
             )
+        require_counts(one, f"what the held-out corner of {slide.name} leaves to {name}")
     return training, validation
+
+
+def require_counts(slide: Slide, what: str) -> None:
+    """Of the model's genes, in every set of shapes."""
+    for number, measured in enumerate(slide.measured, 1):
+        if not measured.counts.sum():
+            shapes, genes = measured.counts.shape
+            raise PixnetValueError(
+                f"There are no counts of the {genes} genes in {what}: set {number} of {len(slide.measured)} has "
+                f"{shapes} shapes with {measured.totals.sum():g} counts over all genes. Choose other genes or shapes, "
+                "give other sections as `validation`, or None to train on everything."
+            )
+
+
+def refuse_known(training: Sequence[Slide], others: Sequence[Slide], remedy: str) -> None:
+    """Scores on what was learnt from say nothing of other sections."""
+    for other in others:
+        for one in training:
+            if other is not one and same_section(one, other):
+                raise PixnetValueError(
+                    f"{other.name} is {one.name}: they have the same counts, or the same pixels under the same shapes. "
+                    f"What is learnt from must not be scored. {remedy}"
+                )
+
+
+def same_section(one: Slide, other: Slide) -> bool:
+    """Whether any two of their sets have the same counts, or are of the same shapes with the same pixels."""
+    return any(
+        same_counts(here, there) or same_pixels(one, here, other, there)
+        for here in one.measured
+        for there in other.measured
+    )
+
+
+def same_counts(one: Measured, other: Measured) -> bool:
+    if one.counts.shape != other.counts.shape or not np.array_equal(one.totals, other.totals):
+        return False
+    return (one.counts != other.counts).nnz == 0
+
+
+def same_pixels(one: Slide, here: Measured, other: Slide, there: Measured) -> bool:
+    """Some shapes have the same bounds in both, and the pixels there are equal."""
+    common = sorted({tuple(row) for row in here.shapes.bounds} & {tuple(row) for row in there.shapes.bounds})
+    some = [common[k] for k in np.unique(np.linspace(0, len(common) - 1, LOOKS).astype(int))] if common else []
+    windows = [Window(int(y0), int(x0), int(np.ceil(y1)), int(np.ceil(x1))) for x0, y0, x1, y1 in some]
+    return bool(windows) and all(np.array_equal(one.picture.read(w), other.picture.read(w)) for w in windows)
 
 
 def distance(measured: Measured, left: float, top: float) -> np.ndarray:

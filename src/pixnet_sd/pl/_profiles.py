@@ -49,7 +49,7 @@ def read_profiles(
         choose("tables", key, sdata.tables, argument)
         require_known([gene], sdata.tables[key].var_names, f"table {key!r}")
     pair = pairs.read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=[gene])
-    stated = comparison.check_unit(unit or pair.unit, predicted_table)
+    stated = comparison.unit_of(sdata.tables[predicted_table], predicted_table, unit)
     kept = np.logical_and(*comparison.have_profiles(pair, stated))
     rows = rows_of_both(sdata, pair.shapes_key, measured_table, predicted_table)[kept]
     found = np.full((2, len(sdata.shapes[pair.shapes_key])), np.nan)
@@ -70,8 +70,9 @@ def rows_of_both(sdata: SpatialData, shapes_key: str, one: str, other: str) -> n
 
 def profiles(pair: pairs.Pair, gene: str, unit: str) -> np.ndarray:
     """(2, shapes): measured by the total over all genes, predicted by its own, brought to the same whole."""
-    column = pair.genes.index(gene)
-    measured = _scores.log_profile(pair.counts[:, [column]].toarray(), pair.totals).ravel()
-    predicted = pair.predicted[:, column]
-    own = comparison.own_totals(pair, unit) if len(measured) else None
-    return np.stack([measured, predicted if own is None else _scores.log_profile(predicted[:, None], own).ravel()])
+    if not len(pair.totals):
+        return np.empty((2, 0))
+    column = [pair.genes.index(gene)]
+    totals, values, own = comparison.on_one_scale(pair, unit)
+    measured, predicted = _scores.log_profile(pair.counts[:, column].toarray(), totals), values[:, column]
+    return np.hstack([measured, predicted if own is None else _scores.log_profile(predicted, own)]).T

@@ -13,7 +13,7 @@ from spatialdata import SpatialData
 from pixnet_sd import _scores
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._log import logger
-from pixnet_sd._sdata.comparison import check_unit, have_profiles, own_totals, share_of_counts
+from pixnet_sd._sdata.comparison import have_profiles, is_rate, on_one_scale, share_of_counts, unit_of
 from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.maps import LOG
 from pixnet_sd._sdata.pairs import Pair, read_pair
@@ -47,7 +47,10 @@ def evaluate(
       prediction of all genes agrees perfectly, in rank and in error; with some of the genes, as far as their share is
       the same everywhere: for 250 genes with a third of the counts of a section of breast cancer, up to a correlation
       of 0.98, far above the ceiling by noise. Totals over the shared genes on both sides would close that gap, but the
-      target would depend on the model, and be easier: a mean of neighbouring spots scored 0.02 to 0.03 better.
+      target would depend on the model, and be easier: a mean of neighbouring spots scored 0.02 to 0.03 better. With few
+      genes the loss is large; ``panel_ceiling`` says how large: what the measured counts of these genes would score.
+    - Expected counts of a single gene have no profile. They are compared as rates, ln(1 + 1e4 y / mean total), where
+      the depth is one number for the section and differences in depth between shapes stay in the measurement.
 
     Errors have a floor by sampling noise as correlations have a ceiling, and a high one where shapes have few counts.
 
@@ -75,12 +78,13 @@ def evaluate(
 
     Returns
     -------
-    One row per gene: ``pearson``, ``spearman``, ``mse``, ``mae``, ``mean_count`` and, on request, ``ceiling`` and
-    ``share_of_ceiling``. Correlations are NaN where the measured gene does not vary, and 0 where only the prediction
-    does not. ``.attrs`` sums up: ``PCC@F``, ``PCC@S``, ``PCC@M`` (first quartile, median and mean of ``pearson``
-    without NaN), ``best_50`` (mean of the 50 best genes), how many shapes and genes were compared or left out and, on
-    request, the mean ceiling and the share of it that was reached. Shapes without counts, and those for which a gene
-    was predicted as NaN or all expected counts as 0, are left out.
+    One row per gene: ``pearson``, ``spearman``, ``mse``, ``mae``, ``mean_count``, for expected counts
+    ``panel_ceiling``, and on request ``ceiling`` and ``share_of_ceiling``. Correlations are NaN where the measured
+    gene does not vary, and 0 where only the prediction does not. ``.attrs`` sums up: ``PCC@F``, ``PCC@S``, ``PCC@M``
+    (first quartile, median and mean of ``pearson`` without NaN), ``best_50`` (mean of the 50 best genes), ``compared``
+    (``"profile"``, or ``"rate"`` for the expected counts of a single gene), the mean ``panel_ceiling``, how many
+    shapes and genes were compared or left out and, on request, the mean ceiling and the share of it that was reached.
+    Shapes without counts, and those for which a gene was predicted as NaN or all expected counts as 0, are left out.
 
     Examples
     --------
@@ -93,13 +97,13 @@ def evaluate(
     """
     chosen = asked_genes(genes)
     pair = read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=chosen or ())
-    unit = check_unit(unit or pair.unit, predicted_table)
+    unit = unit_of(sdata.tables[predicted_table], predicted_table, unit)
     compared = pair.of_shapes(usable(pair, unit))
     columns = pd.Index(pair.genes).get_indexer(pd.Index(chosen or pair.genes))
-    totals = own_totals(compared, unit)
-    warn_if_few_counts(compared, unit)
-    scores = score(compared, columns, totals)
+    scores = score(compared, columns, unit)
+    warn_if_few_genes(scores, compared, unit)
     if ceiling:
+        require_profile(compared, unit)
         scores["ceiling"] = _scores.noise_ceiling(compared.counts[:, columns], compared.totals, seed=seed)
         scores["share_of_ceiling"] = _scores.share_of_ceiling(scores["pearson"], scores["ceiling"])
     scores.attrs = summary(scores, compared, len(pair.totals), unit)
@@ -120,27 +124,44 @@ def usable(pair: Pair, unit: str) -> np.ndarray:
     return keep
 
 
-def warn_if_few_counts(pair: Pair, unit: str) -> None:
-    share = share_of_counts(pair)
-    if unit != LOG and share < SMALL_SHARE:
+def require_profile(pair: Pair, unit: str) -> None:
+    if is_rate(pair, unit):
+        raise PixnetValueError(
+            f"ceiling=True was asked for one gene, {pair.genes[0]!r}, which is compared as a rate; the ceiling is "
+            "known for profiles of two and more genes. Leave ceiling out, or predict more genes."
+        )
+
+
+def warn_if_few_genes(scores: pd.DataFrame, pair: Pair, unit: str) -> None:
+    """Dividing by the sum over few genes, or over genes with few counts, takes away what they have in common."""
+    if unit == LOG or is_rate(pair, unit):
+        return
+    share, limit = share_of_counts(pair), _scores.mean_of_known(scores["panel_ceiling"].to_numpy())
+    if share < SMALL_SHARE or limit < _scores.LOW_CEILING:
         warnings.warn(
-            f"The {len(pair.genes)} genes that both tables have make up {share:.1%} of all counts, so the total of a "
-            "predicted profile is known badly. Predict more genes for a fair score.",
+            f"The {len(pair.genes)} genes that both tables have make up {share:.1%} of all counts, and a profile is "
+            f"divided by their sum: the measured counts themselves would score {limit:.2f} on average as a prediction "
+            "(panel_ceiling). Predict more genes for a fair score.",
             PixnetWarning,
             stacklevel=3,
         )
 
 
-def score(pair: Pair, columns: np.ndarray, own: np.ndarray | None) -> pd.DataFrame:
+def score(pair: Pair, columns: np.ndarray, unit: str) -> pd.DataFrame:
     """One row per gene; dense only for a block of genes at a time."""
+    totals, values, own = on_one_scale(pair, unit)
     counts, tables = pair.counts.tocsc(), []
     for block in _scores.blocks(len(pair.totals), len(columns)):
-        measured, predicted = counts[:, columns[block]].toarray(), pair.predicted[:, columns[block]]
+        measured, predicted = counts[:, columns[block]].toarray(), values[:, columns[block]]
         profile = predicted if own is None else _scores.log_profile(predicted, own)
-        table = _scores.score_genes(profile, _scores.log_profile(measured, pair.totals))
+        table = _scores.score_genes(profile, _scores.log_profile(measured, totals))
         tables.append(table.assign(mean_count=measured.mean(axis=0)))
     names = pd.Index([pair.genes[column] for column in columns], name="gene")
-    return pd.concat(tables).set_index(names)
+    scores = pd.concat(tables).set_index(names)
+    if own is not None:
+        limits = 1.0 if is_rate(pair, unit) else _scores.panel_ceiling(pair.counts, pair.totals, columns)
+        scores["panel_ceiling"] = limits
+    return scores
 
 
 def summary(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) -> dict[str, Any]:
@@ -150,6 +171,7 @@ def summary(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) 
         **_scores.quartiles(pearson),
         f"best_{_scores.BEST}": _scores.best_mean(pearson),
         "unit": unit,
+        "compared": "rate" if is_rate(pair, unit) else "profile",
         "n_shapes": len(pair.totals),
         "n_shapes_left_out": shapes_in_common - len(pair.totals),
         "n_rows_unmatched": pair.rows_unmatched,
@@ -158,6 +180,8 @@ def summary(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) 
         "n_genes_missing": pair.genes_missing,
         "share_of_counts": share_of_counts(pair),
     }
+    if "panel_ceiling" in scores:
+        found["panel_ceiling"] = _scores.mean_of_known(scores["panel_ceiling"].to_numpy())
     if "ceiling" in scores:
         both = scores[["pearson", "ceiling"]].dropna()
         found["ceiling"] = float(both["ceiling"].mean())
@@ -167,7 +191,8 @@ def summary(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) 
 
 def report(found: dict[str, Any]) -> None:
     quality = ", ".join(f"{name} {found[name]:.3f}" for name in ("PCC@F", "PCC@S", "PCC@M"))
-    logger.info("%s over %d genes and %d shapes", quality, found["n_genes"], found["n_shapes"])
+    how = ", compared as a rate: one gene has no profile" if found["compared"] == "rate" else ""
+    logger.info("%s over %d genes and %d shapes%s", quality, found["n_genes"], found["n_shapes"], how)
     left_out = {
         "shapes without counts or without a prediction": found["n_shapes_left_out"],
         "rows whose shape the other table does not have": found["n_rows_unmatched"],

@@ -13,9 +13,11 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import choose
 from pixnet_sd._scores import log_profile
 from pixnet_sd._sdata import elements, store
-from pixnet_sd._sdata.comparison import check_unit
+from pixnet_sd._sdata.comparison import unit_of
 from pixnet_sd._sdata.maps import LOG
 from pixnet_sd._sdata.pairs import dense, read_pair
+
+LEAST_GENES = 2
 
 
 def intervals(
@@ -111,7 +113,12 @@ def own_profile(values: np.ndarray) -> np.ndarray:
 
 
 def require_counts(table: Any, key: str, unit: str | None) -> None:
-    if check_unit(unit or table.uns.get("pixnet_sd", {}).get("unit"), key) == LOG:
+    if unit_of(table, key, unit) == LOG:
         raise PixnetValueError(
             f"Intervals are for expected counts; table {key!r} holds log expression. Predict with a model of rates."
+        )
+    if table.n_vars < LEAST_GENES:
+        raise PixnetValueError(
+            f"Intervals are for profiles, shares of the predicted genes; table {key!r} holds {table.n_vars} gene, "
+            "whose share is always 1. Predict more genes."
         )

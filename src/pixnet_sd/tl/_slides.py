@@ -65,4 +65,10 @@ def read_measured(
             stacklevel=4,
         )
     kept = whole.nonzero()[0]
+    if not found.matrix[kept].sum():
+        raise PixnetValueError(
+            f"Table {table_key!r} has no counts of the {len(found.genes)} genes, e.g. {list(found.genes[:3])}, in its "
+            f"{len(kept)} shapes on image {image_key!r}, with {found.totals[kept].sum():g} counts over all genes. "
+            "There is nothing to learn from; choose other genes, or check the layer with raw counts."
+        )
     return Measured(shapes.take(kept), found.matrix[kept], found.totals[kept])

@@ -20,7 +20,7 @@ from pixnet_sd.nn.network import NetworkConfig
 from pixnet_sd.nn.pixnet import Schooling, train_pixnet
 from pixnet_sd.nn.ridge import train_ridge
 from pixnet_sd.nn.slides import Slide
-from pixnet_sd.nn.split import hold_out_corner
+from pixnet_sd.nn.split import hold_out_corner, refuse_known
 from pixnet_sd.nn.train_config import TrainConfig
 from pixnet_sd.tl._slides import Reading, read_slide
 
@@ -61,7 +61,11 @@ def train(
 
     ``method="ridge"`` takes seconds once features are computed: a ridge regression of ln(1 + counts per 10,000) on
     features that are pooled over the shapes, in closed form. Its map can be averaged but not summed. Its penalty, and
-    the scores that the model carries, come from leaving out one section in turn, or a quarter of the only one.
+    the scores that the model carries, come from leaving out one section in turn, or corners of the only one, at the
+    distance where shapes see nothing in common. A section that is too small for that is not scored.
+
+    A model of rates is scored by profiles, shares among its genes: with few genes, the card says what the measured
+    counts themselves would score. A model of one gene learns and is scored by rates, at one depth for each section.
 
     Parameters
     ----------
@@ -84,7 +88,8 @@ def train(
         The network, and how it is trained; see `TrainConfig`. By default colour and texture at 0.5 µm per pixel, which
         needs no download. The ridge uses only the network's features, µm per pixel and number of programmes.
     validation
-        What chooses the epoch and gives the scores that the model carries: other sections, or ``"corner"``, a quarter
+        What chooses the epoch and gives the scores that the model carries: sections that are not in `sdata`, or
+        ``"corner"``, a quarter
         of every section, at a distance from what is learnt from. None learns from everything for all epochs. The
         ridge has no epochs and takes no other sections: its scores come from what it leaves out in turn.
     model
@@ -128,6 +133,8 @@ def train(
     chosen = genes_to_model(asked_genes(genes), model) or marked_genes(sections[0], tables)
     reading = Reading(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
+    if method == "ridge":
+        refuse_known(slides, slides, "Give each section once.")
     card = Card(name, tissue=tissue, species=species, data=summary(slides))
     bar = progress_bars(settings.progress if progress is None else progress)
     if method == "ridge":
@@ -175,7 +182,7 @@ def require_no_epochs(validation: object, checkpoint: str | Path | None) -> None
         named = " and ".join(name for name, given in dropped.items() if given)
         raise PixnetValueError(
             f'method="ridge" has no epochs, so it cannot use {named}: its scores come from leaving out each section in '
-            f'turn, or blocks of the only one. Leave out {named}, or pass method="pixnet".'
+            f'turn, or corners of the only one. Leave out {named}, or pass method="pixnet".'
         )
 
 
@@ -233,6 +240,7 @@ def schooling(
         return Schooling([part[0] for part in parts], [part[1] for part in parts], held_out)
     others = as_list(validation)
     read = [read_slide(section, f"validation {n}", reading) for n, section in enumerate(others, 1)]
+    refuse_known(slides, read, f"Give sections that are not learnt from, or validation={CORNER!r}.")
     return Schooling(slides, read, f"{len(read)} section(s), which chose the epoch")
 
 
