@@ -124,5 +124,5 @@ def test_a_map_is_refused_once_the_size_of_its_pixels_was_corrected() -> None:
 def test_without_a_map_the_colours_of_the_image_are_summed_only_by_name() -> None:
     sdata = section(cells=squares())
     with pytest.raises(PixnetKeyError, match="No map has been predicted"):
-        aggregate(sdata, "cells")
+        ps.tl.aggregate(sdata, "cells")
     assert aggregate(sdata, "cells", image_key="he").var_names.tolist() == ["r", "g", "b"]
