@@ -25,10 +25,10 @@ import numpy as np
 import shapely
 from scipy.sparse import csr_array
 
-from pixnet_sd._aggregate import aggregate
-from pixnet_sd._coverage import coverage
-from pixnet_sd._grid import Window
-from pixnet_sd._shapes import from_circles, from_polygons
+from pixnet_sd._raster.grid import Window
+from pixnet_sd._zonal.aggregate import aggregate
+from pixnet_sd._zonal.coverage import coverage
+from pixnet_sd._zonal.shapes import from_circles, from_polygons
 
 SAME = np.eye(3)
 CRS = "EPSG:3857"

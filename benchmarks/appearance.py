@@ -18,10 +18,10 @@ from scipy.ndimage import gaussian_filter
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._log import logger
-from pixnet_sd._pixels import Picture
-from pixnet_sd.nn import appearance
-from pixnet_sd.nn.appearance import Appearance, around, places
+from pixnet_sd._raster.picture import Picture
+from pixnet_sd._settings import logger
+from pixnet_sd.nn.model import domain
+from pixnet_sd.nn.model.domain import StainDomain, describe_around, sample_places
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.tl._slides import Reading, read_slide
 
@@ -34,14 +34,14 @@ def slide_of(section: SpatialData, table_key: str = "spots_counts", mpp: float =
     return read_slide(section, "he", Reading("he", [table_key], None, genes, mpp, None, True))
 
 
-def learn(slides: Sequence[Slide]) -> Appearance:
-    found = appearance.learn(slides)
+def learn(slides: Sequence[Slide]) -> StainDomain:
+    found = domain.learn_domain(slides)
     assert found is not None
     return found
 
 
-def share(known: Appearance, slide: Slide, picture: Picture | None = None, scale: float = 1.0) -> float:
-    return known.strange(around(picture or slide.picture, places(slide) / scale))
+def share(known: StainDomain, slide: Slide, picture: Picture | None = None, scale: float = 1.0) -> float:
+    return known.strange(describe_around(picture or slide.picture, sample_places(slide) / scale))
 
 
 def spoiled(slide: Slide) -> Iterator[tuple[str, Picture, float]]:

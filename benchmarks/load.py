@@ -25,9 +25,9 @@ from spatialdata.transformations import Identity, Scale
 
 import pixnet_sd as ps
 from pixnet_sd._sdata import build
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import PixNet
-from pixnet_sd.nn.train_config import TrainConfig
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import PixNet
+from pixnet_sd.nn.training.config import TrainConfig
 
 STRIDE, MPP, PROGRAMMES, CORNERS = 4, 0.5, 16, 24
 BAND_PX, PART_PX = 1024, 8192

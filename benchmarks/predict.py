@@ -28,14 +28,14 @@ from spatialdata import SpatialData
 from spatialdata.models import Image2DModel, ShapesModel
 
 import pixnet_sd as ps
-from pixnet_sd.nn.encoder_base import Encoder
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.predict import placed
-from pixnet_sd.nn.tiling import read_batch, to_unit
-from pixnet_sd.tl._job import prepare
+from pixnet_sd.nn.encoders.base import Encoder
+from pixnet_sd.nn.inference.predict import placed
+from pixnet_sd.nn.inference.tiling import read_batch, to_unit
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
+from pixnet_sd.tl._prediction.plan import prepare
 
 MPP = 0.5
 CROP_PX, FIELDS_PX = 224, (112, 112)

@@ -28,15 +28,15 @@ from spatialdata.models import ShapesModel
 from torch import nn
 
 import pixnet_sd as ps
-from pixnet_sd._aggregate import aggregate
-from pixnet_sd._grid import tiles
-from pixnet_sd._sdata import build, images, placement, units
-from pixnet_sd._shapes import Shapes
-from pixnet_sd._stain import separate
-from pixnet_sd.nn.loss import Counts, RateLoss, rate_loss
-from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.tiling import to_unit
-from pixnet_sd.tl._job import at_step
+from pixnet_sd._raster.grid import tiles
+from pixnet_sd._raster.stain import separate
+from pixnet_sd._sdata import build, images, shapes, units
+from pixnet_sd._zonal.aggregate import aggregate
+from pixnet_sd._zonal.shapes import Shapes
+from pixnet_sd.nn.inference.tiling import to_unit
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.training.loss import Counts, RateLoss, rate_loss
+from pixnet_sd.tl._prediction.plan import at_step
 
 SIZE_PX, FINE_SIZE_PX, CROP_PX = 2048, 1024, 224
 """Sections of 1 mm, of half a millimetre where bins of a few µm are learnt from, and crops of the crop network."""
@@ -147,7 +147,7 @@ def made_up(sdata: SpatialData, key: str) -> AnnData:
     """Expected counts of shapes: a fixed function of stain and nuclei at every pixel, summed."""
     image, mpp = images.read_rgb(sdata, "he", None), mpp_of(sdata)
     density = np.clip(separate(image.level_at(1.0).data.compute()), 0, None)
-    placed = placement.read_shapes(sdata, key, "he", image.grid)
+    placed = shapes.read_shapes(sdata, key, "he", image.grid)
     pooled = aggregate(programmes(*density, mpp), placed.shapes, "sum").values * mpp**2
     genes = pd.DataFrame(index=[f"simulated{number}" for number in range(GENES)])
     return build.table(np.nan_to_num(pooled) @ LOADINGS, genes, key, placed.index)
@@ -219,11 +219,11 @@ def crop_features(sdata: SpatialData, key: str, rows: np.ndarray | slice = slice
 def squares(centres: np.ndarray, side: float) -> Shapes:
     half = side / 2
     boxes = shapely.box(*(centres - half).T, *(centres + half).T)
-    return placement.in_pixels(ShapesModel.parse(gpd.GeoDataFrame(geometry=boxes)), np.eye(3))
+    return shapes.in_pixels(ShapesModel.parse(gpd.GeoDataFrame(geometry=boxes)), np.eye(3))
 
 
 def shapes_of(sdata: SpatialData, key: str) -> Shapes:
-    return placement.read_shapes(sdata, key, "he", images.read_rgb(sdata, "he", None).grid).shapes
+    return shapes.read_shapes(sdata, key, "he", images.read_rgb(sdata, "he", None).grid).shapes
 
 
 def areas_um2(sdata: SpatialData, key: str) -> np.ndarray:

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 import pixnet_sd as ps
-from pixnet_sd.nn import appearance
-from pixnet_sd.nn.examine import gene_scores
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.pixnet import Schooling, first_network, lesson_of, library_size, new_members, train_member
-from pixnet_sd.nn.prepared import Prepared, prepared
+from pixnet_sd.nn.model import domain
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.nn.slides import Slide
-from pixnet_sd.nn.train import Run
+from pixnet_sd.nn.training.evaluate import gene_scores
+from pixnet_sd.nn.training.fit import Schooling, first_network, lesson_of, library_size, new_members, train_member
+from pixnet_sd.nn.training.loop import Run
+from pixnet_sd.nn.training.prepare import Prepared, prepared
 from pixnet_sd.tl._slides import Reading, read_slide
 from pixnet_sd.tl._train import progress_bars
 
@@ -101,7 +101,7 @@ def main() -> None:
         validation="four sections left out in turn",
         scores={gene: float(score) for gene, score in zip(genes, means, strict=True) if np.isfinite(score)},
     )
-    model = Model(members, genes, card, library_size=library_size(slides), appearance=appearance.learn(slides))
+    model = Model(members, genes, card, library_size=library_size(slides), appearance=domain.learn_domain(slides))
     model.save(options.out, overwrite=True)
     by_section = dict(zip(SECTIONS, np.nanmean(scores, axis=1).round(4).tolist(), strict=True))
     print(model)

@@ -1,6 +1,7 @@
 """Imports point down only, as docs/design.md draws them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,18 +11,44 @@ import pixnet_sd
 
 PACKAGE = Path(pixnet_sd.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = {"pp", "tl", "pl", "io", "datasets", "_sdata", "nn", "cli"}
-NOT_TO_BE_IMPORTED = {
-    "pp": {"tl", "pl", "io", "datasets", "demo"},
-    "tl": {"pp", "pl", "io", "datasets", "demo"},
-    "pl": {"pp", "tl", "io", "datasets", "nn", "demo"},
-    "io": {"pp", "tl", "pl", "datasets", "nn", "demo"},
-    "datasets": {"pp", "tl", "pl", "io", "nn", "demo"},
-    "_sdata": {"pp", "tl", "pl", "io", "datasets", "nn", "demo"},
-    "nn": {"pp", "tl", "pl", "io", "datasets", "_sdata", "demo"},
-    "cli": set(),
-    "bottom": {"pp", "tl", "pl", "io", "datasets", "_sdata", "nn", "demo"},
+
+BOTTOM = {"_errors", "_lazy", "_settings", "_keys", "_files", "_dask"}
+ARRAYS = BOTTOM | {"_raster", "_metrics"}
+EXACT = ARRAYS | {"_zonal"}
+ELEMENTS = EXACT | {"_sdata", "_sdata.storage"}
+NETWORK = EXACT | {"nn", "nn.encoders", "nn.network"}
+TRAINED = NETWORK | {"nn.inference", "nn.model", "nn.training"}
+ALLOWED = {
+    **dict.fromkeys(BOTTOM, BOTTOM),
+    "_raster": BOTTOM,
+    "_metrics": BOTTOM,
+    "_zonal": ARRAYS,
+    "_sdata": ELEMENTS - {"_sdata.storage"},
+    "_sdata.storage": ELEMENTS,
+    "nn": EXACT,
+    "nn.encoders": EXACT | {"nn"},
+    "nn.network": NETWORK - {"nn.network"},
+    "nn.inference": NETWORK,
+    "nn.model": NETWORK,
+    "nn.training": NETWORK | {"nn.inference", "nn.model"},
+    "pp": ELEMENTS,
+    "io": ELEMENTS,
+    "pl": ELEMENTS | {"pl._draw"},
+    "pl._draw": ELEMENTS,
+    "datasets": ELEMENTS | {"datasets._synthetic"},
+    "datasets._synthetic": EXACT,
+    "tl": ELEMENTS | TRAINED | {"tl._prediction"},
+    "tl._prediction": ELEMENTS | TRAINED,
+    "cli": ELEMENTS | TRAINED | {"tl", "tl._prediction", "demo"},
+    "__main__": {"cli"},
+    "demo": BOTTOM,
+    "__init__": BOTTOM | TRAINED | {"pp", "tl", "pl", "io", "datasets"},
 }
+"""From which folders, or files of the root, each may import, itself aside."""
+
+FILES_ONLY = {f"pixnet_sd._sdata.storage.{name}" for name in ("consolidated", "locks", "origin", "paths")}
+"""Files of `_sdata.storage` that know no elements, so that all of `_sdata` may use them."""
+
 FRAMEWORKS = {
     "torch": {"nn"},
     "timm": {"nn"},
@@ -29,10 +56,30 @@ FRAMEWORKS = {
     "spatialdata_io": {"io"},
 }
 
+STANDARD_ARRAYS = {"numpy", "numba", "llvmlite", "scipy", "pandas", "dask", "shapely", "matplotlib", "xarray", "zarr"}
+KNOWN = STANDARD_ARRAYS | {"torch", "timm", "anndata", "spatialdata", "geopandas", "skimage", "safetensors"}
+CLAIM = re.compile(r"(?P<listed>(?:[A-Za-z]+(?:, | and ))*[A-Za-z]+)(?: \([^)]*\))? only\b")
+WORDS = {
+    "numpy": {"numpy"},
+    "numba": {"numpy", "numba", "llvmlite"},
+    "scipy": {"numpy", "scipy"},
+    "pandas": {"numpy", "pandas"},
+    "dask": {"numpy", "dask"},
+    "shapely": {"numpy", "shapely"},
+    "matplotlib": {"numpy", "matplotlib"},
+    "torch": {"torch", "safetensors", "timm", "numpy"},
+    "arrays": STANDARD_ARRAYS - {"matplotlib"},
+    "numbers": {"numpy", "scipy"},
+    "strings": set(),
+    "files": set(),
+    "values": set(),
+}
 
-def layer_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return first if first in LAYERS | {"__init__", "__main__", "demo"} else "bottom"
+
+def folder_of(path: Path) -> str:
+    """The folder of a file, with dots; of a file of the root, its own name."""
+    parts = path.relative_to(PACKAGE).parts
+    return ".".join(parts[:-1]) or parts[0].removesuffix(".py")
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -44,31 +91,68 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_name(path): path for path in FILES}
+"""By name. That the package itself is imported, for its version, is no arrow."""
+
+
+def modules_in(path: Path) -> Iterator[str]:
+    """Modules of the package that a file imports."""
+    for name in imported(path):
+        for candidate in (name, name.rsplit(".", 1)[0]):
+            if candidate in MODULES and candidate not in ("pixnet_sd", module_name(path)):
+                yield candidate
+                break
+
+
+def roots_in(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+def by_path(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", FILES, ids=by_path)
 def test_imports_point_down(path: Path) -> None:
-    forbidden = NOT_TO_BE_IMPORTED.get(layer_of(path), set())
-    inner = {name.split(".")[1] for name in imported(path) if name.startswith("pixnet_sd.")}
-    assert not inner & forbidden
+    own = folder_of(path)
+    free = FILES_ONLY if own == "_sdata" else set()
+    others = {folder_of(MODULES[name]) for name in modules_in(path) if name not in free}
+    assert others - {own} <= ALLOWED[own]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=by_path)
 def test_frameworks_stay_behind_their_seam(path: Path) -> None:
-    roots = {name.split(".")[0] for name in imported(path)}
     for framework, allowed in FRAMEWORKS.items():
-        assert framework not in roots or layer_of(path) in allowed | {"demo"}
+        assert framework not in roots_in(path) or folder_of(path).split(".")[0] in allowed | {"demo"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=by_path)
+def test_a_file_needs_no_more_than_its_head_says(path: Path) -> None:
+    """A head that ends with "numpy and numba only." is held to it."""
+    head = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
+    for claim in CLAIM.finditer(head):
+        words = set(re.findall(r"[A-Za-z_]+", claim["listed"].lower())) & set(WORDS)
+        if words:
+            allowed = set.union(*(WORDS[word] for word in words))
+            assert not roots_in(path) & (KNOWN - allowed), f"the head says: {claim[0]}"
 
 
 def test_only_sdata_touches_spatialdata_beyond_the_type() -> None:
     """Elsewhere the class itself may be named in a signature, nothing more."""
     for path in FILES:
-        if layer_of(path) == "_sdata" or path.name == "demo.py":
+        if folder_of(path).split(".")[0] == "_sdata" or path.name == "demo.py":
             continue
         used = {name for name in imported(path) if name.split(".")[0] == "spatialdata"}
         assert used <= {"spatialdata.SpatialData"}, path
 
 
 def test_no_cycles() -> None:
-    graph = {module_name(path): set(modules_in(path)) for path in FILES}
+    graph = {name: set(modules_in(path)) for name, path in MODULES.items()}
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
@@ -80,17 +164,3 @@ def test_no_cycles() -> None:
 
     for name in graph:
         visit(name, ())
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-def modules_in(path: Path) -> Iterator[str]:
-    known = {module_name(file) for file in FILES} - {"pixnet_sd"}
-    for name in imported(path):
-        for candidate in (name, name.rsplit(".", 1)[0]):
-            if candidate in known and candidate != module_name(path):
-                yield candidate
-                break

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 import pixnet_sd as ps
-from pixnet_sd._log import logger
+from pixnet_sd._settings import logger
 
 from . import report, results
 from .data import SOURCES

@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pixnet_sd._grid import Window
+from pixnet_sd._raster.grid import Window
+from pixnet_sd._raster.stain import separate
 from pixnet_sd._sdata import images, units
-from pixnet_sd._stain import separate
-from pixnet_sd.nn.tiling import to_unit
-from pixnet_sd.tl._job import at_step
+from pixnet_sd.nn.inference.tiling import to_unit
+from pixnet_sd.tl._prediction.plan import at_step
 
 from .data import SPOT_UM, encoder_weights
 from .protocol import Study

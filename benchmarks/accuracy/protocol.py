@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._scores import PER, log_profile
+from pixnet_sd._metrics.scores import PER, log_profile
 from pixnet_sd._sdata import build
 
 from .data import SOURCES, Source

@@ -18,14 +18,14 @@ __getattr__, __dir__, __all__ = lazy(
         "pl": "pl",
         "pp": "pp",
         "tl": "tl",
-        "Card": "nn.model",
-        "MarkerMap": "nn.marker_map",
-        "Model": "nn.model",
-        "NetworkConfig": "nn.network",
-        "RateLoss": "nn.loss",
-        "TrainConfig": "nn.train_config",
-        "encoders": "nn.encoder",
-        "models": "nn.bundled",
+        "Card": "nn.model.model",
+        "MarkerMap": "nn.model.lazyslide",
+        "Model": "nn.model.model",
+        "NetworkConfig": "nn.network.network",
+        "RateLoss": "nn.training.loss",
+        "TrainConfig": "nn.training.config",
+        "encoders": "nn.encoders.build",
+        "models": "nn.model.bundled",
         "PixnetError": "_errors",
         "PixnetWarning": "_errors",
         "settings": "_settings",
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from pixnet_sd._errors import PixnetError as PixnetError
     from pixnet_sd._errors import PixnetWarning as PixnetWarning
     from pixnet_sd._settings import settings as settings
-    from pixnet_sd.nn.bundled import models as models
-    from pixnet_sd.nn.encoder import encoders as encoders
-    from pixnet_sd.nn.loss import RateLoss as RateLoss
-    from pixnet_sd.nn.marker_map import MarkerMap as MarkerMap
-    from pixnet_sd.nn.model import Card as Card
-    from pixnet_sd.nn.model import Model as Model
-    from pixnet_sd.nn.network import NetworkConfig as NetworkConfig
-    from pixnet_sd.nn.train_config import TrainConfig as TrainConfig
+    from pixnet_sd.nn.encoders.build import encoders as encoders
+    from pixnet_sd.nn.model.bundled import models as models
+    from pixnet_sd.nn.model.lazyslide import MarkerMap as MarkerMap
+    from pixnet_sd.nn.model.model import Card as Card
+    from pixnet_sd.nn.model.model import Model as Model
+    from pixnet_sd.nn.network.network import NetworkConfig as NetworkConfig
+    from pixnet_sd.nn.training.config import TrainConfig as TrainConfig
+    from pixnet_sd.nn.training.loss import RateLoss as RateLoss

@@ -3,6 +3,8 @@
 Knows nothing else. Every message says what was asked, what was found, and what to do.
 """
 
+from __future__ import annotations
+
 
 class PixnetError(Exception):
     """Any error that pixnet-sd raises on purpose."""
@@ -30,3 +32,14 @@ class PixnetRuntimeError(PixnetError, RuntimeError):
 
 class PixnetWarning(UserWarning):
     """Something was found that changes what a result means."""
+
+
+def one_line(text: object) -> str:
+    """The text on one line: line breaks become spaces, and control characters are shown instead of obeyed."""
+    return "".join(map(shown, str(text)))
+
+
+def shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else character.encode("unicode_escape").decode()

@@ -1,5 +1,8 @@
 """Progress bars and limits of memory, in one place that users may change. Knows nothing else."""
 
+from __future__ import annotations
+
+import logging
 from dataclasses import dataclass
 
 
@@ -16,3 +19,13 @@ class Settings:
 
 
 settings = Settings()
+
+
+logger = logging.getLogger("pixnet_sd")
+
+if not logger.handlers:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

@@ -15,7 +15,7 @@ import scanpy as sc
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._log import logger
+from pixnet_sd._settings import logger
 
 SIZE_PX = 2048
 GENES = ["COL1A1", "KRT8", "TFF3", "IGHG1"]

@@ -7,9 +7,9 @@ import shapely
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
-from pixnet_sd._grid import PixelGrid
+from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine, build
-from pixnet_sd._sdata.placement import read_shapes
+from pixnet_sd._sdata.shapes import read_shapes
 
 
 def rotation(degrees: float, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError
-from pixnet_sd._grid import PixelGrid, Window
+from pixnet_sd._raster.grid import PixelGrid, Window
 from pixnet_sd._sdata import build, masks
 
 GRID = PixelGrid(10, 12, (4.0, 4.0))

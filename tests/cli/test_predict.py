@@ -11,9 +11,9 @@ import spatialdata as sd
 from files import digests
 
 import pixnet_sd as ps
-from pixnet_sd._sdata import stream
+from pixnet_sd._sdata.storage import growing
 from pixnet_sd.cli import _slides, main
-from pixnet_sd.nn.model import Model
+from pixnet_sd.nn.model.model import Model
 
 OPTIONS = ["--tile-size", "64", "--device", "cpu"]
 
@@ -21,7 +21,7 @@ OPTIONS = ["--tile-size", "64", "--device", "cpu"]
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four files for the raster of 64 px, so that there is something to share."""
-    monkeypatch.setattr(stream, "CHUNKS", (16, 32, 32))
+    monkeypatch.setattr(growing, "CHUNKS", (16, 32, 32))
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 import spatialdata as sd
 
 from pixnet_sd.cli import main
-from pixnet_sd.nn.model import Model
+from pixnet_sd.nn.model.model import Model
 
 
 def test_train_predict_aggregate_evaluate_info(slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,10 @@ import pytest
 import shapely
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._grid import Window, tiles
-from pixnet_sd._stain import separate
-from pixnet_sd.datasets._histology import Histology
-from pixnet_sd.datasets._nuclei import REACH, REACH_UM, nuclei_near
+from pixnet_sd._raster.grid import Window, tiles
+from pixnet_sd._raster.stain import separate
+from pixnet_sd.datasets._synthetic.histology import Histology
+from pixnet_sd.datasets._synthetic.nuclei import REACH, REACH_UM, nuclei_near
 
 SIDE = 640
 
@@ -152,7 +152,7 @@ def test_nuclei_have_the_size_of_nuclei():
 def test_cells_do_not_depend_on_the_blocks_they_are_made_in(monkeypatch):
     slide = Histology(700, 500, seed=5)
     whole = slide.cells()[0]
-    monkeypatch.setattr("pixnet_sd.datasets._histology.CELL_BLOCK_PX", 128)
+    monkeypatch.setattr("pixnet_sd.datasets._synthetic.histology.CELL_BLOCK_PX", 128)
     assert set(shapely.to_wkb(slide.cells()[0])) == set(shapely.to_wkb(whole))
 
 

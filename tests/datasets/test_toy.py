@@ -59,7 +59,7 @@ def test_pyramid_and_sizes() -> None:
 
 
 def test_a_large_slide_is_lazy() -> None:
-    from pixnet_sd.datasets._histology import Histology
+    from pixnet_sd.datasets._synthetic.histology import Histology
     from pixnet_sd.datasets._toy import raster
 
     slide = Histology(20_000, 20_000)

@@ -21,8 +21,8 @@ from spatialdata import SpatialData
 
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetError
-from pixnet_sd._sdata import stream
-from pixnet_sd.nn.model import Model
+from pixnet_sd._sdata.storage import growing
+from pixnet_sd.nn.model.model import Model
 
 DONE, REFUSED, INTERRUPTED = 0, 3, 4
 """How a process ends: as ever, by an error of the package, by Ctrl-C. Whatever else was raised is 1."""
@@ -153,7 +153,7 @@ class Asked:
         """Make the call; how it ended."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(1)
-        stream.CHUNKS = (16, 32, 32)  # a map of several files
+        growing.CHUNKS = (16, 32, 32)  # a map of several files
         sdata, talk = sd.read_zarr(self.store), Path(self.talk)
         with workers(self.workers, talk):
             try:

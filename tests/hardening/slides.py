@@ -12,7 +12,7 @@ from spatialdata.transformations import BaseTransformation, Identity
 
 import pixnet_sd as ps
 from pixnet_sd._sdata import build
-from pixnet_sd.nn.model import Model
+from pixnet_sd.nn.model.model import Model
 
 GLOBAL: dict[str, BaseTransformation] = {"global": Identity()}
 GENES = ["EPCAM", "VIM", "CD3E"]

@@ -11,7 +11,7 @@ from hardening.slides import aggregate, picture, pixels, predict, section, tiny_
 from precision import assert_close
 
 import pixnet_sd as ps
-from pixnet_sd import _parallel
+from pixnet_sd._zonal import threads as _parallel
 
 
 @pytest.fixture(scope="module")

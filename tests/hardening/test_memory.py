@@ -19,15 +19,15 @@ from spatialdata import SpatialData
 from torch import nn
 
 import pixnet_sd as ps
-from pixnet_sd import _aggregate
-from pixnet_sd._memory import table_bytes
 from pixnet_sd._sdata import build
-from pixnet_sd._shapes import from_polygons
-from pixnet_sd.nn.crops import crops_of, layout_for
-from pixnet_sd.nn.memory import predict_bytes, rehearse, train_bytes
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
-from pixnet_sd.nn.predict import resolve
+from pixnet_sd._zonal import aggregate
+from pixnet_sd._zonal.aggregate import table_bytes
+from pixnet_sd._zonal.shapes import from_polygons
+from pixnet_sd.nn.inference.memory import predict_bytes, rehearse, train_bytes
+from pixnet_sd.nn.inference.predict import resolve
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.training.crops import crops_of, layout_for
 
 SLACK = 24 * 2**20
 """What a process takes for anything: threads, arenas, pages that are half used."""
@@ -93,7 +93,7 @@ def test_predict_shapes(genes: int) -> None:
     model, sdata, count = many_genes(genes), slide(128, 256, a=lattice(128, 64)), 64**2
     options: dict[str, Any] = {"device": "cpu", "tile_size": 128, "inplace": False, "progress": False}
     stated = predict_bytes(model.network, resolve(model.network, device="cpu", tile_size=128))
-    stated += _aggregate.memory_bytes(count, 2, block_limit=2 * 4 * 32**2) + table_bytes(count, genes)
+    stated += aggregate.memory_bytes(count, 2, block_limit=2 * 4 * 32**2) + table_bytes(count, genes)
     measured = peak_bytes(lambda: ps.tl.predict_shapes(sdata, "a", model=model, **options))
     assert measured < stated + SLACK
     assert stated < 3 * measured + SLACK
@@ -103,14 +103,14 @@ def test_predict_shapes(genes: int) -> None:
 def test_aggregate(count: int, channels: int) -> None:
     raster = da.zeros((channels, 1200, 1200), chunks=(channels, 300, 300), dtype=np.float32)
     shapes = from_polygons(np.array(lattice(1200, count).geometry), np.eye(3))
-    _aggregate.aggregate(raster[:, :300, :300], shapes)
+    aggregate.aggregate(raster[:, :300, :300], shapes)
     tracemalloc.start()
-    _aggregate.aggregate(raster, shapes, block_limit=2**22)
+    aggregate.aggregate(raster, shapes, block_limit=2**22)
     measured = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # A chunk that is read is there before it becomes a block.
     chunks = 2 * channels * 300**2 * 4
-    assert measured < _aggregate.memory_bytes(count**2, channels, block_limit=2**22) + chunks
+    assert measured < aggregate.memory_bytes(count**2, channels, block_limit=2**22) + chunks
 
 
 @on_linux

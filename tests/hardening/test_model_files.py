@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixnet_sd._errors import PixnetError, PixnetValueError
-from pixnet_sd.nn import blueprint
-from pixnet_sd.nn.model import Model
-from pixnet_sd.nn.model_file import DESCRIPTION, WEIGHTS
-from pixnet_sd.nn.network import NetworkConfig
+from pixnet_sd.nn.model import skeleton
+from pixnet_sd.nn.model.file import DESCRIPTION, WEIGHTS
+from pixnet_sd.nn.model.model import Model
+from pixnet_sd.nn.network.network import NetworkConfig
 
 resource = pytest.importorskip("resource")
 
@@ -279,7 +279,7 @@ def test_a_network_is_drawn_as_it_is_built(encoder: str, decoder: str) -> None:
     small: dict[str, Any] = {"encoder_depth": 4, "encoder_dim": 48} if encoder.startswith("uni") else {}
     config = NetworkConfig(encoder, None, decoder=decoder, widths=(4,) * 6, programmes=2, **small)
     member = {"network": config.to_json(), "margin": 0, "rim": 0}
-    drawn, built = blueprint.draw(member, 3), blueprint.build(member, 3).state_dict()
+    drawn, built = skeleton.draw(member, 3), skeleton.build(member, 3).state_dict()
     assert {key: (value.shape, value.dtype) for key, value in drawn.items()} == {
         key: (value.shape, value.dtype) for key, value in built.items()
     }

@@ -24,7 +24,7 @@ from spatialdata.transformations import Affine, Scale, Sequence, Translation
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetError
 from pixnet_sd._sdata import build
-from pixnet_sd._sdata.pairs import read_pair
+from pixnet_sd._sdata.comparison import read_pair
 
 AXES = ("x", "y")
 ONES = np.ones((1, 48, 64))

@@ -6,8 +6,8 @@ import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 
-from pixnet_sd._pixels import Picture
-from pixnet_sd._shapes import from_circles
+from pixnet_sd._raster.picture import Picture
+from pixnet_sd._zonal.shapes import from_circles
 from pixnet_sd.nn.slides import Measured, Slide
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.pl._colours import OKABE_ITO, colours_of, limits, palette_for
-from pixnet_sd.pl._furniture import round_length
-from pixnet_sd.pl._theme import DARK, LIGHT, Theme
+from pixnet_sd.pl._draw.colours import OKABE_ITO, colours_of, limits, palette_for
+from pixnet_sd.pl._draw.furniture import round_length
+from pixnet_sd.pl._draw.theme import DARK, LIGHT, Theme
 
 HUNDRED = np.arange(101.0)
 

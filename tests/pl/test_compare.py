@@ -12,7 +12,7 @@ from spatialdata import SpatialData
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import build
-from pixnet_sd.pl._profiles import read_profiles
+from pixnet_sd.pl._draw.profiles import read_profiles
 from pixnet_sd.tl._evaluate import evaluate
 
 compare = partial(pl.compare, measured_table="counts", predicted_table="predicted")

@@ -9,8 +9,8 @@ from matplotlib.text import Text
 
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd.pl._draw.theme import DARK, LIGHT, Theme
 from pixnet_sd.pl._scales import line_colours, spaced
-from pixnet_sd.pl._theme import DARK, LIGHT, Theme
 
 SIZES = [2.0, 8.0, 16.0, 55.0, 110.0]
 

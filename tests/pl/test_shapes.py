@@ -11,8 +11,8 @@ from pl.sections import IDENTITY, colour_at, is_blank, quadrant_section, single
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import build
-from pixnet_sd._shapes import from_circles, from_polygons
-from pixnet_sd.pl._patches import collections
+from pixnet_sd._zonal.shapes import from_circles, from_polygons
+from pixnet_sd.pl._draw.patches import collections
 
 
 def test_squares_are_filled_by_their_gene_and_missing_ones_are_not() -> None:

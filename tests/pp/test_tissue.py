@@ -8,7 +8,7 @@ import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
 from pixnet_sd._sdata import affine, build
 from pixnet_sd._sdata.provenance import recorded
-from pixnet_sd.datasets._histology import Histology
+from pixnet_sd.datasets._synthetic.histology import Histology
 
 
 def test_toy_tissue_is_found_where_it_is() -> None:

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 from spatialdata import SpatialData
 
-from pixnet_sd import _scores
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
-from pixnet_sd._log import logger
+from pixnet_sd._metrics import scores as _scores
 from pixnet_sd._sdata import build
+from pixnet_sd._settings import logger
 from pixnet_sd.tl._evaluate import evaluate
 
 IDENTITY = build.systems({"global": np.eye(3)})

@@ -26,14 +26,15 @@ from pixnet_sd._errors import (
     PixnetValueError,
     PixnetWarning,
 )
-from pixnet_sd._grid import PixelGrid
-from pixnet_sd._sdata import affine, build, levels, locks, maps, store, stream
+from pixnet_sd._raster.grid import PixelGrid
+from pixnet_sd._sdata import affine, build, levels, maps
 from pixnet_sd._sdata.provenance import recorded
-from pixnet_sd.nn.model import Model
-from pixnet_sd.nn.network import NetworkConfig
-from pixnet_sd.tl._job import load_model, snap
+from pixnet_sd._sdata.storage import attach, growing, locks
+from pixnet_sd.nn.model.model import Model
+from pixnet_sd.nn.network.network import NetworkConfig
 from pixnet_sd.tl._predict import predict
-from pixnet_sd.tl._to_store import whole_batches
+from pixnet_sd.tl._prediction.plan import load_model, snap
+from pixnet_sd.tl._prediction.store import whole_batches
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
 GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
@@ -314,7 +315,7 @@ def test_an_interrupted_call_is_resumed_and_tiles_that_are_done_are_not_computed
 
 def test_a_block_that_was_damaged_meanwhile_is_computed_again(backed: SpatialData, reference: SpatialData) -> None:
     interrupt(backed, after=6)
-    chunk = next((stream.folder_of(backed, "he_programmes") / "staged.zarr").rglob("c/0/0/0"))
+    chunk = next((growing.partial_folder(backed, "he_programmes") / "staged.zarr").rglob("c/0/0/0"))
     chunk.unlink()
     run(backed, tile_size=64)
     expected = reference["he_programmes"].values
@@ -341,7 +342,7 @@ def test_a_changed_model_or_parameter_does_not_resume_and_says_which(
 
 
 def test_two_processes_on_one_result(backed: SpatialData) -> None:
-    folder = stream.folder_of(backed, "he_programmes")
+    folder = growing.partial_folder(backed, "he_programmes")
     folder.mkdir()
     with locks.whole(folder), pytest.raises(PixnetRuntimeError, match="Another process"):
         run(backed)
@@ -359,7 +360,7 @@ def test_a_map_that_was_moved_but_not_recorded_is_no_image_to_predict_from(
     """Seen on a full disk: the repeated call found two images and did not know which was meant."""
     options: Any = {"model": tiny_model(), "device": "cpu", "progress": False}
     with monkeypatch.context() as patch, pytest.raises(PixnetRuntimeError, match="no more room"):
-        patch.setattr(store, "renewed", no_room)
+        patch.setattr(attach, "renewed", no_room)
         predict(backed, **options)
     path = Path(str(backed.path))
     assert (path / "images" / "he_programmes").exists()

@@ -11,10 +11,10 @@ from spatialdata import SpatialData
 
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
-from pixnet_sd._grid import PixelGrid
+from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine, build
-from pixnet_sd.nn.model import Model
-from pixnet_sd.nn.network import NetworkConfig
+from pixnet_sd.nn.model.model import Model
+from pixnet_sd.nn.network.network import NetworkConfig
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
 

@@ -17,7 +17,7 @@ from benchmarks.accuracy.features import FAR, NEAR, SPOT, Look, encoded
 from benchmarks.accuracy.protocol import Study
 from torch import Tensor, nn
 
-from pixnet_sd.nn.loss import paper_loss
+from pixnet_sd.nn.training.loss import paper_loss
 
 from .training import Inputs, Recipe, Standardise, start_at
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.accuracy.features import FAR, NEAR, SPOT, Look, Seen, colour, encoded
 from benchmarks.accuracy.protocol import Fold, Prediction, Study
 
-from pixnet_sd._scores import pearson
+from pixnet_sd._metrics.scores import pearson
 
 COMPONENTS = 256
 PENALTIES = tuple(float(10**power) for power in np.arange(0, 7.5, 0.5))

@@ -20,7 +20,7 @@ from benchmarks.accuracy.results import remembered
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pixnet_sd._scores import pearson
+from pixnet_sd._metrics.scores import pearson
 
 DECAY = 0.98
 CLIP = 1.0

@@ -17,7 +17,7 @@ from spatialdata.transformations import (
 )
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
-from pixnet_sd._grid import PixelGrid
+from pixnet_sd._raster.grid import PixelGrid
 
 AXES = ("x", "y")
 AGREEMENT_PX = 0.5

@@ -8,14 +8,15 @@ import numpy as np
 from scipy import ndimage
 from spatialdata import SpatialData
 
-from pixnet_sd import _reading
-from pixnet_sd._alignment import Raster, programmes
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import tissue_key
-from pixnet_sd._sdata import affine, counts, elements, images, placement, units
-from pixnet_sd._sdata.pairs import regions
-from pixnet_sd._shapes import Shapes
-from pixnet_sd._tissue import DARKEST, tissue_mask
+from pixnet_sd._metrics.alignment import Raster, programmes
+from pixnet_sd._raster.lazy import load_lazy
+from pixnet_sd._raster.tissue import DARKEST, tissue_mask
+from pixnet_sd._sdata import affine, counts, elements, images, units
+from pixnet_sd._sdata import shapes as placement
+from pixnet_sd._sdata.comparison import regions
+from pixnet_sd._zonal.shapes import Shapes
 
 WORKING_MPP = 8.0
 MOST_SHAPES = 4000
@@ -47,15 +48,15 @@ def read_tissue(sdata: SpatialData, image_key: str, level: images.Level) -> Rast
     """The labels that pp.tissue attached, or what it would find; nothing is attached."""
     key = tissue_key(image_key)
     if key in sdata.labels:
-        labels = _reading.read(images.read_mask(sdata, key)[0]) > 0
+        labels = load_lazy(images.read_mask(sdata, key)[0]) > 0
         return Raster(labels, np.linalg.inv(affine.between(sdata, key, image_key)))
     mpp = images.level_mpp(level, units.image_mpp(sdata, image_key))
-    return Raster(tissue_mask(_reading.read(level.data), mpp), level.grid.from_source)
+    return Raster(tissue_mask(load_lazy(level.data), mpp), level.grid.from_source)
 
 
 def read_colour(level: images.Level, diameter_px: float) -> Raster:
     """Optical density of each channel, averaged over about a shape."""
-    pixels = _reading.read(level.data)
+    pixels = load_lazy(level.data)
     white = 255 if pixels.dtype == np.uint8 else 1
     density = -np.log10(np.maximum(pixels.astype(np.float32) / white, DARKEST))
     size = max(1, round(diameter_px / max(level.grid.step)))

@@ -11,14 +11,16 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
+import xarray as xr
 from spatialdata import SpatialData
 from spatialdata.models import Image2DModel, Labels2DModel, ShapesModel, TableModel
-from spatialdata.transformations import Affine, BaseTransformation, Identity
+from spatialdata.transformations import Affine, BaseTransformation, Identity, set_transformation
 
 from pixnet_sd._keys import loadings_key
+from pixnet_sd._sdata import build
 from pixnet_sd._sdata.affine import AXES
-from pixnet_sd._sdata.geometry import instance_ids
 from pixnet_sd._sdata.provenance import describe_loadings, record, record_mpp, recorded
+from pixnet_sd._sdata.shapes import instance_ids
 
 Transformations = dict[str, BaseTransformation]
 COARSEST_PX = 512
@@ -112,3 +114,28 @@ def section(
     for key, value in mpp.items():
         record_mpp(sdata, key, value)
     return sdata
+
+
+def from_levels(levels: Sequence[da.Array], channels: Sequence[str], transformations: build.Transformations) -> Any:
+    """An image element from (c, y, x) of each level, finest first. A single level gets coarser ones of its means."""
+    finest = levels[0]
+    if len(levels) == 1:
+        return build.image(finest, channels, transformations, pyramid=True, chunks=chunks_of(finest))
+    nodes = {f"scale{k}": level_node(level, channels, finest.shape) for k, level in enumerate(levels)}
+    element = xr.DataTree.from_dict(nodes)
+    set_transformation(element, transformations, set_all=True)
+    return element
+
+
+def level_node(level: da.Array, channels: Sequence[str], finest: tuple[int, ...]) -> xr.Dataset:
+    """One level, its pixels' centres in pixels of the finest."""
+    pixels = build.image(level, channels, {}, chunks=chunks_of(level))
+    centres = {
+        axis: (np.arange(n) + 0.5) * (of / n) for axis, n, of in zip("yx", level.shape[1:], finest[1:], strict=True)
+    }
+    return xr.Dataset({"image": pixels.assign_coords(centres)})
+
+
+def chunks_of(level: da.Array) -> tuple[int, int, int]:
+    c, y, x = (int(side) for side in level.chunksize)
+    return c, y, x

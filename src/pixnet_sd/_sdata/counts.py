@@ -16,7 +16,7 @@ from spatialdata.models import get_table_keys
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd._keys import choose
 from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.geometry import check_index
+from pixnet_sd._sdata.shapes import check_index
 
 
 @dataclass(frozen=True)

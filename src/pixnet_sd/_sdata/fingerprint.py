@@ -10,7 +10,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from pixnet_sd._sdata import affine, origin
+from pixnet_sd._sdata import affine
+from pixnet_sd._sdata.storage import origin
 
 SAMPLED_CHANNELS, SAMPLED_PX = 4, 4
 PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))

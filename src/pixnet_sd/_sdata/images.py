@@ -11,7 +11,7 @@ import xarray as xr
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
-from pixnet_sd._grid import PixelGrid
+from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 
 from pixnet_sd._sdata import build
+from pixnet_sd._sdata.drawing import block_means
 from pixnet_sd._sdata.maps import Map, of_genes
-from pixnet_sd._sdata.pictures import block_means
 from pixnet_sd._sdata.provenance import SLOT
 
 CHUNKS = (16, 256, 256)

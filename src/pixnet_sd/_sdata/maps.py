@@ -14,9 +14,10 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
 from pixnet_sd._keys import choose, loadings_key
-from pixnet_sd._sdata import affine, elements, fingerprint, images, origin, units
+from pixnet_sd._sdata import affine, elements, fingerprint, images, units
 from pixnet_sd._sdata.counts import gene_columns
 from pixnet_sd._sdata.provenance import SLOT, of_loadings, recorded
+from pixnet_sd._sdata.storage import origin
 
 RATE, LOG = "counts/um2", "log1p"
 PLAIN = "plain"

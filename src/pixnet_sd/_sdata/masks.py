@@ -8,12 +8,12 @@ import dask.array as da
 import numpy as np
 from spatialdata import SpatialData
 
-from pixnet_sd import _reading
 from pixnet_sd._errors import PixnetKeyError
-from pixnet_sd._grid import PixelGrid, Window
 from pixnet_sd._keys import tissue_key as default_tissue_key
-from pixnet_sd._log import logger
+from pixnet_sd._raster.grid import PixelGrid, Window
+from pixnet_sd._raster.lazy import load_lazy
 from pixnet_sd._sdata import affine, images
+from pixnet_sd._settings import logger
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Tissue:
 
     def look_up(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         y0, x0 = y.min(), x.min()
-        part = _reading.read(self.labels[0, y0 : y.max() + 1, x0 : x.max() + 1], scheduler="synchronous")
+        part = load_lazy(self.labels[0, y0 : y.max() + 1, x0 : x.max() + 1], scheduler="synchronous")
         return part[y - y0, x - x0] > 0
 
 

@@ -23,10 +23,11 @@ import zarr
 from spatialdata import SpatialData
 
 from pixnet_sd import __version__
-from pixnet_sd._log import logger
-from pixnet_sd._sdata import affine, fingerprint, locks, origin
-from pixnet_sd._sdata.origin import SLOT
-from pixnet_sd._sdata.paths import store_path
+from pixnet_sd._sdata import affine, fingerprint
+from pixnet_sd._sdata.storage import locks, origin
+from pixnet_sd._sdata.storage.origin import SLOT
+from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._settings import logger
 
 
 def recorded(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:

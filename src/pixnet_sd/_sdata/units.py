@@ -11,8 +11,8 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._sdata import affine
-from pixnet_sd._sdata.geometry import centres
 from pixnet_sd._sdata.provenance import recorded_scale
+from pixnet_sd._sdata.shapes import centres
 
 MICROMETRE_NAMES = {"um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"}
 SANE_MPP = (0.05, 20.0)

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pixnet_sd._errors import PixnetWarning
-from pixnet_sd._text import one_line
+from pixnet_sd._errors import PixnetWarning, one_line
 
 
 def tell(error: object, of: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pixnet_sd._errors import PixnetKeyError
 
 if TYPE_CHECKING:
-    from pixnet_sd._sdata.opening import SpatialData
+    from pixnet_sd._sdata.elements import SpatialData
 
 
 def maps_of(sdata: SpatialData) -> list[str]:
@@ -23,8 +23,9 @@ def to_pool(
 ) -> list[str]:
     """Shapes that need a table from this map, told before the work begins; `remade`: the map will be made by it."""
     from pixnet_sd._keys import expression_key
-    from pixnet_sd._sdata import elements, places
+    from pixnet_sd._sdata import elements
     from pixnet_sd._sdata.provenance import recorded
+    from pixnet_sd._sdata.storage import places
 
     sha256 = None if remade else (recorded(sdata, map_key) or {}).get("sha256")
     keys = dict.fromkeys(elements.shapes_key(sdata, key) for key in shapes_keys)

@@ -32,7 +32,7 @@ def run(asked: argparse.Namespace) -> int:
 def aggregate(path: str, *, asked: argparse.Namespace) -> _slides.Facts:
     from pixnet_sd._keys import expression_key
     from pixnet_sd._sdata import elements
-    from pixnet_sd._sdata.opening import open_slide
+    from pixnet_sd._sdata.elements import open_slide
     from pixnet_sd.tl._aggregate import aggregate as pool
 
     sdata = open_slide(path)

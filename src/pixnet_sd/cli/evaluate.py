@@ -49,7 +49,7 @@ def names_apart(paths: Sequence[str]) -> dict[str, str]:
 
 
 def evaluate(path: str, *, asked: argparse.Namespace, files: Mapping[str, Path]) -> _slides.Facts:
-    from pixnet_sd._sdata.opening import open_slide
+    from pixnet_sd._sdata.elements import open_slide
     from pixnet_sd.tl._evaluate import evaluate as score
 
     file = files.get(path)

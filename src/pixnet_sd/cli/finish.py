@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._sdata.storage.growing import key_of
 from pixnet_sd.cli import _slides
 
 if TYPE_CHECKING:
-    from pixnet_sd._sdata.opening import SpatialData
+    from pixnet_sd._sdata.elements import SpatialData
 
 HELP = "verify and publish what shards have computed"
 EXAMPLES = """\
@@ -37,26 +38,25 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def finish(path: str, *, shapes: list[str], overwrite: bool) -> _slides.Facts:
-    from pixnet_sd._sdata.opening import open_slide
+    from pixnet_sd._sdata.elements import open_slide
     from pixnet_sd.cli._tables import maps_of, pool, to_pool
-    from pixnet_sd.tl import _shards
+    from pixnet_sd.tl._prediction import shards
 
     sdata = open_slide(path)
     waiting = maps_waiting(sdata)
     found = waiting or maps_of(sdata)
     key = only(found) if shapes and found else None
     wanted = [] if key is None else to_pool(sdata, shapes, key, remade=bool(waiting), overwrite=overwrite)
-    maps = [] if found and not waiting else _shards.finish(sdata)
+    maps = [] if found and not waiting else shards.finish(sdata)
     tables = [] if key is None else pool(sdata, wanted, key)
     return {"status": "done" if maps or tables else "already done", "maps": maps, "tables": tables}
 
 
 def maps_waiting(sdata: SpatialData) -> list[str]:
     """Maps that shards left beside the store."""
-    from pixnet_sd._sdata import stream
-    from pixnet_sd.tl import _shards
+    from pixnet_sd.tl._prediction import shards
 
-    return [stream.key_of(folder) for folder in _shards.waiting(sdata)]
+    return [key_of(folder) for folder in shards.waiting(sdata)]
 
 
 def only(maps: list[str]) -> str:

@@ -6,11 +6,12 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from pixnet_sd._text import one_line
+from pixnet_sd._errors import one_line
+from pixnet_sd._sdata.storage.growing import list_partial_folders
 from pixnet_sd.cli import _slides
 
 if TYPE_CHECKING:
-    from pixnet_sd._sdata.opening import SpatialData
+    from pixnet_sd._sdata.elements import SpatialData
 
 HELP = "what is in a slide, and where it comes from"
 EXAMPLES = """\
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    from pixnet_sd._sdata.opening import open_slide
+    from pixnet_sd._sdata.elements import open_slide
 
     for path in asked.slides:
         sdata = open_slide(path)
@@ -61,9 +62,7 @@ def mpp(sdata: SpatialData, kind: str, name: str) -> float | None:
 
 def unfinished(sdata: SpatialData) -> list[str]:
     """Folders of predictions that have begun and are not in the store."""
-    from pixnet_sd._sdata import stream
-
-    return [folder.name for folder in stream.folders(sdata)]
+    return [folder.name for folder in list_partial_folders(sdata)]
 
 
 def in_words(found: dict[str, Any]) -> str:

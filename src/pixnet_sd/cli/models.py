@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pixnet_sd._text import one_line
+from pixnet_sd._errors import one_line
 
 HELP = "the models that come with the package"
 EXAMPLES = """\
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    from pixnet_sd.nn.bundled import models
+    from pixnet_sd.nn.model.bundled import models
 
     table = models()
     print(table.to_json(orient="index") if asked.json else table.T.map(one_line).to_string())

@@ -17,13 +17,14 @@ from math import isclose, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._sdata.storage.growing import partial_folder
 from pixnet_sd.cli import _slides
 
 if TYPE_CHECKING:
-    from pixnet_sd._sdata.opening import SpatialData
-    from pixnet_sd.nn.model import Model
-    from pixnet_sd.tl._request import Request
-    from pixnet_sd.tl._task import Task
+    from pixnet_sd._sdata.elements import SpatialData
+    from pixnet_sd.nn.model.model import Model
+    from pixnet_sd.tl._prediction.options import Request
+    from pixnet_sd.tl._prediction.output import Task
 
 SAME_MPP = 1e-6
 """µm per pixel that differ by this share are the same number."""
@@ -64,8 +65,8 @@ def shard(text: str) -> tuple[int, int]:
 def run(asked: argparse.Namespace) -> int:
     if asked.shard is not None and (asked.shapes or asked.restart):
         raise PixnetValueError("--shard computes a part: give --shapes to finish, and begin anew without --shard.")
-    from pixnet_sd.tl._job import load_model
-    from pixnet_sd.tl._request import Request
+    from pixnet_sd.tl._prediction.options import Request
+    from pixnet_sd.tl._prediction.plan import load_model
 
     request = Request(
         image_key=asked.image,
@@ -84,10 +85,10 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def predict(path: str, *, asked: argparse.Namespace, request: Request, model: Model) -> _slides.Facts:
-    from pixnet_sd._sdata.opening import open_slide
+    from pixnet_sd._sdata.elements import open_slide
     from pixnet_sd.cli._tables import pool, to_pool
     from pixnet_sd.tl._predict import predict_one
-    from pixnet_sd.tl._shards import predict_shard
+    from pixnet_sd.tl._prediction.shards import predict_shard
 
     sdata, bars = open_slide(path), _slides.shows_bars()
     key = map_key(sdata, request)
@@ -105,18 +106,17 @@ def predict(path: str, *, asked: argparse.Namespace, request: Request, model: Mo
 
 def map_key(sdata: SpatialData, request: Request) -> str:
     from pixnet_sd._sdata import elements
-    from pixnet_sd.tl._task import names_for
+    from pixnet_sd.tl._prediction.output import names_for
 
     return names_for(elements.image_key(sdata, request.image_key), None).programmes
 
 
 def is_there(sdata: SpatialData, key: str, request: Request, model: Model) -> bool:
     """Whether the map that is asked for is in the store, and nothing of it waits beside; another one is an error."""
-    from pixnet_sd._sdata import stream
     from pixnet_sd._sdata.provenance import recorded
 
     made = recorded(sdata, key) if key in sdata.images else None
-    if made is None or made.get("kind") != "programmes" or stream.folder_of(sdata, key).exists():
+    if made is None or made.get("kind") != "programmes" or partial_folder(sdata, key).exists():
         return False
     task = asked_of(sdata, request, model, made)
     if found := [*differences(made, task.made), *other_pixels(sdata, key, made, task)]:
@@ -129,7 +129,7 @@ def is_there(sdata: SpatialData, key: str, request: Request, model: Model) -> bo
 
 def asked_of(sdata: SpatialData, request: Request, model: Model, made: Mapping[str, Any]) -> Task:
     """The map to be made now, in tiles of the same size: the digest of the tissue depends on them."""
-    from pixnet_sd.tl._task import Task
+    from pixnet_sd.tl._prediction.output import Task
 
     same_tiles = replace(request, tile_size=made.get("tile_px", request.tile_size))
     return Task(sdata, same_tiles, same_tiles.job(sdata, model))

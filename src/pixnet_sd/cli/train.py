@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> int:
     if asked.out.exists() and not asked.overwrite:
         raise PixnetValueError(f"{asked.out} exists already. Give another folder, or --overwrite.")
-    from pixnet_sd._sdata.opening import open_slide
+    from pixnet_sd._sdata.elements import open_slide
     from pixnet_sd.tl._train import train
 
     model = train(

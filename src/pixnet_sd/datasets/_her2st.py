@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from spatialdata import SpatialData
 
-from pixnet_sd._log import logger
 from pixnet_sd._sdata import build
+from pixnet_sd._settings import logger
 from pixnet_sd.datasets._her2st_files import SPOT_DIAMETER_UM, read_section
 
 

@@ -12,12 +12,13 @@ import scipy.sparse as sp
 import shapely
 from spatialdata import SpatialData
 
-from pixnet_sd._aggregate import aggregate
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._grid import Window
 from pixnet_sd._keys import loadings_key
-from pixnet_sd._sdata import build, placement
-from pixnet_sd.datasets._histology import Histology
+from pixnet_sd._raster.grid import Window
+from pixnet_sd._sdata import build
+from pixnet_sd._sdata import shapes as placement
+from pixnet_sd._zonal.aggregate import aggregate
+from pixnet_sd.datasets._synthetic.histology import Histology
 
 SPOT_DIAMETER_UM, SPOT_PITCH_UM = 55.0, 100.0
 SIZES_PX = (256, 20_000)

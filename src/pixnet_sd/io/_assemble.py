@@ -14,8 +14,9 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
-from pixnet_sd._log import logger
-from pixnet_sd._sdata import affine, build, pyramids, units
+from pixnet_sd._sdata import affine, build, units
+from pixnet_sd._sdata.build import from_levels
+from pixnet_sd._settings import logger
 from pixnet_sd.io._scan import Scan
 
 IMAGE = "he"
@@ -78,7 +79,7 @@ def choose_mpp(image_key: str, asked: float | None, known: dict[str, float]) -> 
 
 def assemble(scan: Scan, frame: Frame, measured: Sequence[Measured] = (), image_key: str = IMAGE) -> SpatialData:
     """The object, with µm per pixel of its image recorded."""
-    elements: dict[str, Any] = {image_key: pyramids.from_levels(scan.levels, scan.channels, frame.systems(frame.image))}
+    elements: dict[str, Any] = {image_key: from_levels(scan.levels, scan.channels, frame.systems(frame.image))}
     for one in measured:
         warn_if_elsewhere(one, scan, frame)
         elements[one.name] = shapes_of(one, frame)

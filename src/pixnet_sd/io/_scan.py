@@ -1,4 +1,4 @@
-"""Pixels of a file, and what the file says about them. Arrays only: knows nothing of elements."""
+"""Pixels of a file, and what the file says about them. Knows nothing of elements."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._log import logger
+from pixnet_sd._settings import logger
 from pixnet_sd.io import _assemble, _scan, _vendor
 
 SPECS = "experiment.xenium"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from copy import deepcopy
 from itertools import chain
 from typing import TypeVar
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
+from pixnet_sd._settings import logger
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -62,3 +64,18 @@ def moved(tensor: Tensor, device: str | torch.device, memory_format: torch.memor
 
 def advice() -> str:
     return f'Give "cpu", "cuda", "cuda:1" or "mps"; the fastest here is "{best_device()}".'
+
+
+LOADED_IN = os.getpid()
+"""The process that loaded this file; another one is a fork of it."""
+
+
+def one_thread_after_fork() -> None:
+    """In a forked process, compute with one thread: torch would wait forever for the others, which it lacks."""
+    if os.getpid() != LOADED_IN and (threads := torch.get_num_threads()) > 1:
+        logger.warning(
+            "this process was forked from one that had loaded torch, whose %d threads a fork does not have: computing "
+            "with one. Processes started by 'spawn' or 'forkserver' use all",
+            threads,
+        )
+        torch.set_num_threads(1)

@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Affine2D
 from spatialdata import SpatialData
 
-from pixnet_sd._alignment import Raster, tissue_share
+from pixnet_sd._metrics.alignment import Raster, tissue_share
 from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.alignment import evenly, read_overview, read_shapes, read_tissue
-from pixnet_sd._sdata.pictures import Box
-from pixnet_sd._shapes import Shapes
-from pixnet_sd.pl._backdrop import Backdrop, draw_backdrop, read_backdrop
-from pixnet_sd.pl._canvas import MULTIPLE_IN, finish, picture_panels
-from pixnet_sd.pl._furniture import frame, legend, legend_in
+from pixnet_sd._sdata.drawing import Box
+from pixnet_sd._zonal.shapes import Shapes
+from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, read_backdrop
+from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, finish, picture_panels
+from pixnet_sd.pl._draw.furniture import frame, legend, legend_in
+from pixnet_sd.pl._draw.theme import Theme, theme_of
+from pixnet_sd.pl._draw.view import View, find_view
 from pixnet_sd.pl._shapes import Style, draw_filled
-from pixnet_sd.pl._theme import Theme, theme_of
-from pixnet_sd.pl._view import View, find_view
 
 NAMES = ("shapes", "tissue")
 TISSUE = {False: "#D55E00", True: "#E69F00"}

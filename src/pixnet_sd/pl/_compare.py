@@ -12,14 +12,14 @@ from matplotlib.colors import Colormap
 from spatialdata import SpatialData
 
 from pixnet_sd._sdata import elements
-from pixnet_sd.pl._backdrop import Backdrop, read_backdrop
-from pixnet_sd.pl._canvas import Panel, finish, picture_panels
-from pixnet_sd.pl._furniture import COLOUR_BAR_IN, LARGE, plain_axes
-from pixnet_sd.pl._profiles import Profiles, read_profiles
+from pixnet_sd.pl._draw.backdrop import Backdrop, read_backdrop
+from pixnet_sd.pl._draw.canvas import Panel, finish, picture_panels
+from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, LARGE, plain_axes
+from pixnet_sd.pl._draw.profiles import Profiles, read_profiles
+from pixnet_sd.pl._draw.theme import Theme, theme_of
+from pixnet_sd.pl._draw.values import Numbers
+from pixnet_sd.pl._draw.view import Region, find_view
 from pixnet_sd.pl._shapes import Style, draw_panel, visible
-from pixnet_sd.pl._theme import Theme, theme_of
-from pixnet_sd.pl._values import Numbers
-from pixnet_sd.pl._view import Region, find_view
 
 UNIT = "log(1 + counts per 10,000)"
 FEW_POINTS, MOST_POINTS = 300, 20_000

@@ -10,16 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from spatialdata import SpatialData
 
+from pixnet_sd._keys import as_list, require_known
 from pixnet_sd._sdata import elements, maps, provenance
-from pixnet_sd._sdata.pictures import map_picture
-from pixnet_sd.pl._backdrop import Backdrop, draw_backdrop, place_image, read_backdrop
-from pixnet_sd.pl._canvas import Panel, finish, one_or_all, picture_panels
-from pixnet_sd.pl._colours import Limit, colours_of, limits
-from pixnet_sd.pl._furniture import COLOUR_BAR_IN, colour_bar, frame
-from pixnet_sd.pl._lookup import as_list, require_known
-from pixnet_sd.pl._theme import Theme, theme_of
-from pixnet_sd.pl._units import written
-from pixnet_sd.pl._view import Region, find_view
+from pixnet_sd._sdata.drawing import map_picture
+from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, place_image, read_backdrop
+from pixnet_sd.pl._draw.canvas import Panel, finish, one_or_all, picture_panels
+from pixnet_sd.pl._draw.colours import Limit, colours_of, limits
+from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, colour_bar, frame, written
+from pixnet_sd.pl._draw.theme import Theme, theme_of
+from pixnet_sd.pl._draw.view import Region, find_view
 
 
 def expression(

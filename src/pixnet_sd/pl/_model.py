@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from pixnet_sd._errors import PixnetTypeError
-from pixnet_sd._scores import RELIABLE
+from pixnet_sd._metrics.scores import RELIABLE
 
 WARNING = "color: #D55E00"
 """Told from black and from white."""

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.pl._canvas import finish, new_figure
-from pixnet_sd.pl._colours import safe_palette
-from pixnet_sd.pl._furniture import SMALL, plain_axes
-from pixnet_sd.pl._lookup import require_known
+from pixnet_sd._keys import require_known
+from pixnet_sd.pl._draw.canvas import finish, new_figure
+from pixnet_sd.pl._draw.colours import safe_palette
+from pixnet_sd.pl._draw.furniture import SMALL, plain_axes
+from pixnet_sd.pl._draw.theme import DARK, Theme, theme_of
 from pixnet_sd.pl._scores import NAME_IN, apart, axes_height_in
-from pixnet_sd.pl._theme import DARK, Theme, theme_of
 
 WIDTH_IN, HEIGHT_IN = 4.4, 3.6
 CHARACTER_IN = 0.075

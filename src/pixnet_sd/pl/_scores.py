@@ -11,10 +11,10 @@ from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.pl._canvas import finish, new_figure
-from pixnet_sd.pl._furniture import SMALL, plain_axes
-from pixnet_sd.pl._lookup import require_known
-from pixnet_sd.pl._theme import Theme, theme_of
+from pixnet_sd._keys import require_known
+from pixnet_sd.pl._draw.canvas import finish, new_figure
+from pixnet_sd.pl._draw.furniture import SMALL, plain_axes
+from pixnet_sd.pl._draw.theme import Theme, theme_of
 
 SIZE_IN = (6.4, 3.8)
 BLUE = {False: "#0072B2", True: "#56B4E9"}

@@ -12,19 +12,19 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, to_rgba_array
 from spatialdata import SpatialData
 
-from pixnet_sd._sdata import elements, images, placement
-from pixnet_sd._sdata.pictures import Picture
-from pixnet_sd._shapes import Shapes
-from pixnet_sd.pl._backdrop import Backdrop, draw_backdrop, read_backdrop
-from pixnet_sd.pl._canvas import MULTIPLE_IN, Panel, finish, one_or_all, picture_panels
-from pixnet_sd.pl._colours import Limit, colours_of, limits, palette_for
-from pixnet_sd.pl._furniture import COLOUR_BAR_IN, colour_bar, frame, legend, legend_in
-from pixnet_sd.pl._lookup import as_list
-from pixnet_sd.pl._patches import collections
-from pixnet_sd.pl._theme import Theme, theme_of
-from pixnet_sd.pl._units import written
-from pixnet_sd.pl._values import Categories, Numbers, Values, read_values
-from pixnet_sd.pl._view import Region, View, find_view
+from pixnet_sd._keys import as_list
+from pixnet_sd._sdata import elements, images
+from pixnet_sd._sdata.drawing import Picture
+from pixnet_sd._sdata.shapes import read_shapes
+from pixnet_sd._zonal.shapes import Shapes
+from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, read_backdrop
+from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, Panel, finish, one_or_all, picture_panels
+from pixnet_sd.pl._draw.colours import Limit, colours_of, limits, palette_for
+from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, colour_bar, frame, legend, legend_in, written
+from pixnet_sd.pl._draw.patches import collections
+from pixnet_sd.pl._draw.theme import Theme, theme_of
+from pixnet_sd.pl._draw.values import Categories, Numbers, Values, read_values
+from pixnet_sd.pl._draw.view import Region, View, find_view
 
 Palette = Sequence[str] | Mapping[str, str]
 OUTLINE_PT = 0.7
@@ -177,7 +177,7 @@ def room_beside(values: Values | None) -> float:
 def visible(sdata: SpatialData, key: str, view: View, coordinate_system: str | None) -> tuple[Shapes, np.ndarray]:
     """The shapes that reach into the view, in finest pixels of its image, and their rows."""
     grid = images.read_image(sdata, view.image_key).grid
-    found = placement.read_shapes(sdata, key, view.image_key, grid, coordinate_system).shapes
+    found = read_shapes(sdata, key, view.image_key, grid, coordinate_system).shapes
     x0, y0, x1, y1 = found.bounds.T
     rows = np.flatnonzero((x1 > view.box.x0) & (y1 > view.box.y0) & (x0 < view.box.x1) & (y0 < view.box.y1))
     return found.take(rows), rows

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
-from pixnet_sd.pl._canvas import finish, new_figure
-from pixnet_sd.pl._furniture import LARGE, plain_axes
-from pixnet_sd.pl._theme import Theme, theme_of
+from pixnet_sd.pl._draw.canvas import finish, new_figure
+from pixnet_sd.pl._draw.furniture import LARGE, plain_axes
+from pixnet_sd.pl._draw.theme import Theme, theme_of
 
 SIZE_IN = (5.6, 3.4)
 LOSS = {False: "#0072B2", True: "#56B4E9"}

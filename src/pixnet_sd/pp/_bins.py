@@ -9,13 +9,14 @@ import pandas as pd
 import shapely
 from spatialdata import SpatialData
 
-from pixnet_sd._aggregate import aggregate
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
-from pixnet_sd._grid import PixelGrid
 from pixnet_sd._keys import tissue_key as default_tissue_key
-from pixnet_sd._log import logger
-from pixnet_sd._sdata import affine, build, elements, images, store, units
-from pixnet_sd._shapes import from_polygons
+from pixnet_sd._raster.grid import PixelGrid
+from pixnet_sd._sdata import affine, build, elements, images, units
+from pixnet_sd._sdata.storage.attach import attach, check_results
+from pixnet_sd._settings import logger
+from pixnet_sd._zonal.aggregate import aggregate
+from pixnet_sd._zonal.shapes import from_polygons
 
 BIN_LIMIT = 50_000_000
 
@@ -70,7 +71,7 @@ def bins(
     key = elements.image_key(sdata, image_key)
     name = key_added or f"bins_{size_um:g}um"
     if inplace:
-        store.check(sdata, {name: "shapes"}, overwrite=overwrite)
+        check_results(sdata, {name: "shapes"}, overwrite=overwrite)
     size_px = size_um / units.image_mpp(sdata, key)
     rows, columns = lattice(images.read_image(sdata, key).grid, size_px, size_um)
     squares = shapely.box(columns * size_px, rows * size_px, (columns + 1) * size_px, (rows + 1) * size_px)
@@ -91,7 +92,7 @@ def bins(
     if not inplace:
         return frame
     facts = {"kind": "bins", "image": key, "size_um": float(size_um), "tissue": labels_key}
-    store.attach(sdata, {name: frame}, {name: facts}, overwrite=overwrite)
+    attach(sdata, {name: frame}, {name: facts}, overwrite=overwrite)
     return None
 
 

@@ -11,8 +11,8 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._log import logger
 from pixnet_sd._sdata import counts, elements
+from pixnet_sd._settings import logger
 
 Method = Literal["mean", "highly_variable", "spatially_variable"]
 TARGET_SUM = 1e4

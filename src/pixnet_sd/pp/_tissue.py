@@ -7,11 +7,12 @@ from typing import Any
 
 from spatialdata import SpatialData
 
-from pixnet_sd import _reading
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._keys import tissue_key
-from pixnet_sd._sdata import affine, build, elements, images, store, units
-from pixnet_sd._tissue import tissue_mask
+from pixnet_sd._raster.lazy import load_lazy
+from pixnet_sd._raster.tissue import tissue_mask
+from pixnet_sd._sdata import affine, build, elements, images, units
+from pixnet_sd._sdata.storage.attach import attach, check_results
 
 WORKING_MPP = 8.0
 """Fine enough for the outline of a section, coarse enough that a whole slide takes a second."""
@@ -61,19 +62,19 @@ def tissue(
     name = key_added or tissue_key(key)
     mpp = units.image_mpp(sdata, key)
     if inplace:
-        store.check(sdata, {name: "labels"}, overwrite=overwrite)
+        check_results(sdata, {name: "labels"}, overwrite=overwrite)
     image = images.read_rgb(sdata, key, value_range)
     step = max(1.0, WORKING_MPP / mpp)
     check_size(image, step)
     level = images.overview(image, step)
-    mask = tissue_mask(_reading.read(level.data), images.level_mpp(level, mpp))
+    mask = tissue_mask(load_lazy(level.data), images.level_mpp(level, mpp))
     if not mask.any():
         warnings.warn(f"No tissue was found on image {key!r}; it may be empty glass.", PixnetWarning, stacklevel=2)
     labels = build.labels(mask.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
     if not inplace:
         return labels
     facts = {"kind": "tissue", "image": key, "mpp": images.level_mpp(level, mpp), "share": float(mask.mean())}
-    store.attach(sdata, {name: labels}, {name: facts}, overwrite=overwrite)
+    attach(sdata, {name: labels}, {name: facts}, overwrite=overwrite)
     return None
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from spatialdata import SpatialData
 
-from pixnet_sd._aggregate import Pooled
-from pixnet_sd._aggregate import aggregate as pool
-from pixnet_sd._grid import PixelGrid
 from pixnet_sd._keys import expression_key
-from pixnet_sd._sdata import elements, maps, placement, store
+from pixnet_sd._raster.grid import PixelGrid
+from pixnet_sd._sdata import elements, maps
+from pixnet_sd._sdata.shapes import PlacedShapes, read_shapes
+from pixnet_sd._sdata.storage.attach import attach, check_results
+from pixnet_sd._zonal.aggregate import Pooled
+from pixnet_sd._zonal.aggregate import aggregate as pool
 from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
@@ -101,21 +103,21 @@ def aggregate(
     if uncertainty:
         check_uncertainty(raster, statistic)
     if inplace:
-        store.check(sdata, {name: "tables"}, overwrite=overwrite)
+        check_results(sdata, {name: "tables"}, overwrite=overwrite)
     grid = PixelGrid(*raster.data.shape[-2:])
-    placed = placement.read_shapes(sdata, key, raster.key, grid, coordinate_system)
+    placed = read_shapes(sdata, key, raster.key, grid, coordinate_system)
     check_overlap(placed, grid, raster.key)
     values, pooled = compute(raster, placed, statistic, quantile, progress)
     facts = provenance(raster, key, statistic, quantile, raster.facts)
     table = to_table(values, pooled, raster, placed, facts, uncertainty)
     if not inplace:
         return table
-    store.attach(sdata, {name: table}, {name: {"kind": "table", **facts}}, overwrite=overwrite)
+    attach(sdata, {name: table}, {name: {"kind": "table", **facts}}, overwrite=overwrite)
     return None
 
 
 def compute(
-    raster: maps.Map, placed: placement.PlacedShapes, statistic: str, quantile: float, progress: bool | None
+    raster: maps.Map, placed: PlacedShapes, statistic: str, quantile: float, progress: bool | None
 ) -> tuple[np.ndarray, Pooled]:
     """(shapes x quantities) in the unit that the statistic has, and what was pooled to get there."""
     factorised = raster.loadings is not None and statistic in LINEAR

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from spatialdata import SpatialData
 
-from pixnet_sd._alignment import Place, Raster, explained, moved, other_places, tissue_share
-from pixnet_sd._coverage import coverage as coverage_weights
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._metrics.alignment import Place, Raster, explained, moved, other_places, tissue_share
 from pixnet_sd._sdata import alignment, elements, images, units
-from pixnet_sd._shapes import ELLIPSE, Shapes
+from pixnet_sd._zonal.coverage import coverage as coverage_weights
+from pixnet_sd._zonal.shapes import ELLIPSE, Shapes
 
 OK, CHECK, UNKNOWN = "ok", "check", "not checked"
 ON_IMAGE, ON_TISSUE, COVERED = 0.95, 0.5, 0.95

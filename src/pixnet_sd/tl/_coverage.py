@@ -5,8 +5,9 @@ from __future__ import annotations
 import scipy.sparse as sp
 from spatialdata import SpatialData
 
-from pixnet_sd._coverage import coverage as coverage_weights
-from pixnet_sd._sdata import elements, images, placement
+from pixnet_sd._sdata import elements, images
+from pixnet_sd._sdata.shapes import read_shapes
+from pixnet_sd._zonal.coverage import coverage as coverage_weights
 from pixnet_sd.tl._tables import check_overlap
 
 
@@ -48,6 +49,6 @@ def coverage(
     """
     image = elements.image_key(sdata, image_key)
     grid = images.read_image(sdata, image).grid
-    placed = placement.read_shapes(sdata, elements.shapes_key(sdata, shapes_key), image, grid, coordinate_system)
+    placed = read_shapes(sdata, elements.shapes_key(sdata, shapes_key), image, grid, coordinate_system)
     check_overlap(placed, grid, image)
     return coverage_weights(placed.shapes, grid.window)

@@ -10,13 +10,24 @@ import numpy as np
 import pandas as pd
 from spatialdata import SpatialData
 
-from pixnet_sd import _scores
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
-from pixnet_sd._log import logger
-from pixnet_sd._sdata.comparison import have_profiles, is_rate, on_one_scale, share_of_counts, unit_of
+from pixnet_sd._metrics.scores import (
+    BEST,
+    LOW_CEILING,
+    best_mean,
+    blocks,
+    log_profile,
+    mean_of_known,
+    noise_ceiling,
+    panel_ceiling,
+    quartiles,
+    score_genes,
+    share_of_ceiling,
+)
+from pixnet_sd._sdata.comparison import Pair, have_profiles, is_rate, on_one_scale, read_pair, share_of_counts, unit_of
 from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.maps import LOG
-from pixnet_sd._sdata.pairs import Pair, read_pair
+from pixnet_sd._settings import logger
 
 LEAST_SHAPES = 3
 SMALL_SHARE = 0.1
@@ -104,8 +115,8 @@ def evaluate(
     warn_if_few_genes(scores, compared, unit)
     if ceiling:
         require_profile(compared, unit)
-        scores["ceiling"] = _scores.noise_ceiling(compared.counts[:, columns], compared.totals, seed=seed)
-        scores["share_of_ceiling"] = _scores.share_of_ceiling(scores["pearson"], scores["ceiling"])
+        scores["ceiling"] = noise_ceiling(compared.counts[:, columns], compared.totals, seed=seed)
+        scores["share_of_ceiling"] = share_of_ceiling(scores["pearson"], scores["ceiling"])
     scores.attrs = summary(scores, compared, len(pair.totals), unit)
     report(scores.attrs)
     return scores
@@ -136,8 +147,8 @@ def warn_if_few_genes(scores: pd.DataFrame, pair: Pair, unit: str) -> None:
     """Dividing by the sum over few genes, or over genes with few counts, takes away what they have in common."""
     if unit == LOG or is_rate(pair, unit):
         return
-    share, limit = share_of_counts(pair), _scores.mean_of_known(scores["panel_ceiling"].to_numpy())
-    if share < SMALL_SHARE or limit < _scores.LOW_CEILING:
+    share, limit = share_of_counts(pair), mean_of_known(scores["panel_ceiling"].to_numpy())
+    if share < SMALL_SHARE or limit < LOW_CEILING:
         warnings.warn(
             f"The {len(pair.genes)} genes that both tables have make up {share:.1%} of all counts, and a profile is "
             f"divided by their sum: the measured counts themselves would score {limit:.2f} on average as a prediction "
@@ -151,15 +162,15 @@ def score(pair: Pair, columns: np.ndarray, unit: str) -> pd.DataFrame:
     """One row per gene; dense only for a block of genes at a time."""
     totals, values, own = on_one_scale(pair, unit)
     counts, tables = pair.counts.tocsc(), []
-    for block in _scores.blocks(len(pair.totals), len(columns)):
+    for block in blocks(len(pair.totals), len(columns)):
         measured, predicted = counts[:, columns[block]].toarray(), values[:, columns[block]]
-        profile = predicted if own is None else _scores.log_profile(predicted, own)
-        table = _scores.score_genes(profile, _scores.log_profile(measured, totals))
+        profile = predicted if own is None else log_profile(predicted, own)
+        table = score_genes(profile, log_profile(measured, totals))
         tables.append(table.assign(mean_count=measured.mean(axis=0)))
     names = pd.Index([pair.genes[column] for column in columns], name="gene")
     scores = pd.concat(tables).set_index(names)
     if own is not None:
-        limits = 1.0 if is_rate(pair, unit) else _scores.panel_ceiling(pair.counts, pair.totals, columns)
+        limits = 1.0 if is_rate(pair, unit) else panel_ceiling(pair.counts, pair.totals, columns)
         scores["panel_ceiling"] = limits
     return scores
 
@@ -168,8 +179,8 @@ def summary(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) 
     """Plain numbers and strings, which any file format takes."""
     pearson = scores["pearson"].to_numpy()
     found = {
-        **_scores.quartiles(pearson),
-        f"best_{_scores.BEST}": _scores.best_mean(pearson),
+        **quartiles(pearson),
+        f"best_{BEST}": best_mean(pearson),
         "unit": unit,
         "compared": "rate" if is_rate(pair, unit) else "profile",
         "n_shapes": len(pair.totals),
@@ -181,7 +192,7 @@ def summary(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) 
         "share_of_counts": share_of_counts(pair),
     }
     if "panel_ceiling" in scores:
-        found["panel_ceiling"] = _scores.mean_of_known(scores["panel_ceiling"].to_numpy())
+        found["panel_ceiling"] = mean_of_known(scores["panel_ceiling"].to_numpy())
     if "ceiling" in scores:
         both = scores[["pearson", "ceiling"]].dropna()
         found["ceiling"] = float(both["ceiling"].mean())

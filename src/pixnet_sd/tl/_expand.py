@@ -9,9 +9,10 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._keys import expression_key
-from pixnet_sd._sdata import levels, maps, provenance, store
+from pixnet_sd._sdata import levels, maps, provenance
 from pixnet_sd._sdata.counts import asked_genes
-from pixnet_sd._sdata.paths import store_path
+from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
+from pixnet_sd._sdata.storage.paths import store_path
 from pixnet_sd._settings import settings
 
 INHERITED = ("image", "unit", "mpp", "um_per_unit", "stated", "model", "sha256")
@@ -71,7 +72,7 @@ def expand(
     if not inplace:
         return provenance.stamped(element, provenance.described(element, name, made))
     check_free(sdata, name, overwrite=overwrite)
-    store.enter(sdata, {name: element}, {name: made})
+    attach_in_memory(sdata, {name: element}, {name: made})
     return None
 
 
@@ -87,7 +88,7 @@ def check_size(raster: maps.Map) -> None:
 
 def check_free(sdata: SpatialData, name: str, *, overwrite: bool) -> None:
     """An element in the store stays: a lazy one of the same name would hide it until the store is read again."""
-    store.check(sdata, {name: "images"}, overwrite=overwrite)
+    check_results(sdata, {name: "images"}, overwrite=overwrite)
     if sdata.is_backed() and (store_path(sdata) / "images" / name).exists():
         raise PixnetKeyError(
             f"{name!r} is in the store {store_path(sdata)}. Pass another key_added, or remove it first with "

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from spatialdata import SpatialData
 
-from pixnet_sd._conformal import calibrate, residual_scores
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import choose
-from pixnet_sd._scores import log_profile
-from pixnet_sd._sdata import elements, store
-from pixnet_sd._sdata.comparison import unit_of
+from pixnet_sd._metrics.conformal import calibrate, residual_scores
+from pixnet_sd._metrics.scores import log_profile
+from pixnet_sd._sdata import elements
+from pixnet_sd._sdata.comparison import dense, read_pair, unit_of
 from pixnet_sd._sdata.maps import LOG
-from pixnet_sd._sdata.pairs import dense, read_pair
+from pixnet_sd._sdata.storage.attach import attach, check_results
 
 LEAST_GENES = 2
 
@@ -80,7 +80,7 @@ def intervals(
     table = sdata.tables[predicted_table].copy()
     require_counts(table, predicted_table, unit)
     if inplace:
-        store.check(sdata, {predicted_table: "tables"}, overwrite=True, theirs=True)
+        check_results(sdata, {predicted_table: "tables"}, overwrite=True, theirs=True)
     profile = own_profile(dense(table, predicted_table))
     genes = list(map(str, table.var_names))
     scores = [residuals(*section, genes, layer, unit) for section in calibration]
@@ -91,7 +91,7 @@ def intervals(
     if not inplace:
         return table
     facts = {"kind": "table", **table.uns.get("pixnet_sd", {})}
-    store.attach(sdata, {predicted_table: table}, {predicted_table: facts}, overwrite=True, theirs=True)
+    attach(sdata, {predicted_table: table}, {predicted_table: facts}, overwrite=True, theirs=True)
     return None
 
 

@@ -10,18 +10,18 @@ from typing import Any
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError
-from pixnet_sd._sdata import levels, provenance, store
+from pixnet_sd._sdata import levels, provenance
 from pixnet_sd._sdata.counts import asked_genes
+from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
 from pixnet_sd.nn.device import require_device
-from pixnet_sd.tl._familiar import warn_if_strange
-from pixnet_sd.tl._here import collect, compute_here
-from pixnet_sd.tl._job import load_model
-from pixnet_sd.tl._request import Request
-from pixnet_sd.tl._scale_out import compute_on_workers, has_workers
-from pixnet_sd.tl._seam import report_seam
-from pixnet_sd.tl._several import one_after_the_other
-from pixnet_sd.tl._task import Task, is_small
-from pixnet_sd.tl._to_store import forget_genes, predict_to_store, renew_genes
+from pixnet_sd.tl._prediction.dask import compute_on_workers, has_workers
+from pixnet_sd.tl._prediction.diagnostics import report_seam, warn_if_strange
+from pixnet_sd.tl._prediction.local import collect, compute_here
+from pixnet_sd.tl._prediction.many import one_after_the_other
+from pixnet_sd.tl._prediction.options import Request
+from pixnet_sd.tl._prediction.output import Task, is_small
+from pixnet_sd.tl._prediction.plan import load_model
+from pixnet_sd.tl._prediction.store import forget_genes, predict_to_store, renew_genes
 
 
 def predict(
@@ -157,7 +157,7 @@ def predict_one(
 def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> Any:
     names = task.names
     if inplace:
-        store.check(task.sdata, names.kinds, overwrite=task.request.overwrite)
+        check_results(task.sdata, names.kinds, overwrite=task.request.overwrite)
     report_seam(task.job)
     programmes = levels.filled(task.blank, collect(task.job, progress))
     raster = task.raster(programmes, task.genes)
@@ -172,6 +172,6 @@ def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> An
         elements[names.expression] = expression
     else:
         forget_genes(task)
-    store.enter(task.sdata, elements, task.facts)
+    attach_in_memory(task.sdata, elements, task.facts)
     renew_genes(task)
     return None

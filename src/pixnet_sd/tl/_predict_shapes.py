@@ -11,17 +11,18 @@ import dask.array as da
 import numpy as np
 from spatialdata import SpatialData
 
-from pixnet_sd._aggregate import Accumulator
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._grid import Tile
 from pixnet_sd._keys import expression_key
-from pixnet_sd._sdata import elements, maps, placement, store
+from pixnet_sd._raster.grid import Tile
+from pixnet_sd._sdata import elements, maps
 from pixnet_sd._sdata.counts import asked_genes
+from pixnet_sd._sdata.shapes import PlacedShapes, read_shapes
+from pixnet_sd._sdata.storage.attach import attach, check_results
+from pixnet_sd._zonal.aggregate import Accumulator
 from pixnet_sd.nn.device import require_device
-from pixnet_sd.tl._familiar import warn_if_strange
-from pixnet_sd.tl._here import shown
-from pixnet_sd.tl._job import Job, prepare
-from pixnet_sd.tl._seam import report_seam
+from pixnet_sd.tl._prediction.diagnostics import report_seam, warn_if_strange
+from pixnet_sd.tl._prediction.local import shown
+from pixnet_sd.tl._prediction.plan import Job, prepare
 from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
@@ -37,7 +38,7 @@ from pixnet_sd.tl._tables import (
 class Wanted:
     """One table to be made."""
 
-    placed: placement.PlacedShapes
+    placed: PlacedShapes
     pooling: Accumulator
 
 
@@ -134,7 +135,7 @@ def predict_shapes(
     keys = [elements.shapes_key(sdata, key) for key in as_list(shapes_key)]
     names, chosen = table_names(keys, key_added), asked_genes(genes)
     if inplace:
-        store.check(sdata, dict.fromkeys(names.values(), "tables"), overwrite=overwrite)
+        check_results(sdata, dict.fromkeys(names.values(), "tables"), overwrite=overwrite)
     job = prepare(
         sdata,
         image_key,
@@ -162,7 +163,7 @@ def predict_shapes(
     if not inplace:
         return tables if not (shapes_key is None or isinstance(shapes_key, str)) else next(iter(tables.values()))
     facts = {name: {"kind": "table", **table.uns["pixnet_sd"]} for name, table in tables.items()}
-    store.attach(sdata, tables, facts, overwrite=overwrite)
+    attach(sdata, tables, facts, overwrite=overwrite)
     return None
 
 
@@ -203,7 +204,7 @@ def check_linear(statistic: str) -> str:
 
 
 def place(sdata: SpatialData, key: str, job: Job, statistic: str, coordinate_system: str | None) -> Wanted:
-    placed = placement.read_shapes(sdata, key, job.image_key, job.grid, coordinate_system)
+    placed = read_shapes(sdata, key, job.image_key, job.grid, coordinate_system)
     check_overlap(placed, job.grid, job.image_key)
     return Wanted(placed, Accumulator(placed.shapes, job.shape[0], statistic))
 

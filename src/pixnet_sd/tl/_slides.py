@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
-from pixnet_sd._grid import PixelGrid
-from pixnet_sd._sdata import counts, elements, images, placement, units
+from pixnet_sd._raster.grid import PixelGrid
+from pixnet_sd._sdata import counts, elements, images, units
+from pixnet_sd._sdata.shapes import read_shapes
 from pixnet_sd.nn.slides import Measured, Slide
-from pixnet_sd.tl._job import at_step, check_resolution
+from pixnet_sd.tl._prediction.plan import at_step, check_resolution
 
 LEAST_SHAPES = 10
 
@@ -49,7 +50,7 @@ def read_measured(
     """The shapes that a table measures, those over the picture, with their counts."""
     shapes_key = counts.annotated_shapes(sdata, table_key)
     found = counts.read_counts(sdata, table_key, shapes_key, layer=layer, genes=genes)
-    shapes = placement.read_shapes(sdata, shapes_key, image_key, grid).shapes.take(found.rows)
+    shapes = read_shapes(sdata, shapes_key, image_key, grid).shapes.take(found.rows)
     x0, y0, x1, y1 = shapes.bounds.T
     whole = (x0 >= 0) & (y0 >= 0) & (x1 <= grid.width) & (y1 <= grid.height) & (shapes.area > 0)
     if whole.sum() < LEAST_SHAPES:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from pixnet_sd._aggregate import Pooled
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
-from pixnet_sd._grid import PixelGrid
-from pixnet_sd._sdata import build, maps, placement
+from pixnet_sd._raster.grid import PixelGrid
+from pixnet_sd._sdata import build, maps
+from pixnet_sd._sdata.shapes import PlacedShapes
+from pixnet_sd._zonal.aggregate import Pooled
 
 LINEAR = ("sum", "mean")
 """Statistics that commute with loadings."""
@@ -49,7 +50,7 @@ def check_uncertainty(raster: maps.Map, statistic: str) -> None:
         )
 
 
-def check_overlap(placed: placement.PlacedShapes, grid: PixelGrid, raster_key: str) -> None:
+def check_overlap(placed: PlacedShapes, grid: PixelGrid, raster_key: str) -> None:
     """Shapes that miss the raster are the commonest silent error: none over it is an error, few are a warning."""
     x0, y0, x1, y1 = placed.shapes.bounds.T
     over = (x1 > 0) & (y1 > 0) & (x0 < grid.width) & (y0 < grid.height)
@@ -136,7 +137,7 @@ def to_table(
     values: np.ndarray,
     pooled: Pooled,
     raster: maps.Map,
-    placed: placement.PlacedShapes,
+    placed: PlacedShapes,
     facts: dict[str, Any],
     uncertainty: bool,
 ) -> Any:

@@ -15,13 +15,12 @@ from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.counts import annotating_table, asked_genes
 from pixnet_sd._settings import settings
 from pixnet_sd.nn.device import require_device
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig
-from pixnet_sd.nn.pixnet import Schooling, train_pixnet
-from pixnet_sd.nn.ridge import train_ridge
-from pixnet_sd.nn.slides import Slide
-from pixnet_sd.nn.split import hold_out_corner, refuse_known
-from pixnet_sd.nn.train_config import TrainConfig
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import NetworkConfig
+from pixnet_sd.nn.slides import Slide, hold_out_corner, refuse_known
+from pixnet_sd.nn.training.config import TrainConfig
+from pixnet_sd.nn.training.fit import Schooling, train_pixnet
+from pixnet_sd.nn.training.ridge import train_ridge
 from pixnet_sd.tl._slides import Reading, read_slide
 
 if TYPE_CHECKING:

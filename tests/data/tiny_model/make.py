@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from pixnet_sd.nn.model import Card, Model
-from pixnet_sd.nn.network import NetworkConfig, PixNet
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 
 HERE = Path(__file__).parent
 CONFIG = NetworkConfig(

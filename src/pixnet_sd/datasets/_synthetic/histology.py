@@ -1,0 +1,137 @@
+"""A synthetic H&E section whose truth is known everywhere, computed window by window. numpy, numba and shapely only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._raster.grid import Window, tiles
+from pixnet_sd._raster.stain import from_density, mix, unit_rows
+from pixnet_sd.datasets._synthetic.anatomy import Plan, plan_slide
+from pixnet_sd.datasets._synthetic.cells import nearest_cells, whole_outlines_px
+from pixnet_sd.datasets._synthetic.fields import edge_of, survey
+from pixnet_sd.datasets._synthetic.noise import camera_noise
+from pixnet_sd.datasets._synthetic.nuclei import CELL_TYPES, nuclei_near
+from pixnet_sd.datasets._synthetic.panel import GENES, PROGRAMMES, panel_loadings
+from pixnet_sd.datasets._synthetic.programs import programme_rates
+from pixnet_sd.datasets._synthetic.section import Section, section_of
+from pixnet_sd.datasets._synthetic.shading import stains
+
+# Haematoxylin and eosin as scanners see them, with more blue in both than in Ruifrok and Johnston's.
+SLIDE_STAINS = unit_rows([(0.60, 0.71, 0.36), (0.16, 0.83, 0.49)])
+GLASS_DENSITY = np.array([0.018, 0.021, 0.030], np.float32)[:, None, None]
+CAMERA_SD_LEVELS = 1.6
+BLOCK_PX = 512
+CELL_BLOCK_PX = 4096
+FINEST_MPP, COARSEST_MPP = 0.05, 20.0
+
+
+@dataclass(frozen=True)
+class Histology:
+    """A deterministic section. Any split into windows gives the same pixels; nothing larger than a window is held.
+
+    Structures have their size in µm: `mpp` changes how finely they are sampled, and nothing else. A slide of another
+    size in µm is another slide, as is one of another seed.
+    """
+
+    height_px: int
+    """Rows of the image."""
+    width_px: int
+    """Columns of the image."""
+    mpp: float = 0.5
+    """µm per pixel."""
+    seed: int = 0
+    """Which slide."""
+
+    def __post_init__(self) -> None:
+        if min(self.height_px, self.width_px) < 1 or not FINEST_MPP <= self.mpp <= COARSEST_MPP or self.seed < 0:
+            raise PixnetValueError(
+                f"A section needs at least 1 x 1 px, {FINEST_MPP} to {COARSEST_MPP} µm/px and a seed of 0 or more; "
+                f"got {self.height_px} x {self.width_px} px, {self.mpp} µm/px and seed {self.seed}."
+            )
+
+    @property
+    def window(self) -> Window:
+        return Window(0, 0, self.height_px, self.width_px)
+
+    @property
+    def plan(self) -> Plan:
+        return plan_slide(self.height_px * self.mpp, self.width_px * self.mpp, self.seed)
+
+    @property
+    def programme_names(self) -> tuple[str, ...]:
+        return PROGRAMMES
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        return GENES
+
+    @property
+    def loadings(self) -> np.ndarray:
+        """(programmes, genes), float32, rows sum to 1: the same for every seed, so what is learnt carries over."""
+        return panel_loadings()
+
+    @property
+    def cell_types(self) -> tuple[str, ...]:
+        return CELL_TYPES
+
+    def image(self, window: Window) -> np.ndarray:
+        """RGB, uint8, (3, y, x)."""
+        image = np.empty((3, *window.shape), np.uint8)
+        for rows, columns, section in self.sections(window):
+            image[:, rows, columns] = self.expose(section)
+        return image
+
+    def programmes(self, window: Window) -> np.ndarray:
+        """Expected molecules per µm² of each programme, float32, (programmes, y, x). Zero on glass."""
+        rates = np.empty((len(PROGRAMMES), *window.shape), np.float32)
+        for rows, columns, section in self.sections(window):
+            rates[:, rows, columns] = programme_rates(section)
+        return rates
+
+    def render(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """`image` and `programmes` of a window, for little more than the time of one."""
+        image = np.empty((3, *window.shape), np.uint8)
+        rates = np.empty((len(PROGRAMMES), *window.shape), np.float32)
+        for rows, columns, section in self.sections(window):
+            image[:, rows, columns] = self.expose(section)
+            rates[:, rows, columns] = programme_rates(section)
+        return image, rates
+
+    def tissue(self, window: Window) -> np.ndarray:
+        """Where the section covers the glass, bool, (y, x); lumens belong to it, smears do not."""
+        return edge_of(self.plan, window, self.mpp) > 0
+
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Outlines of all whole nuclei as shapely polygons in pixels, and the name of each one's type."""
+        blocks = list(self.cell_blocks())
+        names = np.array(CELL_TYPES)
+        return np.concatenate([cells for cells, _ in blocks]), names[np.concatenate([kind for _, kind in blocks])]
+
+    def cell_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        plan = self.plan
+        for tile in tiles(self.height_px, self.width_px, size=CELL_BLOCK_PX):
+            nuclei = nuclei_near(plan, tile.core, self.mpp)
+            cells, rows = whole_outlines_px(nuclei, tile.core, self.window, self.mpp)
+            yield cells, nuclei.kind[rows]
+
+    def sections(self, window: Window) -> Iterator[tuple[slice, slice, Section]]:
+        """A window's sections in blocks that a processor's cache can hold, each with its rows and columns in it."""
+        for tile in tiles(*window.shape, size=BLOCK_PX):
+            yield *tile.core.slices, self.section(tile.core.shift(window.y0, window.x0))
+
+    def section(self, window: Window) -> Section:
+        """All that image and programmes are made of."""
+        plan = self.plan
+        nuclei = nuclei_near(plan, window, self.mpp)
+        fields, cells = survey(plan, window, self.mpp), nearest_cells(nuclei, window, self.mpp)
+        return section_of(window, fields, nuclei, cells)
+
+    def expose(self, section: Section) -> np.ndarray:
+        """What a camera records: Beer and Lambert's law through both stains and the glass, and a little noise."""
+        window, (h, e) = section.window, stains(section)
+        noise = camera_noise(*window.shape, window.y0, window.x0, self.plan.seed)
+        return from_density(mix(h, e, SLIDE_STAINS) + GLASS_DENSITY, CAMERA_SD_LEVELS * noise)

@@ -1,0 +1,63 @@
+"""Colour as an encoder without parameters: optical density, haematoxylin and eosin, with local mean and SD.
+
+Formulas after Ruifrok & Johnston, "Quantification of histochemical staining by color deconvolution", Anal. Quant.
+Cytol. Histol. 23 (2001) 291-299. On real sections colour statistics alone predict about as well as frozen ImageNet
+features, so they stand beside every encoder. Torch only; the numpy twin is `pixnet_sd._raster.stain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pixnet_sd.nn.encoders.base import Encoder
+from pixnet_sd.nn.ops import box_mean, pool
+
+STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
+"""Optical density (R, G, B) of haematoxylin and eosin, as published; rows are scaled to unit length."""
+
+LEVELS = 256
+"""An 8-bit value v has density -log10((v + 1) / 256): 0 for white, and finite for black."""
+
+BOXES = (5, 15)
+"""Sides of the boxes for mean and SD, in pixels of the level."""
+
+SMALLEST_VARIANCE = 1e-4
+"""Added below the square root, which would blow the rounding of a flat region up."""
+
+
+def unmixing() -> Tensor:
+    """2 x 3 matrix: optical density to the haematoxylin and eosin that explain it best (least squares)."""
+    stains = torch.tensor(STAINS, dtype=torch.float64)
+    return torch.linalg.pinv((stains / stains.norm(dim=1, keepdim=True)).T).float()
+
+
+class StainEncoder(Encoder):
+    """Per level: three optical densities, haematoxylin, eosin, and the mean and SD of these five in boxes."""
+
+    def __init__(self, strides: Sequence[int] = (1, 2, 4, 8)) -> None:
+        channels = 5 * (1 + 2 * len(BOXES))
+        super().__init__([channels] * len(strides), strides)
+        self.register_buffer("unmixing", unmixing(), persistent=False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) RGB in [0, 1] -> one (B, C, H/stride, W/stride) map per stride."""
+        stains = self.stains(image)
+        squares = stains.square()
+        return [statistics(pool(stains, stride), pool(squares, stride)) for stride in self.strides]
+
+    def stains(self, image: Tensor) -> Tensor:
+        density = -torch.log10((image * (LEVELS - 1) + 1) / LEVELS)
+        return torch.cat([density, torch.einsum("sc,bchw->bshw", self.unmixing, density)], dim=1)
+
+
+def statistics(means: Tensor, squares: Tensor) -> Tensor:
+    """The values themselves, then mean and SD of the full-resolution pixels in every box."""
+    maps = [means]
+    for side in BOXES:
+        mean = box_mean(means, side)
+        variance = (box_mean(squares, side) - mean.square()).clamp_min(0)
+        maps += [mean, (variance + SMALLEST_VARIANCE).sqrt()]
+    return torch.cat(maps, dim=1)

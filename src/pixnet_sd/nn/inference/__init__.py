@@ -1,0 +1,8 @@
+"""Run a network over a whole picture.
+
+tiling    tile by tile, as if over the whole at once
+predict   finished blocks of programs
+fusing    batch norms folded into convolutions
+seams     how much the windows of an encoder show
+memory    how much memory it takes
+"""

@@ -1,0 +1,101 @@
+"""How much memory a network takes, found without taking it. Torch only.
+
+A network is rehearsed on torch's "meta" device, where tensors have sizes but no values, and what it makes is counted.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pixnet_sd.nn.inference.predict import How, turned
+from pixnet_sd.nn.inference.tiling import AHEAD, READERS
+from pixnet_sd.nn.network.ensemble import Ensemble
+from pixnet_sd.nn.network.network import PixNet
+
+PIXEL_BYTES = 3 * (AHEAD + 1) + 12 * READERS + 24
+"""For each pixel read: bytes that wait, those that are being read, and floats twice, once in the order that
+convolutions prefer."""
+SCRATCH = 2
+"""On a CPU the whole was 1.5 to 1.7 times what is counted, for one small network: torch's convolutions, perhaps, work
+on copies that are not seen here."""
+BLOCKS = 6
+"""Finished blocks that are held at once: just computed, cut out, on their way to the disk."""
+COPIES = 6
+"""Of the weights while they are trained: themselves, gradients, two moments, the running mean, the best so far."""
+TABLES = 24
+"""Of shapes x genes in float32, in the loss and its gradient."""
+
+
+class Account(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made, self.live, self.peak = 0, 0, 0
+        self.holders: Counter[int] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for one in found if isinstance(found, list | tuple) else [found]:
+            if isinstance(one, Tensor):
+                self.enter(one)
+        return found
+
+    def enter(self, tensor: Tensor) -> None:
+        """Views share their memory, which is free when the last of them is gone."""
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if not self.holders[key]:
+            self.made, self.live = self.made + size, self.live + size
+            self.peak = max(self.peak, self.live)
+        self.holders[key] += 1
+        weakref.finalize(tensor, self.leave, key, size)
+
+    def leave(self, key: int, size: int) -> None:
+        self.holders[key] -= 1
+        if not self.holders[key]:
+            self.live -= size
+
+
+def rehearse(network: nn.Module, shape: tuple[int, int, int, int], *, augment: bool = False) -> Account:
+    """What is made when the network sees images of this shape (B, 3, H, W), or their eight views one by one."""
+    twin = deepcopy(network).to("meta").eval()
+    compute = turned(twin) if augment else twin
+    image = torch.empty(shape, device="meta")
+    account = Account()
+    with torch.no_grad(), account:
+        compute(image)
+    return account
+
+
+def predict_bytes(network: Ensemble, how: How) -> int:
+    """An upper bound of what predicting takes beside the model, for a slide of any size.
+
+    A batch of tiles with their margins: some as bytes read ahead, one as floats, and all that the network holds at once
+    while it sees it. Then some finished blocks, and the convolutions, which are folded and reordered in a copy. A map
+    that is kept in memory, and not in a store, comes on top.
+    """
+    read_px = how.tile_px + 2 * network.margin
+    pixels = how.batch_size * read_px**2
+    held = rehearse(network, (how.batch_size, 3, read_px, read_px), augment=how.augment).peak
+    block = 4 * len(network.loadings) * (how.tile_px // network.stride) ** 2 * how.batch_size
+    convolutions = sum(4 * weights.numel() for weights in network.parameters() if weights.dim() == 4)
+    return pixels * PIXEL_BYTES + SCRATCH * held + BLOCKS * block + convolutions
+
+
+def train_bytes(network: PixNet, crop_px: int, crops: int, shapes: int, genes: int) -> int:
+    """An upper bound of what training takes beside pixels and counts, where features are not kept on disk.
+
+    All that the network makes of a batch of crops may stay for the gradient, which holds as much again as the network
+    does at once; the weights are held in several copies; and of the batch's shapes there are some tables of genes.
+    """
+    account = rehearse(network, (crops, 3, crop_px, crop_px))
+    weights = sum(4 * parameter.numel() for parameter in network.parameters())
+    return account.made + account.peak + COPIES * weights + TABLES * 4 * shapes * genes

@@ -1,0 +1,155 @@
+"""Run a network over a picture of any size, tile by tile, as if over the whole at once. Torch and numpy.
+
+The network is called once per batch. Reading runs ahead in a thread, so the device does not wait for the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._raster.grid import Tile, Window
+from pixnet_sd._raster.picture import Picture
+from pixnet_sd._settings import logger
+
+AHEAD = 2
+"""Batches that are read before they are needed."""
+READERS = 2
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a network gave for the core of one tile."""
+
+    core: Window
+    """In pixels of the picture; it begins at a multiple of the network's alignment."""
+    maps: tuple[np.ndarray, ...]
+    """One (c, y, x) for each output, at the output's stride; at the picture's far edges, rounded up."""
+
+
+def over_tiles(
+    compute: Callable[[Tensor], Sequence[Tensor]],
+    picture: Picture,
+    plan: Iterable[Tile],
+    strides: Sequence[int],
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 1,
+) -> Iterator[Finished]:
+    """Cores of all tiles in the order of the plan.
+
+    `compute` takes (B, 3, H, W) RGB in [0, 1] and gives one map for each of `strides`.
+    """
+
+    @torch.inference_mode()
+    def computed(pixels: np.ndarray) -> list[Tensor]:
+        return [one.float().cpu() for one in compute(to_unit(pixels, device))]
+
+    batches, within_memory = batched(plan, batch_size), WithinMemory(computed, device)
+    with closing(read_ahead(picture, batches)) as ready:
+        for tiles, pixels in ready:
+            maps = within_memory(pixels)
+            for row, tile in enumerate(tiles):
+                kept = (crop(m[row], tile, stride) for m, stride in zip(maps, strides, strict=True))
+                yield Finished(tile.core, tuple(kept))
+
+
+def batched(items: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def read_ahead(picture: Picture, batches: Iterator[list[Tile]]) -> Generator[tuple[list[Tile], np.ndarray], None, None]:
+    """Batches with their pixels; threads are always some batches ahead."""
+    with ThreadPoolExecutor(READERS, "read-tiles") as reader:
+        waiting: list[tuple[list[Tile], Future[np.ndarray]]] = []
+        try:
+            while True:
+                wanted = islice(batches, AHEAD + 1 - len(waiting))
+                waiting.extend((tiles, reader.submit(read_batch, picture, tiles)) for tiles in wanted)
+                if not waiting:
+                    return
+                tiles, pixels = waiting.pop(0)
+                yield tiles, pixels.result()
+        finally:
+            for _, pixels in waiting:
+                pixels.cancel()
+
+
+def read_batch(picture: Picture, tiles: list[Tile]) -> np.ndarray:
+    return np.stack([picture.read(tile.read) for tile in tiles])
+
+
+def to_unit(pixels: np.ndarray, device: torch.device | str) -> Tensor:
+    """uint8 to float in [0, 1], on the device: a quarter of the bytes travels, and never a float64, which MPS lacks.
+
+    Channels last, as convolutions prefer, while there are few bytes to move.
+    """
+    return torch.from_numpy(pixels).to(device).contiguous(memory_format=torch.channels_last).float().div_(255)
+
+
+def crop(tile_map: Tensor, tile: Tile, stride: int) -> np.ndarray:
+    """The core, from a map of the tile or of its middle."""
+    rim = (tile.read.shape[0] - tile_map.shape[-2] * stride) // 2
+    core = tile.core.relative_to(tile.read.grow(-rim)).coarsened(stride)
+    rows, columns = core.slices
+    # A copy: a view would keep the whole batch in memory.
+    return np.ascontiguousarray(tile_map[:, rows, columns].numpy())
+
+
+class WithinMemory:
+    """Runs a network on as many tiles at once as the device holds: where they are too many, half of them, from then on.
+
+    A tile's result does not depend on its neighbours in a batch.
+    """
+
+    def __init__(self, compute: Callable[[np.ndarray], Sequence[Tensor]], device: torch.device | str) -> None:
+        self.compute, self.device = compute, device
+        self.most: int | None = None
+
+    def __call__(self, tiles: np.ndarray) -> list[Tensor]:
+        """(B, 3, H, W) -> one map for each output."""
+        parts: list[Sequence[Tensor]] = []
+        remaining = tiles
+        while len(remaining):
+            part = self.attempt(remaining[: self.most])
+            if part is not None:
+                parts.append(part)
+                remaining = remaining[self.most or len(remaining) :]
+        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+
+    def attempt(self, tiles: np.ndarray) -> Sequence[Tensor] | None:
+        """None where they did not fit; the error is let go first, for it holds on to the memory that failed."""
+        try:
+            return self.compute(tiles)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(tiles) == 1:
+                raise PixnetRuntimeError(
+                    f"One tile of {tiles.shape[-2]} x {tiles.shape[-1]} px does not fit into the memory of "
+                    f"{self.device}: {error}. Pass a smaller tile_size, or device='cpu'."
+                ) from error
+        self.shrink(len(tiles))
+        return None
+
+    def shrink(self, count: int) -> None:
+        if self.most is None:
+            logger.info("%d tiles at once are too many for the device's memory; halving until they fit", count)
+        self.most = count // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """MPS has no class of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "backend out of memory" in str(error)

@@ -1,0 +1,41 @@
+"""The models that come with the package. Reads their descriptions only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pixnet_sd._metrics.scores import RELIABLE
+from pixnet_sd.nn.model.file import SHELF, read_description
+
+
+def models() -> pd.DataFrame:
+    """List the models that come with the package, with how they did on sections left out of their training.
+
+    Returns
+    -------
+    One row per model, by the name that ``ps.Model.load`` and the argument ``model`` take. ``PCC@M`` is the mean of the
+    genes' held-out Pearson correlations, ``genes_above_0.2`` how many of them reach 0.2.
+
+    Examples
+    --------
+    >>> import pixnet_sd as ps
+    >>> ps.models().loc["default", "species"]
+    'human'
+    """
+    rows = {folder.name: row(read_description(folder)) for folder in sorted(SHELF.iterdir())}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def row(description: dict) -> dict[str, object]:
+    card = description["card"]
+    scores = np.array(list(card["scores"].values()))
+    told = {name: card[name] for name in ("tissue", "species", "data", "validation", "licence", "limits")}
+    return {
+        "genes": len(description["genes"]),
+        "mpp": description["mpp"],
+        "unit": description["unit"],
+        "PCC@M": float(scores.mean()),
+        f"genes_above_{RELIABLE}": int((scores >= RELIABLE).sum()),
+        **told,
+    }

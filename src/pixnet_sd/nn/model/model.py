@@ -1,0 +1,259 @@
+"""A model: trained networks, the genes they predict, and what one must know to use them. Torch and arrays.
+
+There is no way to a model but training one or loading one: random weights never look like a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from pixnet_sd._errors import PixnetValueError, one_line
+from pixnet_sd.nn.model import schema, skeleton
+from pixnet_sd.nn.model.domain import StainDomain
+from pixnet_sd.nn.model.file import (
+    compare_tensors,
+    find_model,
+    named_errors,
+    read_description,
+    read_weights,
+    write_model,
+)
+from pixnet_sd.nn.network.ensemble import Ensemble
+from pixnet_sd.nn.network.network import PixNet
+
+FIRST = "members.0."
+
+
+@dataclass(frozen=True)
+class Card:
+    """What one must know before believing a model."""
+
+    name: str
+    """Short name of the model."""
+    tissue: str = "unknown"
+    """Tissue it was trained on."""
+    species: str = "unknown"
+    """Species it was trained on."""
+    data: str = "unknown"
+    """Sections, patients and technology of the training data."""
+    licence: str = "unknown"
+    """Licence of the weights, the encoder's included."""
+    limits: str = "unknown"
+    """Where it is known to fail or was never tried."""
+    validation: str = "none"
+    """What was held out to get `scores`."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Held-out Pearson correlation of each gene."""
+
+
+class Model:
+    """Trained networks with their genes, in eval mode.
+
+    Parameters
+    ----------
+    members
+        One network, or several with the same stride, unit and um/px: their mean is the prediction.
+    genes
+        Symbols, in the order of the loadings.
+    card
+        Where the model comes from.
+    ensembl
+        Ensembl ids in the same order, where known.
+    library_size
+        Counts over all genes in a training shape of size factor 1: the library size that rates refer to.
+    history
+        Curves of the training, by name.
+    appearance
+        How the tissue looked that it learnt from, where known.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[PixNet],
+        genes: Sequence[str],
+        card: Card,
+        *,
+        ensembl: Sequence[str] | None = None,
+        library_size: float | None = None,
+        history: Mapping[str, Sequence[float]] | None = None,
+        appearance: StainDomain | None = None,
+    ) -> None:
+        self.network = Ensemble(members).eval()
+        self.genes, self.card, self.library_size = tuple(genes), card, library_size
+        self.ensembl = None if ensembl is None else tuple(ensembl)
+        self.history = {key: list(values) for key, values in (history or {}).items()}
+        self.appearance = appearance
+        check_genes(self.genes, self.ensembl, self.network.loadings.shape[1])
+
+    @property
+    def mpp(self) -> float:
+        """Micrometres per pixel of the images it reads."""
+        return self.network.mpp
+
+    @property
+    def unit(self) -> str:
+        """Either "counts/um2", which may be summed over a shape, or "log1p", which may only be averaged."""
+        return self.network.unit
+
+    @property
+    def loadings(self) -> np.ndarray:
+        """(K, G): pooled programmes times these are genes."""
+        return self.network.loadings.detach().cpu().numpy()
+
+    @property
+    def intercept(self) -> np.ndarray:
+        """(G,): added after the loadings; zero for rates."""
+        return self.network.intercept.detach().cpu().numpy()
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights file."""
+        return hashlib.sha256(self.weights()).hexdigest()
+
+    def weights(self) -> bytes:
+        """The weights file, byte by byte."""
+        return safetensors.torch.save({key: value.contiguous().cpu() for key, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All weights; those of an encoder that members share once, as the first one's."""
+        names = self.network.state_dict()
+        return {key: value for key, value in names.items() if not (self.network.shares_features and repeats(key))}
+
+    def description(self) -> dict[str, Any]:
+        """Everything but the weights, as JSON."""
+        return {
+            "genes": list(self.genes),
+            "ensembl": None if self.ensembl is None else list(self.ensembl),
+            "unit": self.unit,
+            "mpp": self.mpp,
+            "library_size": self.library_size,
+            "members": [{"network": one.config.to_json(), **one.reach._asdict()} for one in self.network.members],
+            "shared_features": self.network.shares_features,
+            "card": {**asdict(self.card), "scores": dict(self.card.scores)},
+            "history": self.history,
+            "appearance": None if self.appearance is None else self.appearance.to_json(),
+        }
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a folder with `weights.safetensors` and `model.json`."""
+        write_model(Path(path), self.weights(), self.description(), overwrite=overwrite)
+
+    @classmethod
+    def load(cls, name: str | Path) -> Model:
+        """Read a model: a folder, "default" for the one in the package, or "hf-hub:org/name@revision"."""
+        folder = find_model(name)
+        description = read_description(folder)
+        with named_errors(folder):
+            schema.check(description)
+        compare_tensors(folder, drawn(description, folder))
+        tensors = read_weights(folder, description["sha256"])
+        with named_errors(folder):
+            model = from_description(description)
+            model.network.load_state_dict(unshared(tensors, len(description["members"])))
+            model.network.share_features()
+        return model
+
+    def __repr__(self) -> str:
+        summary = self.summary()
+        width = max(map(len, summary))
+        lines = [f"  {key:<{width}}  {value}" for key, value in summary.items()]
+        return "\n".join([f"Model {self.card.name!r}", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f'<tr><th style="text-align:left">{escape(key)}</th><td style="text-align:left">{escape(value)}</td></tr>'
+            for key, value in self.summary().items()
+        )
+        return f"<div><strong>Model {escape(one_line(self.card.name))}</strong><table>{''.join(rows)}</table></div>"
+
+    def summary(self) -> dict[str, str]:
+        """What a reader wants to know first, one line each."""
+        network, card = self.network, self.card
+        shown = ", ".join(self.genes[:5]) + (", ..." if len(self.genes) > 5 else "")
+        told = {
+            "genes": f"{len(self.genes)} ({shown})",
+            "unit": self.unit,
+            "image": f"{self.mpp:g} um/px; the map has {self.mpp * network.stride:g} um/px",
+            "network": describe_network(network),
+            "tiles": f"alignment {network.alignment} px, margin {network.margin} px",
+            "tissue": f"{card.tissue}, {card.species}",
+            "data": card.data,
+            "held-out": describe_scores(card),
+            "limits": card.limits,
+            "licence": card.licence,
+            "sha256": self.sha256,
+        }
+        return {key: one_line(value) for key, value in told.items()}
+
+
+def drawn(description: dict[str, Any], folder: Path) -> Iterator[dict[str, torch.Tensor]]:
+    """What the weights of one member after the other must be."""
+    for number, member in enumerate(description["members"]):
+        with named_errors(folder):
+            tensors = skeleton.draw(member, len(description["genes"]))
+        named = {f"members.{number}.{key}": value for key, value in tensors.items()}
+        yield {key: value for key, value in named.items() if not (description["shared_features"] and repeats(key))}
+
+
+def repeats(key: str) -> bool:
+    """Whether a weight is one of the features of a member that is not the first."""
+    _, number, part = key.split(".")[:3]
+    return number != "0" and part == "features"
+
+
+def unshared(tensors: dict[str, torch.Tensor], members: int) -> dict[str, torch.Tensor]:
+    """With the first one's features for every member that came without its own."""
+    first = {key.removeprefix(FIRST): value for key, value in tensors.items() if key.startswith(f"{FIRST}features.")}
+    every = {f"members.{number}.{key}": value for number in range(members) for key, value in first.items()}
+    return {**every, **tensors}
+
+
+def from_description(description: dict[str, Any]) -> Model:
+    """The model that was described, its weights still to be filled in."""
+    genes = description["genes"]
+    model = Model(
+        [skeleton.build(one, len(genes)) for one in description["members"]],
+        genes,
+        Card(**description["card"]),
+        ensembl=description["ensembl"],
+        library_size=description["library_size"],
+        history=description["history"],
+        appearance=description["appearance"] and StainDomain.from_json(description["appearance"]),
+    )
+    for name in ("unit", "mpp"):
+        if getattr(model, name) != description[name]:
+            raise PixnetValueError(f"`{name}` is {description[name]!r}, but its networks have {getattr(model, name)!r}")
+    return model
+
+
+def check_genes(genes: tuple[str, ...], ensembl: tuple[str, ...] | None, columns: int) -> None:
+    repeated = [gene for gene, count in Counter(genes).items() if count > 1]
+    if repeated:
+        raise PixnetValueError(f"A model's genes must be unique; repeated: {repeated[:5]}.")
+    for name, values in (("genes", genes), ("ensembl", ensembl or genes)):
+        if len(values) != columns:
+            raise PixnetValueError(f"The networks predict {columns} genes, but `{name}` has {len(values)}.")
+
+
+def describe_network(network: Ensemble) -> str:
+    config = network.members[0].config
+    parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    count = len(network.members)
+    members = f"{count} members, " if count > 1 else ""
+    return f"{config.encoder} + {config.decoder}, {members}K = {len(network.loadings)}, {parameters:.1f} M parameters"
+
+
+def describe_scores(card: Card) -> str:
+    if not card.scores:
+        return "no score"
+    return f"Pearson {np.mean(list(card.scores.values())):.3f}, mean of {len(card.scores)} genes ({card.validation})"

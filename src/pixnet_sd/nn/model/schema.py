@@ -1,0 +1,78 @@
+"""What may stand in a model's description: the kinds of its values.
+
+Whether a network can be built from it, and whether it is the network of the weights, is settled elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn.model.domain import NUMBERS
+from pixnet_sd.nn.network.values import all_of, is_number, is_text
+
+LARGEST = 1e300
+"""A number in a file is below it, so that it and its square root, say, are numbers here as well."""
+
+
+def is_curve_value(value: Any) -> bool:
+    """A score may be NaN, where an epoch had none."""
+    return is_number(value, -LARGEST, LARGEST) or (isinstance(value, float) and math.isnan(value))
+
+
+def is_card(card: Any) -> bool:
+    if not isinstance(card, dict):
+        return False
+    scores = card.get("scores", {})
+    texts = [value for key, value in card.items() if key != "scores"]
+    return all_of(texts, is_text) and isinstance(scores, dict) and all_of(list(scores.values()), is_curve_value)
+
+
+def is_history(history: Any) -> bool:
+    return isinstance(history, dict) and all(all_of(curve, is_curve_value) for curve in history.values())
+
+
+def is_appearance(found: Any) -> bool:
+    if found is None:
+        return True
+    if not isinstance(found, dict) or set(found) != {"mean", "precision", "limit"}:
+        return False
+    precision = found["precision"] if isinstance(found["precision"], list) else []
+    rows = [found["mean"], *precision, [found["limit"]]]
+    numbers = all(all_of(row, lambda value: is_number(value, -LARGEST, LARGEST)) for row in rows)
+    return numbers and {len(row) for row in [precision, *rows[:-1]]} == {NUMBERS}
+
+
+RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "genes": (lambda value: all_of(value, is_text), "a list of names"),
+    "ensembl": (
+        lambda value: value is None or all_of(value, lambda one: one is None or is_text(one)),
+        "null or a list of ids",
+    ),
+    "unit": (is_text, "a text"),
+    "mpp": (lambda value: is_number(value, 0, LARGEST), "a number"),
+    "library_size": (lambda value: value is None or is_number(value, 0, LARGEST), "null or a number of at least 0"),
+    "members": (
+        lambda value: all_of(value, lambda one: isinstance(one, dict)) and len(value) > 0,
+        "a list of one or more networks",
+    ),
+    "shared_features": (lambda value: isinstance(value, bool), "true or false"),
+    "card": (is_card, "texts, and numbers for `scores`"),
+    "history": (is_history, "lists of numbers by name"),
+    "appearance": (is_appearance, "null or numbers for `mean`, `precision` and `limit` that fit together"),
+}
+
+
+def check(description: Mapping[str, Any]) -> None:
+    """Refuse a description with a value of another kind."""
+    for key, (test, kind) in RULES.items():
+        if not test(description[key]):
+            raise PixnetValueError(f"`{key}` must be {kind}; got {shortened(description[key])}.")
+
+
+def shortened(value: Any) -> str:
+    """What it looks like, on one line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -1,0 +1,106 @@
+"""The U-shaped decoder of PixNet with separable attention fusion blocks (SAFB). Torch only.
+
+After "From Spots to Pixels" (arXiv 2503.01347), figure 2. The attention is the element-wise form of the figure's
+legend, with the softmax over channels: its cost is linear and its receptive field finite, so tiles are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixnet_sd.nn.ops import Source, pool, upsample
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each pixel."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(maps.movedim(1, -1)).movedim(-1, 1)
+
+
+class SeparableConv(nn.Module):
+    """F' = LN(conv1x1(SiLU(DWC(F)))), then BN(SiLU(DWC(F) + F')), with one 3 x 3 depthwise convolution DWC."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.pointwise = nn.Conv2d(width, width, 1)
+        self.layer_norm = ChannelNorm(width)
+        self.batch_norm = nn.BatchNorm2d(width)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        local = self.depthwise(maps)
+        mixed = self.layer_norm(self.pointwise(F.silu(local)))
+        return self.batch_norm(F.silu(local + mixed))
+
+
+class FusionBlock(nn.Module):
+    """SAFB: the skip joins the upsampled level below; D = U + softmax(Q * K over channels) * V."""
+
+    def __init__(self, width: int, width_below: int | None = None) -> None:
+        super().__init__()
+        self.refine = SeparableConv(width)
+        self.narrow = nn.Conv2d(width_below, width, 1) if width_below else None
+        self.to_qkv = nn.Conv2d(2 * width if width_below else width, 3 * width, 1)
+
+    def forward(self, skip: Tensor, below: Tensor | None = None) -> Tensor:
+        """(B, width, h, w) and the level below (B, width_below, h/2, w/2) -> (B, width, h, w).
+
+        The coarsest block has nothing below; its own refined skip stands in for U.
+        """
+        refined = self.refine(skip)
+        if self.narrow is None or below is None:
+            return attend(refined, self.to_qkv(refined))
+        under = upsample(self.narrow(below), 2)
+        return attend(under, self.to_qkv(torch.cat([refined, under], dim=1)))
+
+
+def attend(base: Tensor, qkv: Tensor) -> Tensor:
+    query, key, value = qkv.chunk(3, dim=1)
+    return base + torch.softmax(query * key, dim=1) * value
+
+
+class Lateral(nn.Module):
+    """One source, standardised and brought to the width and stride of its level.
+
+    The projection is pointwise and linear, so it commutes with upsampling: it runs at whichever stride is coarser.
+    """
+
+    def __init__(self, source: Source, width: int) -> None:
+        super().__init__()
+        self.source = source
+        self.standardise = nn.BatchNorm2d(source.channels, affine=False)
+        self.project = nn.Conv2d(source.channels, width, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        finer, coarser = self.source.level // self.source.stride, self.source.stride // self.source.level
+        return upsample(self.project(self.standardise(pool(maps, finer))), coarser)
+
+
+class Decoder(nn.Module):
+    """Sources at several strides -> one (B, widths[0], H/stride, W/stride) map at the finest level's stride."""
+
+    def __init__(self, sources: Sequence[Source], levels: Sequence[int], widths: Sequence[int]) -> None:
+        super().__init__()
+        self.width = widths[0]
+        self.sources, self.levels = tuple(sources), tuple(levels)
+        self.lateral = nn.ModuleList(Lateral(source, widths[self.levels.index(source.level)]) for source in sources)
+        below: list[int | None] = [*widths[1 : len(self.levels)], None]
+        self.blocks = nn.ModuleList(FusionBlock(*pair) for pair in zip(widths, below, strict=False))
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        *finer, (coarsest, first) = zip(self.levels, self.blocks, strict=True)
+        decoded = first(self.skip(maps, coarsest))
+        for level, block in reversed(finer):
+            decoded = block(self.skip(maps, level), decoded)
+        return decoded
+
+    def skip(self, maps: Sequence[Tensor], level: int) -> Tensor:
+        """All that is known at a level; the sum of projections is the projection of the concatenation."""
+        triples = zip(self.sources, self.lateral, maps, strict=True)
+        projected = [lateral(seen) for source, lateral, seen in triples if source.level == level]
+        return torch.stack(projected).sum(0)

@@ -1,0 +1,104 @@
+"""Everything a network sees at each pixel: encoder, colour, and means over large boxes around it. Torch only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import lcm
+
+import torch
+from torch import Tensor, nn
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn.encoders.base import Encoder
+from pixnet_sd.nn.encoders.stain import StainEncoder
+from pixnet_sd.nn.ops import Source, box_contexts, box_sides, look_from_afar, pool, resample
+
+
+class Features(nn.Module):
+    """All that is seen at each pixel: the encoder, colour, box means. No parameters but the encoder's.
+
+    `sources` describes the maps that `forward` gives; `levels` are the strides of the decoder's pyramid. With an
+    `overview`, box means are taken of what the encoder sees at 1/overview of the resolution, which is cheap, so the
+    outer `rim` of an image is seen in this way only.
+    """
+
+    rim: int
+    """Input pixels on each side of an image for which there are no maps; a multiple of `alignment`."""
+
+    def __init__(
+        self, encoder: Encoder, stride: int, *, stain: bool, overview: int, context_px: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.encoder, self.overview, self.rim = encoder, overview, 0
+        coarsest = max(*encoder.levels, stride)
+        self.levels = tuple(2**power for power in range(12) if stride <= 2**power <= coarsest)
+        self.colour = StainEncoder(self.levels) if stain and not isinstance(encoder, StainEncoder) else None
+        self.wide_stride = max(encoder.strides) * overview or coarsest
+        self.boxes = box_sides(context_px, self.wide_stride)
+        self.sources = self.describe()
+        self.alignment = lcm(encoder.alignment * max(overview, 1), coarsest, self.wide_stride)
+        self.check_levels()
+
+    def describe(self) -> tuple[Source, ...]:
+        """One entry per map, in the order of `forward`."""
+        sources = [
+            self.source(channels, stride, self.nearest_level(level))
+            for encoder in (self.encoder, self.colour)
+            if encoder is not None
+            for channels, stride, level in zip(encoder.channels, encoder.strides, encoder.levels, strict=True)
+        ]
+        channels = sum(self.encoder.channels) if self.overview else self.deep_channels(sources)
+        return (*sources, *[Source(channels, self.wide_stride, self.levels[-1])] * len(self.boxes))
+
+    def source(self, channels: int, stride: int, level: int) -> Source:
+        """What is finer than its level is pooled to it at once: nothing later sees it finer, and caches stay small."""
+        return Source(channels, max(stride, level), level)
+
+    def nearest_level(self, level: int) -> int:
+        return min(max(level, self.levels[0]), self.levels[-1])
+
+    def deep_channels(self, sources: Sequence[Source]) -> int:
+        return sum(source.channels for source in sources if source.level == self.levels[-1])
+
+    def forward(self, image: Tensor, encoder: Callable[[Tensor], list[Tensor]] | None = None) -> list[Tensor]:
+        """(B, 3, H, W) RGB in [0, 1] -> one map per source, of the image without its rim.
+
+        Another encoder of the same reach may stand in.
+        """
+        return self.see(within(image, self.rim), image, encoder or self.encoder)
+
+    def see(self, image: Tensor, around: Tensor, encoder: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
+        """Maps of an image from its pixels, and from the same with a rim."""
+        maps = list(encoder(image))
+        if self.colour is not None:
+            maps += self.colour(image)
+        maps = [pool_to(m, source, image) for m, source in zip(maps, self.sources, strict=False)]
+        if not self.boxes:
+            return maps
+        wide = look_from_afar(encoder, around, self.overview) if self.overview else self.deepest(maps)
+        rim = (around.shape[-1] - image.shape[-1]) // 2 // self.wide_stride
+        return maps + [within(box, rim) for box in box_contexts(wide, self.boxes)]
+
+    def deepest(self, maps: Sequence[Tensor]) -> Tensor:
+        deepest = self.levels[-1]
+        pairs = zip(maps, self.sources, strict=False)
+        deep = [resample(m, source.stride, deepest) for m, source in pairs if source.level == deepest]
+        return torch.cat(deep, dim=1)
+
+    def check_levels(self) -> None:
+        bare = sorted(set(self.levels) - {source.level for source in self.sources})
+        if bare:
+            raise PixnetValueError(
+                f"Nothing is known at the pyramid levels {bare}: the encoder has levels {self.encoder.levels}. "
+                "Use `stain=True`, or an output stride that the encoder has."
+            )
+
+
+def within(maps: Tensor, rim: int) -> Tensor:
+    """Without so many pixels on each side."""
+    return maps[..., rim : maps.shape[-2] - rim, rim : maps.shape[-1] - rim]
+
+
+def pool_to(maps: Tensor, source: Source, image: Tensor) -> Tensor:
+    """To the stride of its source, where it is finer."""
+    return pool(maps, max(1, source.stride * maps.shape[-1] // image.shape[-1]))

@@ -1,0 +1,67 @@
+"""Feature maps of several strides: pooling, upsampling and box means that do not care where a tile begins.
+
+Every operation here is local and keeps its phase when a tile begins at a multiple of the coarsest stride, so that a
+tile read with a margin gives the numbers of the whole image. Torch only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One feature map that a decoder receives."""
+
+    channels: int
+    stride: int
+    """Input pixels per pixel of the map as it is handed over."""
+    level: int
+    """Stride of the pyramid level where it is used; a coarse ViT layer may feed a fine level."""
+
+
+def pool(maps: Tensor, factor: int) -> Tensor:
+    """Mean over squares of `factor` pixels."""
+    return F.avg_pool2d(maps, factor) if factor > 1 else maps
+
+
+def upsample(maps: Tensor, factor: int) -> Tensor:
+    """Bilinear; pixel centres stay where they are."""
+    return F.interpolate(maps, scale_factor=float(factor), mode="bilinear") if factor > 1 else maps
+
+
+def resample(maps: Tensor, stride: int, to: int) -> Tensor:
+    """From one power-of-two stride to another: means on the way down, bilinear on the way up."""
+    return pool(maps, to // stride) if to >= stride else upsample(maps, stride // to)
+
+
+def box_mean(maps: Tensor, side: int) -> Tensor:
+    """Mean over the `side` x `side` box (odd) around each pixel.
+
+    Two one-dimensional passes, not an integral image: a running sum would carry its rounding from tile to tile.
+    """
+    half = side // 2
+    rows = F.avg_pool2d(maps, (1, side), stride=1, padding=(0, half), count_include_pad=False)
+    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(half, 0), count_include_pad=False)
+
+
+def box_sides(context_px: Sequence[float], stride: int) -> tuple[int, ...]:
+    """Boxes of these sizes (input pixels) as odd numbers of pixels at `stride`; below 3 they would add nothing."""
+    sides = (2 * round((size_px / stride - 1) / 2) + 1 for size_px in context_px)
+    return tuple(side for side in sides if side >= 3)
+
+
+def box_contexts(maps: Tensor, sides: Sequence[int]) -> list[Tensor]:
+    """The mean of every channel over each box."""
+    return [box_mean(maps, side) for side in sides]
+
+
+def look_from_afar(encoder: Callable[[Tensor], list[Tensor]], image: Tensor, zoom: int) -> Tensor:
+    """The encoder's maps of the image at 1/zoom of its resolution, side by side at the coarsest one's stride."""
+    maps = encoder(pool(image, zoom))
+    return torch.cat([pool(m, m.shape[-1] // maps[-1].shape[-1]) for m in maps], dim=1)

@@ -1,0 +1,79 @@
+"""The quick model: frozen features, exactly pooled, and a ridge regression, as a dense network. Torch and numpy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._metrics.scores import column_means, pearson
+from pixnet_sd.nn.model.domain import learn_domain
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.pixelwise import Fold, Readout, RidgeFit, fit_ridge, padded
+from pixnet_sd.nn.slides import LEAST_SHAPES, Slide
+from pixnet_sd.nn.training.pooled import Pooled, pool_slides
+from pixnet_sd.nn.training.prepare import Bar, prepared
+
+
+def train_ridge(
+    slides: Sequence[Slide],
+    genes: Sequence[str],
+    config: NetworkConfig,
+    card: Card,
+    *,
+    encoder_weights: str | Path | None,
+    device: torch.device | str,
+    bar: Bar,
+) -> Model:
+    """A model of log expression, with the score of every gene where it was left out."""
+    network = PixNet(replace(config, decoder="readout", head="log"), len(genes), encoder_weights=encoder_weights)
+    network.eval().to(device)
+    assert isinstance(network.decoder, Readout)
+    with prepared(network, slides, device, bar) as ready:
+        pooled = pool_slides(network, network.decoder, ready, device)
+    apart_um = max(config.context_um, default=0.0)
+    folds = pooled.folds(apart_um / slides[0].mpp)
+    if folds:
+        fit = fit_ridge(pooled.features, pooled.profiles, folds, rank=config.programmes)
+        scores = scores_of(pooled, fit, folds, genes)
+        card = replace(card, validation=in_words(len(folds), len(slides), apart_um), scores=scores)
+    else:
+        warn_not_scored(slides[0].name, apart_um)
+        fit = fit_ridge(pooled.features, pooled.profiles, pooled.touching(), rank=config.programmes)
+    network.start_at_ridge(padded(fit, config.programmes))
+    return Model([network.cpu()], genes, card, appearance=learn_domain(slides))
+
+
+def warn_not_scored(name: str, apart_um: float) -> None:
+    warnings.warn(
+        f"{name} is too small to leave out corners of it in turn, {apart_um:g} µm from what is learnt from, where "
+        f"shapes see nothing in common: fewer than {LEAST_SHAPES} shapes would stay. The model carries no scores, and "
+        "its penalty was chosen with quarters that touch. Train on several sections, or pass a config whose network "
+        "has a smaller context_um.",
+        PixnetWarning,
+        stacklevel=4,
+    )
+
+
+def in_words(folds: int, slides: int, apart_um: float) -> str:
+    if slides > 1:
+        return f"{folds} sections left out in turn"
+    return f"{folds} corners of one section left out in turn, {apart_um:g} µm from what was learnt from"
+
+
+def scores_of(pooled: Pooled, fit: RidgeFit, folds: Sequence[Fold], genes: Sequence[str]) -> dict[str, float]:
+    """Pearson of each gene where it was left out, mean over what was left out together."""
+    scores = []
+    for fold in folds:
+        refit = fit_ridge(
+            pooled.features[fold.known], pooled.profiles[fold.known], penalties=[fit.penalty], rank=len(fit.loadings)
+        )
+        scores.append(pearson(refit.predict(pooled.features[fold.left_out]), pooled.profiles[fold.left_out]))
+    means = column_means(np.array(scores))
+    return {gene: float(mean) for gene, mean in zip(genes, means, strict=True) if np.isfinite(mean)}

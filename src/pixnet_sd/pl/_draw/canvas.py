@@ -1,0 +1,94 @@
+"""Figures and panels: where they come from, how large they are, how they are shown and saved. matplotlib only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.pl._draw.theme import Theme
+
+SINGLE_IN, MULTIPLE_IN = 4.2, 2.6
+"""Longer side of a picture in inches, alone and as one of many."""
+LEAST_IN = 0.9
+"""A strip of a section is still wide enough for its title."""
+ABOVE_AND_BELOW_IN = 0.6
+"""For a title and a scale bar."""
+READ_DPI = 200
+"""Pictures are read for screens with two pixels a point, or finer where the figure is."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Axes for one picture, and its size in inches."""
+
+    ax: Axes
+    width_in: float
+    height_in: float
+
+    @property
+    def width_px(self) -> float:
+        return self.width_in * dots_per_inch(self.figure)
+
+    @property
+    def figure(self) -> Figure:
+        return cast(Figure, self.ax.get_figure(root=True))
+
+
+def dots_per_inch(figure: Figure) -> float:
+    saved = mpl.rcParams["savefig.dpi"]
+    return max(READ_DPI, figure.dpi, 0 if saved == "figure" else float(saved))
+
+
+def picture_panels(
+    count: int, aspect: float, *, ax: Axes | Sequence[Axes] | None, ncols: int, beside_in: float, theme: Theme
+) -> list[Panel]:
+    """Panels for pictures of one aspect (height over width): those given, or a new figure of the right size."""
+    if ax is not None:
+        return [Panel(one, *picture_size(one, aspect)) for one in given_axes(ax, count)]
+    longest = SINGLE_IN if count == 1 else MULTIPLE_IN
+    width, height = longest * min(1, 1 / aspect), longest * min(1, aspect)
+    columns = max(1, min(ncols, count))
+    rows = -(-count // columns)
+    size = columns * (max(width, LEAST_IN) + beside_in), rows * (height + ABOVE_AND_BELOW_IN)
+    figure = new_figure(size, theme)
+    return [Panel(figure.add_subplot(rows, columns, place + 1), width, height) for place in range(count)]
+
+
+def given_axes(ax: Axes | Sequence[Axes], count: int) -> list[Axes]:
+    axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
+    if len(axes) != count:
+        raise PixnetValueError(f"{count} panels are to be drawn, but ax holds {len(axes)} axes. Give one for each.")
+    return axes
+
+
+def picture_size(ax: Axes, aspect: float) -> tuple[float, float]:
+    figure = cast(Figure, ax.get_figure(root=True))
+    box = ax.get_window_extent()
+    width = min(box.width, box.height / aspect) / figure.dpi
+    return width, width * aspect
+
+
+def new_figure(size_in: tuple[float, float], theme: Theme) -> Figure:
+    return plt.figure(figsize=size_in, layout="constrained", facecolor=theme.paper)
+
+
+def finish(axes: list[Axes], *, new: bool, show: bool | None, save: str | Path | None) -> None:
+    """Save where asked; show where asked, or where the figure is ours and the session interactive."""
+    figure = cast(Figure, axes[0].get_figure(root=True))
+    if save is not None:
+        figure.savefig(save, bbox_inches="tight")
+    if show or (show is None and new and plt.isinteractive()):
+        plt.show()
+
+
+def one_or_all(axes: list[Axes], single: bool) -> Axes | list[Axes]:
+    return axes[0] if single else axes

@@ -1,0 +1,87 @@
+"""Colours of values: safe palettes, limits, colour maps that fade to nothing. Arrays and matplotlib only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import Colormap, ListedColormap, Normalize, to_hex
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.pl._draw.theme import Theme
+
+OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")
+"""Okabe & Ito 2008: told apart with any kind of colour vision."""
+STEPS = 256
+Limit = float | str | None
+
+
+def colours_of(cmap: str | Colormap | None, opacity: float, theme: Theme, *, fade: bool) -> Colormap:
+    """A colour map that is `opacity` at its high end and, if it fades, transparent at its low end; NaN is nothing."""
+    if not 0 < opacity <= 1:
+        raise PixnetValueError(f"The opacity must be above 0 and at most 1; got {opacity}.")
+    rising = np.linspace(0, 1, STEPS)
+    # Our own map's first colours are the paper's: a zero would look like a shape without a value.
+    places = rising if fade or cmap is not None else theme.off_paper + (1 - theme.off_paper) * rising
+    colours = mpl.colormaps.get_cmap(cmap or theme.cmap)(places)
+    # The square root keeps middling values visible over tissue.
+    colours[:, 3] = opacity * (np.sqrt(rising) if fade else 1.0)
+    return ListedColormap(colours).with_extremes(bad=(0, 0, 0, 0))
+
+
+def limits(values: np.ndarray, vmin: Limit, vmax: Limit) -> Normalize:
+    """Ends of the scale. Unstated, it begins at 0, or at the least value where that is negative."""
+    found = values[np.isfinite(values)]
+    if not found.size:
+        found = np.zeros(1)
+    low = min(0.0, float(found.min())) if vmin is None else limit(found, vmin)
+    high = float(found.max()) if vmax is None else limit(found, vmax)
+    if not high > low:
+        # Expression is sparse: 99 % of pixels may be zero while some are not.
+        high = float(found.max()) if found.max() > low else low + 1.0
+    return Normalize(low, high)
+
+
+def limit(values: np.ndarray, stated: float | str) -> float:
+    """A number, or a percentile such as "p99", as in scanpy."""
+    if not isinstance(stated, str):
+        return float(stated)
+    try:
+        percent = float(stated.removeprefix("p"))
+    except ValueError:
+        percent = -1.0
+    if not (stated.startswith("p") and 0 <= percent <= 100):
+        raise PixnetValueError(f"A limit is a number or a percentile such as 'p99'; got {stated!r}.")
+    return float(np.percentile(values, percent))
+
+
+def palette_for(
+    names: Sequence[str], palette: Sequence[str] | Mapping[str, str] | None, stored: Sequence[str] | None, theme: Theme
+) -> list[str]:
+    """A colour for each category: those given, else those stored with the table, else a safe set."""
+    if isinstance(palette, Mapping):
+        missing = [name for name in names if name not in palette]
+        if missing:
+            raise PixnetValueError(f"The palette has no colour for {missing[:5]}; it has {list(palette)[:5]}.")
+        return [to_hex(palette[name]) for name in names]
+    chosen = palette if palette is not None else stored
+    if chosen is None or len(chosen) < len(names):
+        if palette is not None:
+            raise PixnetValueError(f"The palette has {len(palette)} colours for {len(names)} categories.")
+        chosen = safe_palette(len(names), theme)
+    return [to_hex(colour) for colour in chosen[: len(names)]]
+
+
+def safe_palette(count: int, theme: Theme) -> Sequence[str]:
+    if count <= len(OKABE_ITO):
+        return [theme.contrast if colour == "#000000" else colour for colour in OKABE_ITO]
+    from scanpy.plotting.palettes import default_20, default_28, default_102
+
+    for palette in (default_20, default_28, default_102):
+        if count <= len(palette):
+            return list(palette)
+    raise PixnetValueError(
+        f"{count} categories cannot be told apart by colour; at most {len(default_102)} can be drawn. "
+        "Group them, or pass palette=... with a colour for each."
+    )

@@ -1,0 +1,148 @@
+"""What stands around a picture: title, scale bar, colour bar, legend. None of it covers data. matplotlib only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from pixnet_sd.pl._draw.canvas import Panel
+from pixnet_sd.pl._draw.theme import Theme
+from pixnet_sd.pl._draw.view import View
+
+SMALL, LARGE = 8, 10
+"""Font sizes in points."""
+GAP_IN, BAR_IN = 0.07, 0.11
+BAR_SHARE = 0.3
+"""The scale bar is at most this share of the picture's width."""
+LINE_IN = 0.165
+"""Height of a line of a legend."""
+COLOUR_BAR_IN = 0.85
+"""Room for a colour bar with its numbers and unit."""
+
+
+def frame(panel: Panel, view: View, theme: Theme, title: str) -> None:
+    """Axes in finest pixels of the image, y down, nothing but the picture inside."""
+    ax, box = panel.ax, view.box
+    ax.set(xlim=(box.x0, box.x1), ylim=(box.y1, box.y0), xticks=[], yticks=[], aspect="equal")
+    ax.set_facecolor(theme.paper)
+    ax.set_title(title, color=theme.ink, fontsize=LARGE)
+    for spine in ax.spines.values():
+        spine.set(color=theme.faint, linewidth=0.5)
+    scale_bar(panel, view, theme)
+
+
+def scale_bar(panel: Panel, view: View, theme: Theme) -> None:
+    """A bar below the picture whose length is what its label says: µm, or pixels where µm per pixel are unknown."""
+    unit_px = 1.0 if view.mpp is None else 1 / view.mpp
+    length = round_length(view.box.width * BAR_SHARE / unit_px)
+    below, thick = -GAP_IN / panel.height_in, 0.03 / panel.height_in
+    ax = panel.ax
+    across = ax.get_xaxis_transform()
+    bar = Rectangle((view.box.x0, below - thick), length * unit_px, thick, transform=across, clip_on=False)
+    bar.set(facecolor=theme.ink, edgecolor="none", gid="scale_bar")
+    ax.add_artist(bar)
+    place = view.box.x0 + length * unit_px, below - thick / 2
+    ax.annotate(
+        length_label(length, "px" if view.mpp is None else "µm"),
+        place,
+        xycoords=across,
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        ha="left",
+        fontsize=SMALL,
+        color=theme.ink,
+        annotation_clip=False,
+        gid="scale_bar_label",
+    )
+
+
+def round_length(longest: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that is not above `longest`."""
+    power = 10.0 ** np.floor(np.log10(longest))
+    return float(max(step for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9)) * power)
+
+
+def length_label(length: float, unit: str) -> str:
+    return f"{length / 1000:g} mm" if unit == "µm" and length >= 1000 else f"{length:g} {unit}"
+
+
+def colour_bar(panel: Panel, colours: ScalarMappable, unit: str, theme: Theme) -> None:
+    """Beside the picture and as high; pointed where values lie beyond its ends."""
+    place = (1 + GAP_IN / panel.width_in, 0, BAR_IN / panel.width_in, 1)
+    beside = panel.ax.inset_axes(place, facecolor=theme.paper)
+    bar = panel.figure.colorbar(colours, cax=beside, extend=pointed(colours))
+    for point in beside.patches:
+        point.set_antialiased(True)
+    most = max(2, int(panel.height_in / 0.5))
+    bar.locator, bar.formatter = MaxNLocator(most, min_n_ticks=2), FuncFormatter(lambda value, _: f"{value:g}")
+    bar.update_ticks()
+    bar.set_label(unit, color=theme.ink, fontsize=SMALL)
+    bar.outline.set(edgecolor=theme.faint, linewidth=0.5)
+    beside.tick_params(colors=theme.ink, labelsize=SMALL, width=0.5, length=2)
+
+
+def pointed(colours: ScalarMappable) -> str:
+    shown: np.ndarray = np.ma.masked_invalid(np.ma.asarray(colours.get_array())).compressed()
+    below, above = (shown < colours.norm.vmin).any(), (shown > colours.norm.vmax).any()
+    return ("both" if below else "max") if above else ("min" if below else "neither")
+
+
+def legend(panel: Panel, names: Sequence[str], colours: Sequence[str], theme: Theme) -> None:
+    """Beside the picture, in as many columns as its height needs."""
+    handles = [
+        Line2D([], [], linestyle="none", marker="o", markersize=6, markeredgewidth=0, color=colour, label=name)
+        for name, colour in zip(names, colours, strict=True)
+    ]
+    panel.ax.legend(
+        handles=handles,
+        ncols=legend_columns(len(names), panel.height_in),
+        loc="upper left",
+        bbox_to_anchor=(1 + GAP_IN / panel.width_in, 1),
+        borderaxespad=0,
+        borderpad=0,
+        frameon=False,
+        fontsize=SMALL,
+        labelcolor=theme.ink,
+        handletextpad=0.3,
+        handlelength=1,
+        columnspacing=0.8,
+    )
+
+
+def legend_columns(count: int, height_in: float) -> int:
+    return -(-count // max(1, int(height_in / LINE_IN)))
+
+
+def legend_in(names: Sequence[str], height_in: float) -> float:
+    """Room in inches that a legend needs."""
+    longest = max((len(name) for name in names), default=0)
+    return 0.2 + legend_columns(len(names), height_in) * (0.25 + 0.075 * longest)
+
+
+def plain_axes(ax: Axes, theme: Theme) -> None:
+    """Plain axes for a diagram."""
+    ax.set_facecolor(theme.paper)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(theme.faint)
+    ax.tick_params(colors=theme.ink, labelsize=SMALL)
+    for label in (ax.xaxis.label, ax.yaxis.label, ax.title):
+        label.set(color=theme.ink, fontsize=SMALL)
+
+
+WRITTEN = {
+    "counts/um2": "expected counts per µm²",
+    "counts": "expected counts",
+    "log1p": "log(1 + expression)",
+    None: "",
+}
+
+
+def written(unit: str | None) -> str:
+    return WRITTEN.get(unit, str(unit))

@@ -1,0 +1,78 @@
+"""What part of an image is drawn: all of it, a box, or the surroundings of some shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from spatialdata import SpatialData
+
+from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._sdata import images, maps, units
+from pixnet_sd._sdata.drawing import Box
+from pixnet_sd._sdata.shapes import read_shapes
+
+Region = Sequence[float] | str
+SURROUNDINGS = 0.03
+"""How much is shown around shapes, as a share of what they span."""
+UNITS = ("um", "px")
+
+
+@dataclass(frozen=True)
+class View:
+    """The frame of a drawing. Its axes are in pixels of the image's finest level, y down."""
+
+    image_key: str
+    box: Box
+    mpp: float | None
+    """µm per pixel, where it is known."""
+
+    @property
+    def aspect(self) -> float:
+        return self.box.height / self.box.width
+
+
+def find_view(
+    sdata: SpatialData, image_key: str, region: Region | None, unit: str, coordinate_system: str | None = None
+) -> View:
+    """The frame that `region` asks for, cut to the image."""
+    if unit not in UNITS:
+        raise PixnetValueError(f"box_unit={unit!r} is unknown; use one of {UNITS}.")
+    grid = images.read_image(sdata, image_key).grid
+    whole = Box(0.0, 0.0, float(grid.width), float(grid.height))
+    if region is None:
+        box = whole
+    elif isinstance(region, str):
+        box = around_shapes(sdata, region, image_key, coordinate_system)
+    else:
+        box = stated(region, 1.0 if unit == "px" else units.image_mpp(sdata, image_key))
+    return View(image_key, cut(box, whole, region, image_key), maps.raster_mpp(sdata, image_key))
+
+
+def stated(region: Sequence[float], mpp: float) -> Box:
+    if len(region) != 4 or not np.isfinite(region).all():
+        raise PixnetValueError(f"A box is four numbers, (x0, y0, x1, y1), or a shapes key; got {region!r}.")
+    return Box(*(float(number) / mpp for number in region))
+
+
+def around_shapes(sdata: SpatialData, key: str, image_key: str, coordinate_system: str | None) -> Box:
+    if key not in sdata.shapes:
+        raise PixnetKeyError(f"box={key!r} is not among the shapes: {sorted(sdata.shapes)}.")
+    grid = images.read_image(sdata, image_key).grid
+    bounds = read_shapes(sdata, key, image_key, grid, coordinate_system).shapes.bounds
+    if not np.isfinite(bounds).any():
+        raise PixnetValueError(f"box={key!r} cannot be drawn around: none of its {len(bounds)} shapes has any area.")
+    low, high = np.nanmin(bounds[:, :2], axis=0), np.nanmax(bounds[:, 2:], axis=0)
+    margin = SURROUNDINGS * (high - low).max()
+    return Box(*(low - margin).tolist(), *(high + margin).tolist())
+
+
+def cut(box: Box, whole: Box, region: Region | None, image_key: str) -> Box:
+    inside = Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, whole.x1), min(box.y1, whole.y1))
+    if not (inside.width > 0 and inside.height > 0):
+        raise PixnetValueError(
+            f"box={region!r} is, in pixels, {tuple(np.round(box, 1).tolist())} (x0, y0, x1, y1); it has no area on "
+            f"image {image_key!r} of {whole.width:g} x {whole.height:g} px. Mind box_unit, 'um' or 'px'."
+        )
+    return inside

@@ -1,0 +1,155 @@
+"""Spread a prediction over the workers of a `dask.distributed` client.
+
+The driver cuts the work into one part for each worker. A worker reads model, image and request from disk and writes its
+part to disk; between the processes travel only paths and numbers. The driver then verifies and publishes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from pixnet_sd._dask import active_client
+from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._sdata.elements import open_slide
+from pixnet_sd._sdata.storage import places
+from pixnet_sd._sdata.storage.growing import PartialRaster, open_partial_shard, remove_temp
+from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._settings import logger, settings
+from pixnet_sd.tl._prediction.diagnostics import report_seam
+from pixnet_sd.tl._prediction.local import computed
+from pixnet_sd.tl._prediction.options import find_request, leave_request
+from pixnet_sd.tl._prediction.output import Task
+from pixnet_sd.tl._prediction.parts import parts
+from pixnet_sd.tl._prediction.store import require_whole, to_compute
+
+POLL_S = 1.0
+"""Between two looks at how far the workers are."""
+PATIENCE_S = 60
+"""For a worker to finish the tile in its hands."""
+SAMPLED_TILES = 3
+"""Of each worker's part, which must be the same for worker and driver."""
+STOP = "stop"
+"""A file that tells workers to stop."""
+
+
+def has_workers(task: Task) -> bool:
+    """Whether there are workers, and what they need is on disk."""
+    client = active_client()
+    if client is None:
+        return False
+    if not client.ncores():
+        raise PixnetRuntimeError(
+            "The active dask client has no workers yet. Call client.wait_for_workers(1), or close the client."
+        )
+    missing = needed(task) - {name for _, name in places.on_disk(store_path(task.sdata))}
+    if missing:
+        logger.warning("%s is not in the store, so workers cannot read it: computing in this process", sorted(missing))
+    return not missing
+
+
+def needed(task: Task) -> set[str]:
+    """Elements that a worker reads."""
+    return {task.job.image_key} | ({task.tissue_key} if task.tissue_key else set())
+
+
+def compute_on_workers(task: Task, growing: PartialRaster, numbers: Sequence[int], *, progress: bool | None) -> None:
+    """Have these tiles filled, each worker a part of them."""
+    client, folder = active_client(), growing.folder
+    (folder / STOP).unlink(missing_ok=True)
+    leave_request(folder, task.request.settled(task.job), task.job.model)
+    addresses = sorted(client.ncores())
+    windows = {number: task.windows[number] for number in numbers}
+    cut = parts(windows, growing.file_px, task.job.how.batch_size, len(addresses))
+    report(cut, task)
+    report_seam(task.job, device="cpu")
+    futures = [
+        submit(client, address, task, folder, f"worker-{number}", part)
+        for number, (address, part) in enumerate(zip(addresses, cut, strict=True))
+        if part
+    ]
+    with stopped_on_error(folder, futures):
+        wait(futures, growing, len(numbers), progress)
+    remove_temp(folder)  # a worker may have been killed, and its part done by another
+    require_whole(task, growing)
+
+
+def submit(client: Any, address: str, task: Task, folder: Path, name: str, part: list[int]) -> Any:
+    """Should the worker die, another one does what is left of its part."""
+    where = str(store_path(task.sdata)), str(folder.absolute())
+    seen = task.sources(part[:: max(1, len(part) // SAMPLED_TILES)])
+    return client.submit(work, *where, name, part, seen, workers=[address], allow_other_workers=True, pure=False)
+
+
+def work(store_path: str, folder: str, name: str, numbers: list[int], seen: Mapping[int, str]) -> None:
+    """What a worker does."""
+    sdata, here = open_slide(store_path), Path(folder)
+    request, model = find_request(here)
+    task = Task(sdata, request, request.job(sdata, model))
+    require_seen(task, seen)
+    key = task.names.programmes
+    with open_partial_shard(here, key, task.blank, task.plan, name, driven=True) as growing:
+        blocks = computed(task, to_compute(task, growing, numbers), progress=False)
+        growing.fill(takewhile(lambda _: not (here / STOP).exists(), blocks))
+
+
+def require_seen(task: Task, seen: Mapping[int, str]) -> None:
+    """Of some tiles, the worker must read what the driver reads."""
+    differing = task.changed({number: {source} for number, source in seen.items()})
+    if differing:
+        raise PixnetRuntimeError(
+            f"Image {task.job.image_key!r} of this object is not the one in its store, which workers read: "
+            f"{len(differing)} of {len(seen)} tiles that were compared differ. Write the image to the store, or close "
+            "the dask client."
+        )
+
+
+@contextmanager
+def stopped_on_error(folder: Path, futures: Sequence[Any]) -> Iterator[None]:
+    """Workers end with their driver, each after the tile in its hands: a repeated call finds the folder free."""
+    try:
+        yield
+    except BaseException:
+        (folder / STOP).touch()
+        with suppress(Exception):  # the error that stops them is the one to tell
+            sys.modules["distributed"].wait(futures, timeout=PATIENCE_S)
+        raise
+
+
+def wait(futures: Sequence[Any], growing: PartialRaster, total: int, progress: bool | None) -> None:
+    """Until all are done, or one has failed."""
+    hidden = not (settings.progress if progress is None else progress)
+    known, pending = growing.ledger.done, list(futures)
+    with tqdm(desc="predict", total=total, unit="tile", disable=hidden, leave=False) as bar:
+        while pending:
+            for future in finished(pending):
+                future.result()
+                pending.remove(future)
+            growing.ledger.refresh()
+            bar.update(len(growing.ledger.done - known) - bar.n)
+
+
+def finished(futures: Sequence[Any]) -> list[Any]:
+    """Those that are done soon."""
+    distributed = sys.modules["distributed"]
+    try:
+        return list(distributed.wait(futures, timeout=POLL_S, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return []
+
+
+def report(cut: Sequence[Sequence[int]], task: Task) -> None:
+    busy = sum(map(bool, cut))
+    logger.info("%d tiles on %d of %d workers", sum(map(len, cut)), busy, len(cut))
+    if busy < min(len(cut), sum(map(len, cut))):
+        logger.info(
+            "tiles of one batch, and those that share a file, stay on one worker; tile_size=%d, batch_size=%d now",
+            task.job.how.tile_px,
+            task.job.how.batch_size,
+        )

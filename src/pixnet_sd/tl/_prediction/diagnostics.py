@@ -1,0 +1,63 @@
+"""Whether a picture looks like what a model has learnt from, before its scores are believed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._settings import logger
+from pixnet_sd.nn.inference.seams import seam
+from pixnet_sd.nn.model.domain import describe_around
+from pixnet_sd.tl._prediction.plan import Job
+
+PATCHES, ANYWHERE = 64, 256
+"""Looked at where tissue is marked, and where glass is among them."""
+STRANGE = 0.5
+"""Share of strange patches from which a picture is. Measured in `benchmarks/appearance.py`: sections of the same
+patient have up to 0.06, other tissue and synthetic tissue 0.85 and more."""
+
+
+def warn_if_strange(job: Job) -> None:
+    """One warning where most of the tissue looks like none that the model learnt from."""
+    known = job.model.appearance
+    if known is None or not job.plan:
+        return
+    share = known.strange(describe_around(job.picture, places(job)))
+    if share > STRANGE:
+        warnings.warn(
+            f"{share:.0%} of the patches looked at on image {job.image_key!r} look like none that model "
+            f"{job.model.card.name!r} learnt from ({job.model.card.tissue}, {job.model.card.species}): stain, tissue "
+            "or µm per pixel are others, and its held-out scores say nothing here. Train on tissue like this, or check "
+            "pp.mpp and the order of the channels.",
+            PixnetWarning,
+            stacklevel=2,
+        )
+
+
+def places(job: Job) -> np.ndarray:
+    """(n, 2): x and y of places on tissue, if that is marked, in pixels of the picture, from all over it."""
+    plan, random, found = job.plan, np.random.default_rng(0), []
+    count = ANYWHERE if job.tissue is None else PATCHES
+    numbers, counts = np.unique(np.linspace(0, len(plan) - 1, count).astype(int), return_counts=True)
+    for number, own in zip(numbers, counts, strict=True):
+        window = job.window(plan[number])
+        pixels = np.argwhere(job.on_tissue(window))
+        found.append(random.choice(pixels, own)[:, ::-1] + (window.x0 + 0.5, window.y0 + 0.5))
+    return np.concatenate(found) * job.model.network.stride
+
+
+def report_seam(job: Job, *, device: str | None = None) -> None:
+    """Looks at some windows in the middle of the work; for encoders without windows it costs nothing.
+
+    `device` is where to compute them, if not where the work is done: a driver may lack what its workers have.
+    """
+    if not job.plan:
+        return
+    how = replace(job.how, device=device or job.how.device)
+    found = seam(job.model.network, job.picture, job.plan[len(job.plan) // 2].core, how)
+    if found is not None:
+        encoder = job.model.network.members[0].config.encoder
+        logger.info("seams: across the windows of %r the map changes %.2f times as much as within them", encoder, found)

@@ -1,0 +1,85 @@
+"""What is said before a prediction: that tissue is strange, that windows may be seen, which genes to rely on."""
+
+import logging
+
+import numpy as np
+import pytest
+from spatialdata import SpatialData
+
+import pixnet_sd as ps
+from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._sdata import build
+from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return ps.tl.train(
+        ps.datasets.toy(seed=1, size_px=768, bins_um=16),
+        table_key="bins_16um_counts",
+        method="ridge",
+        name="pink",
+        tissue="toy",
+        progress=False,
+    )
+
+
+def exchanged(section: SpatialData) -> SpatialData:
+    """With blue for red, though its channels are called r, g, b."""
+    systems = build.systems({"global": np.eye(3), "micrometers": np.diag([0.5, 0.5, 1.0])})
+    image = build.image(section["he"].values[::-1].copy(), ["r", "g", "b"], systems)
+    return build.section({"he": image, "bins_16um": section["bins_16um"]}, {}, {"he": 0.5})
+
+
+@pytest.fixture(scope="module")
+def section() -> SpatialData:
+    return ps.datasets.toy(seed=2, size_px=512, bins_um=16)
+
+
+def test_a_map_of_strange_tissue_comes_with_a_warning(model: Model, section: SpatialData) -> None:
+    other = exchanged(section)
+    with pytest.warns(PixnetWarning) as told:
+        ps.tl.predict(other, model=model, progress=False)
+    assert len(told) == 1
+    assert all(word in str(told[0].message) for word in ("'he'", "'pink'", "toy", "pp.mpp", "channels"))
+    assert "he_programmes" in other.images
+
+
+def test_so_does_a_table_without_a_map(model: Model, section: SpatialData) -> None:
+    with pytest.warns(PixnetWarning, match="look like none"):
+        ps.tl.predict_shapes(exchanged(section), "bins_16um", model=model, progress=False)
+
+
+def test_familiar_tissue_gets_none(model: Model, section: SpatialData) -> None:
+    ps.tl.predict(section, "he", model=model, progress=False, inplace=False)
+
+
+def test_much_glass_around_familiar_tissue_is_no_reason(model: Model, section: SpatialData) -> None:
+    """Whether or not anybody has marked the tissue."""
+    pixels = np.pad(section["he"].values, [(0, 0), (600, 600), (600, 600)], constant_values=240)
+    systems = build.systems({"global": np.eye(3), "micrometers": np.diag([0.5, 0.5, 1.0])})
+    wide = build.section({"he": build.image(pixels, ["r", "g", "b"], systems)}, {}, {"he": 0.5})
+    ps.tl.predict(wide, model=model, progress=False, inplace=False)
+
+
+def test_a_model_that_does_not_know_says_nothing(model: Model, section: SpatialData) -> None:
+    unaware = Model(model.network.members, model.genes, model.card)
+    ps.tl.predict(exchanged(section), model=unaware, progress=False, inplace=False)
+
+
+def test_encoders_with_windows_tell_of_their_seams(section: SpatialData, caplog: pytest.LogCaptureFixture) -> None:
+    config = NetworkConfig(
+        encoder="resnet10t", window_px=64, decoder="pixel", widths=(4,), programmes=2, stain=False, context_um=()
+    )
+    windowed = Model([PixNet(config, 2, encoder_weights=None)], ["A", "B"], Card("windowed"))
+    logging.getLogger("pixnet_sd").addHandler(caplog.handler)
+    ps.tl.predict(section, "he", model=windowed, progress=False, inplace=False)
+    logging.getLogger("pixnet_sd").removeHandler(caplog.handler)
+    assert "seams: across the windows of 'resnet10t' the map changes" in caplog.text
+
+
+def test_genes_tell_whether_they_can_be_relied_on(model: Model, section: SpatialData) -> None:
+    table = ps.tl.predict_shapes(section, "bins_16um", image_key="he", model=model, progress=False, inplace=False)
+    np.testing.assert_array_equal(table.var["reliable"], table.var["score"] >= 0.2)
+    assert 0 < table.var["reliable"].sum() < table.n_vars
