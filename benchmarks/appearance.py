@@ -23,7 +23,7 @@ from pixnet_sd._settings import logger
 from pixnet_sd.nn.model import domain
 from pixnet_sd.nn.model.domain import StainDomain, describe_around, sample_places
 from pixnet_sd.nn.slides import Slide
-from pixnet_sd.tl._slides import Reading, read_slide
+from pixnet_sd.tl._slides import ReadOptions, read_slide
 
 SECTIONS = ("C2", "C3", "C4", "C5")
 MPP = 0.7
@@ -31,7 +31,7 @@ MPP = 0.7
 
 def slide_of(section: SpatialData, table_key: str = "spots_counts", mpp: float = MPP) -> Slide:
     genes = list(section[table_key].var_names[:1])
-    return read_slide(section, "he", Reading("he", [table_key], None, genes, mpp, None, True))
+    return read_slide(section, "he", ReadOptions("he", [table_key], None, genes, mpp, None, True))
 
 
 def learn(slides: Sequence[Slide]) -> StainDomain:

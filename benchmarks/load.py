@@ -79,17 +79,17 @@ def make(slide: Slide, path: Path) -> str:
     cells = slide.cells(slide.side)
     part = cells[: slide.rows_in_band * slide.side]
     elements = {
-        "he": build.image(pixels, list("rgb"), here, chunks=(3, 1024, 1024)),
-        "band": build.labels(band, {"global": Scale([64.0, 64.0], AXES)}),
-        "old_programmes": build.image(rates, programmes, {"global": Scale([float(STRIDE)] * 2, AXES)}),
-        "old_programmes_loadings": build.loadings(
+        "he": build.make_image(pixels, list("rgb"), here, chunks=(3, 1024, 1024)),
+        "band": build.make_labels(band, {"global": Scale([64.0, 64.0], AXES)}),
+        "old_programmes": build.make_image(rates, programmes, {"global": Scale([float(STRIDE)] * 2, AXES)}),
+        "old_programmes_loadings": build.make_loadings(
             np.random.default_rng(0).random((PROGRAMMES, len(slide.genes))), programmes, pd.DataFrame(index=slide.genes)
         ),
-        "cells": build.polygons(cells, pd.RangeIndex(len(cells)), here),
-        "cells_of_band": build.polygons(part, pd.RangeIndex(len(part)), here),
+        "cells": build.make_polygons(cells, pd.RangeIndex(len(cells)), here),
+        "cells_of_band": build.make_polygons(part, pd.RangeIndex(len(part)), here),
     }
     facts = {"kind": "programmes", "unit": "counts/um2", "mpp": MPP * STRIDE}
-    build.section(elements, {"old_programmes": facts}, {"he": MPP}).write(path)
+    build.make_section(elements, {"old_programmes": facts}, {"he": MPP}).write(path)
     return f"{size_px}² px, {len(cells):,} cells, {PROGRAMMES} programmes at {side}² px"
 
 

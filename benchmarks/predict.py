@@ -35,7 +35,7 @@ from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
-from pixnet_sd.tl._prediction.plan import prepare
+from pixnet_sd.tl._prediction.plan import make_plan
 
 MPP = 0.5
 CROP_PX, FIELDS_PX = 224, (112, 112)
@@ -73,7 +73,7 @@ def seconds(work) -> float:
 def job_of(sdata: SpatialData, model: Model, **options):
     rest = dict.fromkeys(("mpp", "tissue_key", "value_range", "device", "batch_size", "tile_size"))
     flags = dict.fromkeys(("allow_upsample", "augment", "compile"), False)
-    return prepare(sdata, "he", model, **{**rest, **flags, **options})
+    return make_plan(sdata, "he", model, **{**rest, **flags, **options})
 
 
 def overhead(size_px: int, tile_px: int, repeats: int) -> None:

@@ -28,14 +28,14 @@ from spatialdata.models import ShapesModel
 from torch import nn
 
 import pixnet_sd as ps
-from pixnet_sd._raster.grid import tiles
-from pixnet_sd._raster.stain import separate
+from pixnet_sd._raster.grid import make_tiles
+from pixnet_sd._raster.stain import separate_stains
 from pixnet_sd._sdata import build, images, shapes, units
 from pixnet_sd._zonal.aggregate import aggregate
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.nn.inference.tiling import to_unit
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
-from pixnet_sd.nn.training.loss import Counts, RateLoss, rate_loss
+from pixnet_sd.nn.training.loss import BatchCounts, RateLoss, rate_loss
 from pixnet_sd.tl._prediction.plan import at_step
 
 SIZE_PX, FINE_SIZE_PX, CROP_PX = 2048, 1024, 224
@@ -146,11 +146,11 @@ def simulated(
 def made_up(sdata: SpatialData, key: str) -> AnnData:
     """Expected counts of shapes: a fixed function of stain and nuclei at every pixel, summed."""
     image, mpp = images.read_rgb(sdata, "he", None), mpp_of(sdata)
-    density = np.clip(separate(image.level_at(1.0).data.compute()), 0, None)
+    density = np.clip(separate_stains(image.level_at(1.0).data.compute()), 0, None)
     placed = shapes.read_shapes(sdata, key, "he", image.grid)
     pooled = aggregate(programmes(*density, mpp), placed.shapes, "sum").values * mpp**2
     genes = pd.DataFrame(index=[f"simulated{number}" for number in range(GENES)])
-    return build.table(np.nan_to_num(pooled) @ LOADINGS, genes, key, placed.index)
+    return build.make_table(np.nan_to_num(pooled) @ LOADINGS, genes, key, placed.index)
 
 
 def programmes(h: np.ndarray, e: np.ndarray, mpp: float) -> np.ndarray:
@@ -206,7 +206,9 @@ def crop_features(sdata: SpatialData, key: str, rows: np.ndarray | slice = slice
     network = PixNet(replace(NETWORK, mpp=mpp_of(sdata)), GENES, encoder_weights=None).eval()
     picture, _ = at_step(images.read_rgb(sdata, "he", None), 1.0)
     found = np.full((len(centres), network.decoder.readout.dim), np.nan)
-    for tile in tiles(*picture.grid.shape, size=1024, stride=network.alignment, margin=CROP_PX // 2 + network.margin):
+    for tile in make_tiles(
+        *picture.grid.shape, size=1024, stride=network.alignment, margin=CROP_PX // 2 + network.margin
+    ):
         low, high = np.array([[tile.core.x0, tile.core.y0], [tile.core.x1, tile.core.y1]])
         inside = np.flatnonzero(((centres >= low) & (centres < high)).all(axis=1))
         if len(inside):
@@ -219,7 +221,7 @@ def crop_features(sdata: SpatialData, key: str, rows: np.ndarray | slice = slice
 def squares(centres: np.ndarray, side: float) -> Shapes:
     half = side / 2
     boxes = shapely.box(*(centres - half).T, *(centres + half).T)
-    return shapes.in_pixels(ShapesModel.parse(gpd.GeoDataFrame(geometry=boxes)), np.eye(3))
+    return shapes.to_pixel_shapes(ShapesModel.parse(gpd.GeoDataFrame(geometry=boxes)), np.eye(3))
 
 
 def shapes_of(sdata: SpatialData, key: str) -> Shapes:
@@ -246,7 +248,7 @@ def train_crops(sections: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> nn
         for features, counts, area in sections:
             expected = network(torch.from_numpy(features).float()) * torch.from_numpy(area).float()[:, None]
             ones, zeros = torch.ones(len(counts)), torch.zeros(len(counts), dtype=torch.long)
-            measured = Counts(torch.from_numpy(counts), ones, zeros, torch.from_numpy(counts.sum(1)))
+            measured = BatchCounts(torch.from_numpy(counts), ones, zeros, torch.from_numpy(counts.sum(1)))
             optimiser.zero_grad()
             rate_loss(expected, measured, log_dispersion.exp() + 1e-3, RateLoss()).backward()
             optimiser.step()

@@ -22,10 +22,17 @@ from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.training.evaluate import gene_scores
-from pixnet_sd.nn.training.fit import Schooling, first_network, lesson_of, library_size, new_members, train_member
-from pixnet_sd.nn.training.loop import Run
-from pixnet_sd.nn.training.prepare import Prepared, prepared
-from pixnet_sd.tl._slides import Reading, read_slide
+from pixnet_sd.nn.training.fit import (
+    TrainingData,
+    first_network,
+    library_size,
+    make_training_set,
+    new_members,
+    train_member,
+)
+from pixnet_sd.nn.training.loop import TrainState
+from pixnet_sd.nn.training.prepare import Prepared, cached_datasets
+from pixnet_sd.tl._slides import ReadOptions, read_slide
 from pixnet_sd.tl._train import progress_bars
 
 SECTIONS = ("C2", "C3", "C4", "C5")
@@ -52,10 +59,10 @@ def chosen_genes(sections: Sequence[object]) -> list[str]:
 
 def train(network: PixNet, config: ps.TrainConfig, slides: Sequence[Slide], sets: Sequence[Prepared]) -> list[PixNet]:
     """All members, on some of the slides."""
-    lesson = lesson_of(Schooling(slides, [], ""), sets, [], "cpu")
+    lesson = make_training_set(TrainingData(slides, [], ""), sets, [], "cpu")
     trained = []
     for member, own in new_members(network, config, slides, sets, None, "cpu"):
-        train_member(Run(member, lesson, own), None, progress_bars(False), "")
+        train_member(TrainState(member, lesson, own), None, progress_bars(False), "")
         trained.append(member)
         print(f"  member {len(trained)} of {config.members}", flush=True)
     return trained
@@ -83,10 +90,10 @@ def main() -> None:
     config = ps.TrainConfig(network=NETWORK, steps=options.steps, members=options.members)
     sections = [ps.datasets.her2st(name) for name in SECTIONS]
     genes = chosen_genes(sections)
-    reading = Reading("he", ["spots_counts"], None, genes, MPP, None, False)
+    reading = ReadOptions("he", ["spots_counts"], None, genes, MPP, None, False)
     slides = [read_slide(section, name, reading) for section, name in zip(sections, SECTIONS, strict=True)]
     network = first_network(config, len(genes), None, options.encoder).eval()
-    with prepared(network, slides, "cpu", progress_bars(True), config.pixels) as sets:
+    with cached_datasets(network, slides, "cpu", progress_bars(True), config.pixels) as sets:
         print(f"features: {time.perf_counter() - start:.0f} s", flush=True)
         scores = left_out(network, config, slides, sets)
         members = train(network, config, slides, sets)

@@ -56,27 +56,27 @@ def read_mob(section: str) -> SpatialData:
     spots = places.index.intersection(counts.index, sort=False)
     centres_px = places.loc[spots, ["pixel_x", "pixel_y"]].to_numpy()
     matrix = sp.csr_matrix(counts.loc[spots].to_numpy(np.int32))
-    systems = build.systems({"global": np.eye(3), "micrometers": np.diag([MOB_MPP, MOB_MPP, 1.0])})
+    systems = build.make_transformations({"global": np.eye(3), "micrometers": np.diag([MOB_MPP, MOB_MPP, 1.0])})
     picture = np.moveaxis(io.imread(folder / f"{section}.jpg"), -1, 0)
     genes = pd.DataFrame(index=counts.columns.astype(object))
     elements = {
-        "he": build.image(picture, ["r", "g", "b"], systems, chunks=(3, 512, 512), pyramid=True),
-        "spots": build.circles(centres_px, SPOT_UM / 2 / MOB_MPP, spots, systems),
-        "spots_counts": build.table(matrix, genes, "spots", spots, spatial=centres_px * MOB_MPP),
+        "he": build.make_image(picture, ["r", "g", "b"], systems, chunks=(3, 512, 512), pyramid=True),
+        "spots": build.make_circles(centres_px, SPOT_UM / 2 / MOB_MPP, spots, systems),
+        "spots_counts": build.make_table(matrix, genes, "spots", spots, spatial=centres_px * MOB_MPP),
     }
-    return build.section(elements, {}, {"he": MOB_MPP})
+    return build.make_section(elements, {}, {"he": MOB_MPP})
 
 
 def quarter_turned(sdata: SpatialData) -> SpatialData:
     """The same section after its picture was turned by 90°; spots and coordinate systems stay where they are."""
     element = sdata.images["he"]
-    upright = affine.finest(element)
+    upright = affine.finest_array(element)
     back = np.array([[0, -1, upright.sizes["x"]], [1, 0, 0], [0, 0, 1.0]])
-    matrices = {name: affine.matrix(one) @ back for name, one in affine.transformations(element).items()}
-    picture = build.image(
+    matrices = {name: affine.to_matrix(one) @ back for name, one in affine.get_transformations(element).items()}
+    picture = build.make_image(
         np.rot90(upright.to_numpy(), axes=(1, 2)),
         ["r", "g", "b"],
-        build.systems(matrices),
+        build.make_transformations(matrices),
         chunks=(3, 512, 512),
         pyramid=True,
     )

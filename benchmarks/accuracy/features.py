@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pixnet_sd._raster.grid import Window
-from pixnet_sd._raster.stain import separate
+from pixnet_sd._raster.stain import separate_stains
 from pixnet_sd._sdata import images, units
 from pixnet_sd.nn.inference.tiling import to_unit
 from pixnet_sd.tl._prediction.plan import at_step
@@ -150,5 +150,5 @@ def colours(study: Study, section: str) -> np.ndarray:
 
 
 def statistics(crop: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    pixels = np.concatenate([crop[:, inside] / 255, separate(crop)[:, inside]])
+    pixels = np.concatenate([crop[:, inside] / 255, separate_stains(crop)[:, inside]])
     return np.concatenate([pixels.mean(1), pixels.std(1), *np.quantile(pixels, QUANTILES, axis=1)])

@@ -159,6 +159,6 @@ class Prediction:
 def evaluate(section: Section, genes: tuple[str, ...], values: np.ndarray, unit: str) -> pd.DataFrame:
     """The package's own scores of a prediction, with the noise ceiling of every gene."""
     shapes = section.sdata.shapes["spots"]
-    table = build.table(values.astype(np.float32), pd.DataFrame(index=list(genes)), "spots", shapes.index)
+    table = build.make_table(values.astype(np.float32), pd.DataFrame(index=list(genes)), "spots", shapes.index)
     compared = SpatialData.init_from_elements({"spots": shapes, TABLE: section.table, PREDICTED: table})
     return ps.tl.evaluate(compared, PREDICTED, TABLE, unit=unit, ceiling=True)

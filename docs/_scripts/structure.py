@@ -25,10 +25,10 @@ NO_VERBS = set(
     re.findall(
         r"\S+",
         """
-        the this that these those a an all any each every one two some few many most more no none not nothing what which who
-        whose where when whether how why as at by for from in into of on over to under with without if else only also here
-        its it their they there his numbers values rows columns names genes shapes pixels tiles image images n k d s x y µm
-        is are was has whole other another both several positions places weights means
+        the this that these those a an all any each every one two some few many most more no none not nothing what
+        which who whose where when whether how why as at by for from in into of on over to under with without
+        if else only also here its it their they there his numbers values rows columns names genes shapes pixels tiles
+        image images n k d s x y µm is are was has whole other another both several positions places weights means
         """,
     )
 )

@@ -15,7 +15,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """The disk, a quota, or a limit on the size of files."""
 
 
-def replace(folder: Path, contents: Mapping[str, bytes]) -> None:
+def replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files of a folder, all of them beside the old ones first, so that little can go wrong in between."""
     written = {name: folder / f"{name}.partial" for name in contents}
     for name, path in written.items():
@@ -29,7 +29,7 @@ def replace(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 @contextmanager
-def where_there_is_room(folder: Path, *, after: str) -> Iterator[None]:
+def explain_full_disk(folder: Path, *, after: str) -> Iterator[None]:
     """While something is written into a folder; `after` says how things stand if that fails."""
     try:
         yield
@@ -42,7 +42,7 @@ def where_there_is_room(folder: Path, *, after: str) -> Iterator[None]:
         ) from error
 
 
-def require_room(folder: Path, needed: int, what: str, *, otherwise: str) -> None:
+def check_room(folder: Path, needed: int, what: str, *, otherwise: str) -> None:
     """Before long work: what will be written must fit."""
     free = shutil.disk_usage(folder).free
     if needed > free:

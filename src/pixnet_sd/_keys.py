@@ -13,7 +13,7 @@ def expression_key(element_key: str) -> str:
     return f"{element_key}_expression"
 
 
-def programmes_key(image_key: str) -> str:
+def programs_key(image_key: str) -> str:
     """Of the image element that stores a factorised map."""
     return f"{image_key}_programmes"
 
@@ -28,7 +28,7 @@ def tissue_key(image_key: str) -> str:
     return f"{image_key}_tissue"
 
 
-def choose(kind: str, asked: str | None, found: Iterable[str], argument: str) -> str:
+def resolve_key(kind: str, asked: str | None, found: Iterable[str], argument: str) -> str:
     """`asked` if it is among `found`; with nothing asked, the only one there is."""
     names = list(found)
     listing = ", ".join(map(repr, names)) or "none"
@@ -42,7 +42,7 @@ def choose(kind: str, asked: str | None, found: Iterable[str], argument: str) ->
     return asked
 
 
-def require_free(wanted: Sequence[str], taken: Iterable[str], *, overwrite: bool) -> None:
+def check_free(wanted: Sequence[str], taken: Iterable[str], *, overwrite: bool) -> None:
     """Refuse names that exist already, unless they may be overwritten."""
     clashes = sorted(set(wanted) & set(taken))
     if clashes and not overwrite:
@@ -60,17 +60,17 @@ def as_list(names: str | Sequence[str], argument: str) -> list[str]:
     return found
 
 
-def require_known(names: Sequence[str], available: Iterable[str], place: str) -> None:
+def check_known(names: Sequence[str], available: Iterable[str], place: str) -> None:
     known = list(map(str, available))
     present = set(known)
     missing = [name for name in names if name not in present]
     if missing:
         raise PixnetKeyError(
-            f"{missing[0]!r} is not in {place}, which holds {len(known)} names. {resembling(missing[0], known)}"
+            f"{missing[0]!r} is not in {place}, which holds {len(known)} names. {suggest_names(missing[0], known)}"
         )
 
 
-def resembling(name: str, known: Sequence[str]) -> str:
+def suggest_names(name: str, known: Sequence[str]) -> str:
     folded = {other.casefold(): other for other in known}
     close = [folded[match] for match in get_close_matches(name.casefold(), list(folded), n=5, cutoff=0.6)]
     if close:

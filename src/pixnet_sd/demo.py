@@ -37,20 +37,20 @@ def main(folder: Path) -> None:
     for shapes in ("cells", "spots"):
         ps.tl.aggregate(section, shapes)
     logger.info("4/5 cluster the cells with scanpy")
-    cluster(section)
+    cluster_cells(section)
     logger.info("5/5 draw")
-    draw(section, folder)
+    draw_pictures(section, folder)
     logger.info("done in %.0f s: pictures and model are in %s", time.perf_counter() - start, folder.resolve())
 
 
-def cluster(section: SpatialData) -> None:
+def cluster_cells(section: SpatialData) -> None:
     cells = section.tables["cells_expression"]
     sc.pp.pca(cells, n_comps=15)
     sc.pp.neighbors(cells, n_neighbors=15)
     sc.tl.leiden(cells, resolution=0.5, flavor="igraph", n_iterations=2)
 
 
-def draw(section: SpatialData, folder: Path) -> None:
+def draw_pictures(section: SpatialData, folder: Path) -> None:
     scores = ps.tl.evaluate(section, "spots_expression", "spots_counts")
     ps.pl.expression(section, GENES, image_key="he", vmin=0, ncols=2, save=folder / "maps.png", show=False)
     ps.pl.shapes(section, "cells", "leiden", image_key="he", save=folder / "clusters.png", show=False)

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from pixnet_sd._metrics.alignment import Place, Raster, explained, moved, other_places, programmes, tissue_share
+from pixnet_sd._metrics.alignment import (
+    Place,
+    Raster,
+    explained_share,
+    expression_components,
+    move_centres,
+    other_places,
+    tissue_share,
+)
 
 HEIGHT, WIDTH = 40, 60
 RANDOM = np.random.default_rng(0)
@@ -30,7 +38,7 @@ def place(words: str) -> Place:
     ],
 )
 def test_places_are_what_they_say(words: str, corner: tuple[float, float]) -> None:
-    np.testing.assert_allclose(moved(np.array([[1.0, 3.0]]), place(words)), [corner])
+    np.testing.assert_allclose(move_centres(np.array([[1.0, 3.0]]), place(words)), [corner])
 
 
 def test_no_place_is_the_one_they_have() -> None:
@@ -51,17 +59,22 @@ def test_expression_that_is_colour_is_explained_in_its_place_only() -> None:
     under, _ = COLOUR.at(CENTRES)
     expression = under.T - under.T.mean(axis=0)
     expression /= np.linalg.norm(expression)
-    assert explained(COLOUR, CENTRES, expression) == pytest.approx(1)
-    assert max(explained(COLOUR, moved(CENTRES, one), expression) for one in other_places((40, 60), CENTRES)) < 0.2
+    assert explained_share(COLOUR, CENTRES, expression) == pytest.approx(1)
+    assert (
+        max(explained_share(COLOUR, move_centres(CENTRES, one), expression) for one in other_places((40, 60), CENTRES))
+        < 0.2
+    )
 
 
 def test_what_chance_explains_is_taken_off() -> None:
-    noise = [programmes(RANDOM.poisson(9.0, (200, 20)).astype(float), np.full(200, 180.0)) for _ in range(30)]
-    found = [explained(COLOUR, CENTRES, one) for one in noise]
+    noise = [
+        expression_components(RANDOM.poisson(9.0, (200, 20)).astype(float), np.full(200, 180.0)) for _ in range(30)
+    ]
+    found = [explained_share(COLOUR, CENTRES, one) for one in noise]
     assert np.mean(found) < 0.01
 
 
 def test_programmes_have_unit_length_and_constant_expression_has_none() -> None:
     counts = RANDOM.poisson(9.0, (50, 20)).astype(float)
-    assert (programmes(counts, counts.sum(axis=1)) ** 2).sum() == pytest.approx(1)
-    np.testing.assert_allclose(programmes(np.ones((50, 20)), np.full(50, 20.0)), 0, atol=1e-12)
+    assert (expression_components(counts, counts.sum(axis=1)) ** 2).sum() == pytest.approx(1)
+    np.testing.assert_allclose(expression_components(np.ones((50, 20)), np.full(50, 20.0)), 0, atol=1e-12)

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from scipy import stats
 
 from pixnet_sd._metrics import scores
-from pixnet_sd.datasets._her2st_files import Section, read_section
+from pixnet_sd.datasets._her2st_files import MeasuredSection, read_section
 
 RANDOM = np.random.default_rng(0)
 ONE = RANDOM.normal(size=(40, 5))
@@ -120,24 +120,24 @@ def test_spots_too_empty_to_split_do_not_raise_the_ceiling() -> None:
 
 
 def test_blocks_cover_all_columns_once() -> None:
-    assert [(b.start, b.stop) for b in scores.blocks(2**22, 5)] == [(0, 2), (2, 4), (4, 5)]
-    assert len(list(scores.blocks(2**30, 3))) == 3
+    assert [(b.start, b.stop) for b in scores.column_blocks(2**22, 5)] == [(0, 2), (2, 4), (4, 5)]
+    assert len(list(scores.column_blocks(2**30, 3))) == 3
 
 
 @pytest.fixture
-def sections(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Section]:
+def sections(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, MeasuredSection]:
     if not (real_data / "her2st").is_dir():
         pytest.skip(f"her2st is not in {real_data}")
     monkeypatch.setenv("PIXNET_SD_DATA_DIR", str(real_data))
     return {name: read_section(name) for name in ("C2", "C3", "C4", "C5")}
 
 
-def mean_per_10k(section: Section) -> dict[str, float]:
+def mean_per_10k(section: MeasuredSection) -> dict[str, float]:
     rates = section.counts.toarray() * (1e4 / np.asarray(section.counts.sum(axis=1)))
     return dict(zip(section.genes, rates.mean(axis=0), strict=True))
 
 
-def test_the_ceiling_of_a_real_section(sections: dict[str, Section]) -> None:
+def test_the_ceiling_of_a_real_section(sections: dict[str, MeasuredSection]) -> None:
     """C4 by the benchmark's protocol: the 250 genes of highest mean over the other sections."""
     section = sections.pop("C4")
     means = [mean_per_10k(other) for other in sections.values()]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._raster.grid import PixelGrid, Window, round_up, tiles
+from pixnet_sd._raster.grid import PixelGrid, Window, make_tiles, round_up
 
 sides = st.integers(1, 150)
 
@@ -15,7 +15,7 @@ sides = st.integers(1, 150)
 def test_cores_partition_and_reads_contain_them(height: int, width: int, factor: int, stride: int, margin: int) -> None:
     times_kept = np.zeros((height, width), int)
     reads = set()
-    for tile in tiles(height, width, size=factor * stride, stride=stride, margin=margin):
+    for tile in make_tiles(height, width, size=factor * stride, stride=stride, margin=margin):
         times_kept[tile.core.slices] += 1
         assert tile.read.y0 % stride == tile.read.x0 % stride == 0
         assert tile.core.y0 % stride == tile.core.x0 % stride == 0
@@ -26,14 +26,14 @@ def test_cores_partition_and_reads_contain_them(height: int, width: int, factor:
 
 
 def test_image_smaller_than_a_tile_is_one_small_tile() -> None:
-    (tile,) = tiles(1, 1, size=512, stride=4, margin=3)
+    (tile,) = make_tiles(1, 1, size=512, stride=4, margin=3)
     assert tile.core == Window(0, 0, 1, 1)
     assert tile.read == Window(-4, -4, 8, 8)
 
 
 def test_tile_size_off_the_stride_is_refused_with_the_next_right_one() -> None:
     with pytest.raises(PixnetValueError, match="Use 104"):
-        list(tiles(10, 10, size=100, stride=8))
+        list(make_tiles(10, 10, size=100, stride=8))
 
 
 def test_clip_of_windows_apart_is_empty() -> None:

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
-from pixnet_sd._raster.tissue import Mask, block_mean, closed, near, tissue_mask, without_small
+from pixnet_sd._raster.tissue import Mask, block_mean, close_mask, dilate_mask, remove_small, tissue_mask
 
 MPP = 8.0
 SIDE = 160
@@ -41,7 +41,9 @@ def overlap(a: Mask, b: Mask) -> float:
 
 def agrees(found: Mask, truth: Mask, within_um: float = 35.0) -> bool:
     """Whether the two differ only close to the border of the truth."""
-    return bool(found[~near(~truth, within_um / MPP)].all() and not found[~near(truth, within_um / MPP)].any())
+    return bool(
+        found[~dilate_mask(~truth, within_um / MPP)].all() and not found[~dilate_mask(truth, within_um / MPP)].any()
+    )
 
 
 @pytest.mark.parametrize("strength", [0.4, 1.0, 2.0, 3.0])
@@ -169,23 +171,23 @@ def test_a_pixel_has_a_size(mpp: float) -> None:
 def test_closing_joins_pieces_up_to_twice_its_radius_apart() -> None:
     mask = np.zeros((9, 20), bool)
     mask[:, :5] = mask[:, 9:] = True
-    assert (closed(mask, 1.9) == mask).all()
-    assert closed(mask, 2.0).all()
+    assert (close_mask(mask, 1.9) == mask).all()
+    assert close_mask(mask, 2.0).all()
 
 
 def test_near_is_the_euclidean_distance() -> None:
     mask = np.zeros((7, 7), bool)
     mask[3, 3] = True
     y, x = np.mgrid[:7, :7] - 3
-    assert (near(mask, 2.3) == (np.hypot(y, x) <= 2.3)).all()
-    assert not near(np.zeros((7, 7), bool), 100).any()
+    assert (dilate_mask(mask, 2.3) == (np.hypot(y, x) <= 2.3)).all()
+    assert not dilate_mask(np.zeros((7, 7), bool), 100).any()
 
 
 def test_small_pieces_go_unless_they_fill_the_image() -> None:
     mask = np.zeros((10, 10), bool)
     mask[:2, :2] = mask[5:, 5:] = True
-    assert without_small(mask, 5).sum() == 25
-    assert without_small(mask, 1000).sum() == 25
+    assert remove_small(mask, 5).sum() == 25
+    assert remove_small(mask, 1000).sum() == 25
 
 
 def test_blocks_average_and_repeat_the_edge() -> None:
@@ -218,7 +220,7 @@ def test_spots_of_a_real_section_lie_on_tissue_and_smears_do_not(real_data: Path
     columns, rows = (spots[["pixel_x", "pixel_y"]].to_numpy() * 0.690 / mpp).astype(int).T
     measured = np.zeros_like(mask)
     measured[rows, columns] = True
-    assert (mask & ~near(measured, 300 / mpp)).sum() < 0.02 * mask.sum()
+    assert (mask & ~dilate_mask(measured, 300 / mpp)).sum() < 0.02 * mask.sum()
 
 
 @pytest.mark.parametrize("section", ["MOB1", "MOB2", "MOB3"])

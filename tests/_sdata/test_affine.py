@@ -23,14 +23,18 @@ def rotation(degrees: float, scale: float = 1.0, shift: tuple[float, float] = (0
 def section(
     image_systems: dict[str, np.ndarray], shape_systems: dict[str, np.ndarray], shapes: dict | None = None
 ) -> SpatialData:
-    image = build.image(np.zeros((3, 60, 80), np.uint8), ["r", "g", "b"], build.systems(image_systems))
+    image = build.make_image(
+        np.zeros((3, 60, 80), np.uint8), ["r", "g", "b"], build.make_transformations(image_systems)
+    )
     places = shapes or {"circles": np.array([[10.0, 20.0], [30.0, 25.0]])}
     frame = (
-        build.circles(places["circles"], 4.0, pd.Index([0, 1]), build.systems(shape_systems))
+        build.make_circles(places["circles"], 4.0, pd.Index([0, 1]), build.make_transformations(shape_systems))
         if "circles" in places
-        else build.polygons(places["polygons"], pd.RangeIndex(len(places["polygons"])), build.systems(shape_systems))
+        else build.make_polygons(
+            places["polygons"], pd.RangeIndex(len(places["polygons"])), build.make_transformations(shape_systems)
+        )
     )
-    return build.section({"he": image, "cells": frame}, {}, {})
+    return build.make_section({"he": image, "cells": frame}, {}, {})
 
 
 def test_scale_translation_and_30_degrees_against_known_truth() -> None:
@@ -63,33 +67,35 @@ def test_anisotropic_transform_makes_ellipses() -> None:
 def test_no_common_coordinate_system_is_an_error_that_lists_both() -> None:
     sdata = section({"global": np.eye(3)}, {"elsewhere": np.eye(3)})
     with pytest.raises(PixnetValueError, match=r"share no coordinate system.*elsewhere.*global"):
-        affine.between(sdata, "cells", "he")
+        affine.matrix_between(sdata, "cells", "he")
 
 
 def test_systems_that_disagree_must_be_chosen_between() -> None:
     sdata = section({"a": np.eye(3), "b": np.eye(3)}, {"a": np.eye(3), "b": rotation(0, 1.5)})
     with pytest.raises(PixnetValueError, match="px apart"):
-        affine.between(sdata, "cells", "he")
-    np.testing.assert_allclose(affine.between(sdata, "cells", "he", "b"), rotation(0, 1.5))
+        affine.matrix_between(sdata, "cells", "he")
+    np.testing.assert_allclose(affine.matrix_between(sdata, "cells", "he", "b"), rotation(0, 1.5))
     with pytest.raises(PixnetKeyError, match="these do: 'a', 'b'"):
-        affine.between(sdata, "cells", "he", "c")
+        affine.matrix_between(sdata, "cells", "he", "c")
 
 
 def test_systems_that_agree_need_no_choice() -> None:
     world = rotation(70, 3.0, (5.0, 6.0))
     sdata = section({"a": np.eye(3), "b": world}, {"a": np.eye(3), "b": world})
-    np.testing.assert_allclose(affine.between(sdata, "cells", "he"), np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(affine.matrix_between(sdata, "cells", "he"), np.eye(3), atol=1e-12)
 
 
 def test_singular_image_transform_is_an_error() -> None:
     sdata = section({"global": np.diag([1.0, 0.0, 1.0])}, {"global": np.eye(3)})
     with pytest.raises(PixnetValueError, match="cannot be inverted"):
-        affine.between(sdata, "cells", "he")
+        affine.matrix_between(sdata, "cells", "he")
 
 
 def test_a_raster_over_an_image_lies_where_its_pixels_lie_in_every_system() -> None:
     sdata = section({"global": np.eye(3), "world": rotation(20, 0.5, (3.0, 4.0))}, {"global": np.eye(3)})
     grid = PixelGrid(8, 10, step=(8.0, 8.0), origin=(2.0, 1.0))
     placed = affine.grid_transformations(sdata["he"], grid)
-    for name, onwards in affine.transformations(sdata["he"]).items():
-        np.testing.assert_allclose(affine.matrix(placed[name]), affine.matrix(onwards) @ grid.to_source, atol=1e-12)
+    for name, onwards in affine.get_transformations(sdata["he"]).items():
+        np.testing.assert_allclose(
+            affine.to_matrix(placed[name]), affine.to_matrix(onwards) @ grid.to_source, atol=1e-12
+        )

@@ -12,19 +12,21 @@ from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import build
 from pixnet_sd._sdata.comparison import read_pair
 
-IDENTITY = build.systems({"global": np.eye(3)})
+IDENTITY = build.make_transformations({"global": np.eye(3)})
 SPOTS = pd.Index(["a", "b", "c", "d"])
 MEASURED = np.array([[1, 2, 0], [3, 4, 0], [5, 6, 9]])  # rows c, a, d; genes G1, G2, G9
 PREDICTED = np.array([[20.0, 10.0, 0.5], [40.0, 30.0, 0.5], [60.0, 50.0, 0.5]])  # rows c, a, b; genes G2, G1, G0
 
 
 def table(values: object, rows: list[str], genes: list[str], shapes: str = "spots") -> ad.AnnData:
-    return build.table(values, pd.DataFrame(index=genes), shapes, pd.Index(rows))
+    return build.make_table(values, pd.DataFrame(index=genes), shapes, pd.Index(rows))
 
 
 def holding(predicted: ad.AnnData, measured: ad.AnnData) -> SpatialData:
-    elements = {name: build.circles(np.arange(8.0).reshape(-1, 2), 1.0, SPOTS, IDENTITY) for name in ("spots", "other")}
-    return build.section({**elements, "predicted": predicted, "measured": measured}, {}, {})
+    elements = {
+        name: build.make_circles(np.arange(8.0).reshape(-1, 2), 1.0, SPOTS, IDENTITY) for name in ("spots", "other")
+    }
+    return build.make_section({**elements, "predicted": predicted, "measured": measured}, {}, {})
 
 
 def usual(storage=np.asarray) -> SpatialData:

@@ -17,7 +17,7 @@ from pixnet_sd._sdata import build
 from pixnet_sd._sdata.counts import asked_genes, read_counts
 
 TRUTH = np.array([[5, 0, 1], [0, 0, 0], [2, 7, 0]])
-IDENTITY = build.systems({"global": np.eye(3)})
+IDENTITY = build.make_transformations({"global": np.eye(3)})
 STORAGES = {
     "dense": np.asarray,
     "float": lambda x: x.astype(np.float32),
@@ -29,10 +29,10 @@ STORAGES = {
 
 def holding(values: object, instances: list, index: list | None = None) -> SpatialData:
     ids = pd.Index(index if index is not None else ["a", "b", "c"])
-    spots = build.circles(np.arange(2.0 * len(ids)).reshape(-1, 2), 1.0, ids, IDENTITY)
-    table = build.table(values, pd.DataFrame(index=["G1", "G2", "G3"]), "spots", pd.Index(["a", "b", "c"]))
+    spots = build.make_circles(np.arange(2.0 * len(ids)).reshape(-1, 2), 1.0, ids, IDENTITY)
+    table = build.make_table(values, pd.DataFrame(index=["G1", "G2", "G3"]), "spots", pd.Index(["a", "b", "c"]))
     table.obs["instance_id"] = instances  # afterwards, since parsing refuses some of what files hold
-    return build.section({"spots": spots, "counts": table}, {}, {})
+    return build.make_section({"spots": spots, "counts": table}, {}, {})
 
 
 @pytest.mark.parametrize("storage", STORAGES)

@@ -12,7 +12,7 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._sdata import build, drawing, images, maps
 from pixnet_sd._sdata.drawing import Box
 
-IDENTITY = build.systems({"global": np.eye(3)})
+IDENTITY = build.make_transformations({"global": np.eye(3)})
 
 
 def ramp(side: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def ramp(side: int) -> np.ndarray:
 
 
 def image_of(data: np.ndarray | da.Array, pyramid: bool = False) -> images.Image:
-    element = build.image(data, [str(c) for c in range(len(data))], IDENTITY, pyramid=pyramid)
+    element = build.make_image(data, [str(c) for c in range(len(data))], IDENTITY, pyramid=pyramid)
     return images.read_image(SpatialData.init_from_elements({"r": element}), "r")
 
 
@@ -78,7 +78,7 @@ def test_means_leave_out_what_is_missing() -> None:
 
 @given(st.integers(0, 1000))
 def test_thinning_never_exceeds_the_factor(factor: int) -> None:
-    stride, block = drawing.thinning(factor)
+    stride, block = drawing.split_factor(factor)
     assert stride * block <= max(1, factor) < 2 * stride * block + 1 + stride
 
 
@@ -86,11 +86,11 @@ def test_loadings_commute_with_thinning() -> None:
     random = np.random.default_rng(0)
     programmes, matrix = random.random((3, 64, 64)).astype(np.float32), random.random((3, 5))
     genes = pd.DataFrame(index=pd.Index(list("abcde")))
-    sdata = build.section(
+    sdata = build.make_section(
         {
-            "m": build.image(programmes, ["p0", "p1", "p2"], IDENTITY),
-            "m_loadings": build.loadings(matrix, ["p0", "p1", "p2"], genes, "m"),
-            "g": build.image(np.einsum("kg,kyx->gyx", matrix, programmes), list("abcde"), IDENTITY),
+            "m": build.make_image(programmes, ["p0", "p1", "p2"], IDENTITY),
+            "m_loadings": build.make_loadings(matrix, ["p0", "p1", "p2"], genes, "m"),
+            "g": build.make_image(np.einsum("kg,kyx->gyx", matrix, programmes), list("abcde"), IDENTITY),
         },
         {},
         {},

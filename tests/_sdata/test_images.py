@@ -12,11 +12,11 @@ from spatialdata.models import Image2DModel
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._sdata import build, images
 
-IDENTITY = build.systems({"global": np.eye(3)})
+IDENTITY = build.make_transformations({"global": np.eye(3)})
 
 
 def holding(data: np.ndarray, channels: str | list[str] = "rgb", **options: object) -> SpatialData:
-    return build.section({"he": build.image(data, list(channels), IDENTITY, **options)}, {}, {})  # type: ignore[arg-type]
+    return build.make_section({"he": build.make_image(data, list(channels), IDENTITY, **options)}, {}, {})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_pixel_of_any_level_is_the_mean_of_what_its_place_covers(height: int, 
     """Of ramps along x and y, whose means say where a pixel lies."""
     y, x = np.mgrid[:height, :width] + 0.5
     element = Image2DModel.parse(np.stack([x, y, x + y]), dims="cyx", c_coords=list("rgb"), scale_factors=factors)
-    image = images.read_image(build.section({"he": element}, {}, {}), "he")
+    image = images.read_image(build.make_section({"he": element}, {}, {}), "he")
     assert len(image.levels) == len(factors) + 1
     for level in image.levels:
         rows, columns = np.indices(level.grid.shape) + 0.5
@@ -72,7 +72,7 @@ def test_a_level_is_exact_only_where_its_size_leaves_no_doubt(
 def test_an_overview_covers_an_odd_image_from_edge_to_edge() -> None:
     y, x = np.mgrid[:203, :205] + 0.5
     element = Image2DModel.parse(np.stack([x, y, x]), dims="cyx", c_coords=list("rgb"), scale_factors=[2, 2])
-    level = images.overview(images.read_image(build.section({"he": element}, {}, {}), "he"), 9)
+    level = images.read_overview_level(images.read_image(build.make_section({"he": element}, {}, {}), "he"), 9)
     (sx, sy), (ox, oy) = level.grid.step, level.grid.origin
     assert ox <= 0 and oy <= 0 and ox + sx * level.grid.width >= 205 and oy + sy * level.grid.height >= 203
     inner = level.data.compute()[0, 1:-1, 1:-1]
@@ -81,7 +81,7 @@ def test_an_overview_covers_an_odd_image_from_edge_to_edge() -> None:
 
 def test_overview_is_the_block_mean_and_keeps_the_edge() -> None:
     ramp = np.broadcast_to(np.arange(20, dtype=np.uint8), (3, 10, 20))
-    level = images.overview(images.read_image(holding(ramp), "he"), 4.5)
+    level = images.read_overview_level(images.read_image(holding(ramp), "he"), 4.5)
     assert level.grid.shape == (3, 5) and level.grid.step == (4.0, 4.0)
     np.testing.assert_array_equal(level.data.compute()[0, 0], [2, 6, 10, 14, 18])
 

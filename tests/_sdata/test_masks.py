@@ -14,8 +14,10 @@ QUARTER_TURN = np.array([[0.0, -8.0, 48.0], [8.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def slide(labels: np.ndarray, to_image: np.ndarray) -> SpatialData:
-    image = build.image(np.zeros((3, 40, 48), np.uint8), "rgb", build.systems({"global": np.eye(3)}))
-    return build.section({"he": image, "he_tissue": build.labels(labels, build.systems({"global": to_image}))}, {}, {})
+    image = build.make_image(np.zeros((3, 40, 48), np.uint8), "rgb", build.make_transformations({"global": np.eye(3)}))
+    return build.make_section(
+        {"he": image, "he_tissue": build.make_labels(labels, build.make_transformations({"global": to_image}))}, {}, {}
+    )
 
 
 def test_a_turned_mask_is_looked_up_at_the_centre_of_each_pixel() -> None:

@@ -10,11 +10,13 @@ from pixnet_sd._sdata import build, provenance, units
 
 
 def holding(systems: dict[str, np.ndarray], mpp: dict[str, float] | None = None) -> SpatialData:
-    image = build.image(np.zeros((3, 8, 8), np.uint8), "rgb", build.systems(systems))
+    image = build.make_image(np.zeros((3, 8, 8), np.uint8), "rgb", build.make_transformations(systems))
     rows, columns = np.indices((4, 5)).reshape(2, -1)
     centres = np.column_stack([columns * 200.0 + (rows % 2) * 100.0, rows * 200.0 * np.sqrt(3) / 2])
-    spots = build.circles(centres, 55.0, pd.RangeIndex(20), build.systems({name: np.eye(3) for name in systems}))
-    return build.section({"he": image, "spots": spots}, {}, mpp or {})
+    spots = build.make_circles(
+        centres, 55.0, pd.RangeIndex(20), build.make_transformations({name: np.eye(3) for name in systems})
+    )
+    return build.make_section({"he": image, "spots": spots}, {}, mpp or {})
 
 
 def test_unknown_is_an_error_that_names_three_ways() -> None:
@@ -31,7 +33,7 @@ def test_a_system_in_micrometres_says_it(name: str) -> None:
 def test_what_was_recorded_counts_first_and_a_difference_warns() -> None:
     sdata = holding({"um": np.diag([0.25, 0.25, 1])}, {"he": 0.26})
     assert units.image_mpp(sdata, "he") == 0.26
-    provenance.record_mpp(sdata, "he", 0.5)
+    provenance.set_mpp_record(sdata, "he", 0.5)
     with pytest.warns(PixnetWarning, match=r"0.5 by what pp.mpp recorded; 0.25 by coordinate system 'um'"):
         assert units.image_mpp(sdata, "he") == 0.5
 

@@ -11,7 +11,7 @@ from precision import assert_close
 from shapely import Point, Polygon
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
-from pixnet_sd._raster.grid import Window, tiles
+from pixnet_sd._raster.grid import Window, make_tiles
 from pixnet_sd._zonal.aggregate import Accumulator, aggregate, memory_bytes
 from pixnet_sd._zonal.blocks import plan_blocks
 from pixnet_sd._zonal.coverage import coverage
@@ -150,7 +150,7 @@ def test_does_not_depend_on_chunks(statistic, shapes, holed):
 @pytest.mark.parametrize("statistic", EVERY)
 def test_blocks_in_any_order_and_merged_accumulators_agree(statistic, shapes, holed):
     whole, order = aggregate(holed, shapes, statistic), np.random.default_rng(0)
-    cores = [tile.core for tile in tiles(HEIGHT, WIDTH, size=19)]
+    cores = [tile.core for tile in make_tiles(HEIGHT, WIDTH, size=19)]
     halves = Accumulator(shapes, 5, statistic), Accumulator(shapes, 5, statistic)
     for k in order.permutation(len(cores)):
         halves[k % 2].add(cores[k], holed[:, *cores[k].slices])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError
-from pixnet_sd.datasets._fetch import RemoteFile, data_dir, fetch
+from pixnet_sd.datasets._fetch import RemoteFile, data_dir, fetch_file
 from pixnet_sd.datasets._her2st_files import FILES, read_section
 
 SPOTS = {"C2": 187, "C3": 180, "C4": 184, "C5": 181}
@@ -101,7 +101,7 @@ def test_a_file_with_other_bytes_is_refused_and_left_alone(folder: Path) -> None
     path.parent.mkdir(parents=True)
     path.write_text("mine")
     with pytest.raises(PixnetRuntimeError, match=hashlib.sha256(b"mine").hexdigest()):
-        fetch(FILES["C2"].spots)
+        fetch_file(FILES["C2"].spots)
     assert path.read_text() == "mine"
 
 
@@ -113,24 +113,24 @@ def test_every_file_has_one_place_one_address_and_one_sum() -> None:
 
 
 def test_a_file_is_downloaded_once(folder: Path, served: str, tmp_path: Path) -> None:
-    path = fetch(hello(served))
+    path = fetch_file(hello(served))
     assert path == folder / "greetings" / "hello.txt"
     assert path.read_bytes() == b"hello"
     (tmp_path / "served" / "hello.txt").unlink()
-    assert fetch(hello(served)) == path
+    assert fetch_file(hello(served)) == path
 
 
 def test_a_failed_download_says_how_to_do_it_by_hand(folder: Path, served: str) -> None:
     file = hello(served, "goodbye.txt")
     with pytest.raises(PixnetRuntimeError, match="404") as caught:
-        fetch(file)
+        fetch_file(file)
     for detail in (file.url, file.sha256, str(folder / file.path), "PIXNET_SD_DATA_DIR"):
         assert detail in str(caught.value)
 
 
 def test_a_download_with_other_bytes_leaves_nothing_behind(folder: Path, served: str) -> None:
     with pytest.raises(PixnetRuntimeError, match="SHA256"):
-        fetch(hello(served, content=b"good day"))
+        fetch_file(hello(served, content=b"good day"))
     assert not [path for path in folder.rglob("*") if path.is_file()]
 
 

@@ -6,8 +6,8 @@ import pytest
 import shapely
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._raster.grid import Window, tiles
-from pixnet_sd._raster.stain import separate
+from pixnet_sd._raster.grid import Window, make_tiles
+from pixnet_sd._raster.stain import separate_stains
 from pixnet_sd.datasets._synthetic.histology import Histology
 from pixnet_sd.datasets._synthetic.nuclei import REACH, REACH_UM, nuclei_near
 
@@ -49,7 +49,7 @@ def nuclei(slide: Histology) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [97, 320])
 def test_any_split_into_windows_gives_the_same_pixels(slide, image, rates, tissue, size):
-    for tile in tiles(SIDE, SIDE, size=size):
+    for tile in make_tiles(SIDE, SIDE, size=size):
         rows, columns = tile.core.slices
         part_image, part_rates = slide.render(tile.core)
         np.testing.assert_array_equal(part_image, image[:, rows, columns])
@@ -94,7 +94,7 @@ def test_glass_is_white_and_tissue_is_not(image, tissue):
 
 
 def test_haematoxylin_tells_nuclei_from_the_rest_of_the_tissue(image, tissue, nuclei):
-    haematoxylin = separate(image)[0]
+    haematoxylin = separate_stains(image)[0]
     inside, outside = haematoxylin[nuclei], haematoxylin[tissue & ~nuclei]
     assert np.quantile(inside, 0.1) > np.quantile(outside, 0.8)
 

@@ -60,10 +60,10 @@ def test_pyramid_and_sizes() -> None:
 
 def test_a_large_slide_is_lazy() -> None:
     from pixnet_sd.datasets._synthetic.histology import Histology
-    from pixnet_sd.datasets._toy import raster
+    from pixnet_sd.datasets._toy import make_raster
 
     slide = Histology(20_000, 20_000)
-    lazy = raster(slide, slide.image, 3, np.dtype(np.uint8))
+    lazy = make_raster(slide, slide.image, 3, np.dtype(np.uint8))
     assert isinstance(lazy, da.Array)
     corner = lazy[:, 10_000:10_064, 5_000:5_064].compute()
     assert corner.shape == (3, 64, 64)

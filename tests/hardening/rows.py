@@ -93,7 +93,7 @@ def far_slide() -> Any:
 
 
 def empty_labels() -> Any:
-    return build.labels(np.zeros((48, 64), np.uint8), GLOBAL)
+    return build.make_labels(np.zeros((48, 64), np.uint8), GLOBAL)
 
 
 def zero_radius() -> Any:

@@ -33,8 +33,8 @@ def write(folder: Path) -> None:
     toy = ps.datasets.toy(size_px=256)
     cells = toy["cells"].iloc[:MANY_CELLS]
     counts = np.random.default_rng(0).poisson(2.0, (len(cells), len(GENES)))
-    table = build.table(counts, pd.DataFrame(index=GENES), "cells", cells.index)
-    build.section({"he": toy["he"], "cells": cells, "counts": table}, {}, {"he": 0.5}).write(folder / "s.zarr")
+    table = build.make_table(counts, pd.DataFrame(index=GENES), "cells", cells.index)
+    build.make_section({"he": toy["he"], "cells": cells, "counts": table}, {}, {"he": 0.5}).write(folder / "s.zarr")
     tiny_model().save(folder / "model")
 
 
@@ -110,7 +110,7 @@ def require_usable(slide: SlideFolder, spare: Path) -> None:
     """The store opens, also after somebody else has written into it; that is tried on a copy."""
     store = Path(shutil.copytree(slide.store, spare))
     opened = sd.read_zarr(store)
-    opened["other"] = build.labels(np.ones((4, 4), np.uint8), affine.transformations(opened["he"]))
+    opened["other"] = build.make_labels(np.ones((4, 4), np.uint8), affine.get_transformations(opened["he"]))
     opened.write_element("other")
     again = sd.read_zarr(store)
     assert {"he", "cells", "counts", "other"} <= {name for _, name, _ in again.gen_elements()}

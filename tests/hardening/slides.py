@@ -29,12 +29,14 @@ def pixels(height: int = 48, width: int = 64, channels: int = 3, dtype: Any = np
 
 
 def picture(data: np.ndarray | None = None, names: Sequence[str] = "rgb", **options: Any) -> Any:
-    return build.image(pixels() if data is None else data, list(names), dict(options.pop("systems", GLOBAL)), **options)
+    return build.make_image(
+        pixels() if data is None else data, list(names), dict(options.pop("systems", GLOBAL)), **options
+    )
 
 
 def squares(geometries: Sequence[Any] = SQUARES, ids: Sequence[Any] | None = None, **options: Any) -> Any:
     index = pd.Index(range(len(geometries)) if ids is None else ids)
-    return build.polygons(np.array(geometries, dtype=object), index, dict(options.pop("systems", GLOBAL)))
+    return build.make_polygons(np.array(geometries, dtype=object), index, dict(options.pop("systems", GLOBAL)))
 
 
 def discs(
@@ -43,7 +45,7 @@ def discs(
     systems: Mapping[str, BaseTransformation] = GLOBAL,
 ) -> Any:
     """Circles whose radii are put in afterwards: parsing refuses some of what files hold."""
-    frame = build.circles(np.array(centres), 3.0, pd.RangeIndex(len(centres)), dict(systems))
+    frame = build.make_circles(np.array(centres), 3.0, pd.RangeIndex(len(centres)), dict(systems))
     frame["radius"] = radius
     return frame
 
@@ -52,13 +54,13 @@ def section(mpp: float | None = 0.5, **elements: Any) -> SpatialData:
     """The elements, with the picture "he" unless another is given."""
     elements = {"he": picture(), **elements}
     held = {key: element for key, element in elements.items() if element is not None}
-    return build.section(held, {}, {} if mpp is None or "he" not in held else {"he": mpp})
+    return build.make_section(held, {}, {} if mpp is None or "he" not in held else {"he": mpp})
 
 
 def measured(values: Any = COUNTS, ids: Sequence[Any] = (0, 1), genes: Sequence[str] = GENES) -> SpatialData:
     """Two squares with their counts; the ids are put in afterwards."""
     shapes = squares()
-    table = build.table(values, pd.DataFrame(index=list(genes)), "cells", shapes.index)
+    table = build.make_table(values, pd.DataFrame(index=list(genes)), "cells", shapes.index)
     table.obs["instance_id"] = list(ids)
     return section(cells=shapes, counts=table)
 

@@ -23,8 +23,8 @@ from pixnet_sd._sdata import build
 from pixnet_sd._zonal import aggregate
 from pixnet_sd._zonal.aggregate import table_bytes
 from pixnet_sd._zonal.shapes import from_polygons
-from pixnet_sd.nn.inference.memory import predict_bytes, rehearse, train_bytes
-from pixnet_sd.nn.inference.predict import resolve
+from pixnet_sd.nn.inference.memory import predict_bytes, rehearse_memory, train_bytes
+from pixnet_sd.nn.inference.predict import resolve_inference
 from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.nn.training.crops import crops_of, layout_for
@@ -81,7 +81,9 @@ def warm() -> None:
 @pytest.mark.parametrize(("tile_px", "augment"), [(192, False), (320, False), (512, False), (320, True), (512, True)])
 def test_predict(tile_px: int, augment: bool) -> None:
     model, sdata = tiny_model(), slide(tile_px, 2 * tile_px)
-    stated = predict_bytes(model.network, resolve(model.network, device="cpu", tile_size=tile_px, augment=augment))
+    stated = predict_bytes(
+        model.network, resolve_inference(model.network, device="cpu", tile_size=tile_px, augment=augment)
+    )
     measured = peak_bytes(lambda: predict(sdata, model=model, tile_size=tile_px, augment=augment, inplace=False))
     assert measured < stated + SLACK
     assert stated < 3 * measured + SLACK
@@ -92,7 +94,7 @@ def test_predict(tile_px: int, augment: bool) -> None:
 def test_predict_shapes(genes: int) -> None:
     model, sdata, count = many_genes(genes), slide(128, 256, a=lattice(128, 64)), 64**2
     options: dict[str, Any] = {"device": "cpu", "tile_size": 128, "inplace": False, "progress": False}
-    stated = predict_bytes(model.network, resolve(model.network, device="cpu", tile_size=128))
+    stated = predict_bytes(model.network, resolve_inference(model.network, device="cpu", tile_size=128))
     stated += aggregate.memory_bytes(count, 2, block_limit=2 * 4 * 32**2) + table_bytes(count, genes)
     measured = peak_bytes(lambda: ps.tl.predict_shapes(sdata, "a", model=model, **options))
     assert measured < stated + SLACK
@@ -120,7 +122,7 @@ def test_train(count: int) -> None:
     genes = [f"G{number}" for number in range(40)]
     cells = squares([shapely.box(16 * number, 0, 16 * number + 16, 16) for number in range(count)])
     counts = np.random.default_rng(0).integers(0, 9, (count, len(genes)))
-    table = build.table(counts, pd.DataFrame(index=genes), "cells", cells.index)
+    table = build.make_table(counts, pd.DataFrame(index=genes), "cells", cells.index)
     sdata = slide(64, 16 * count, cells=cells, counts=table)
     network = NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(16,), programmes=4, context_um=())
     config = ps.TrainConfig(network=network, steps=1, crops=count, augment=True)
@@ -135,7 +137,7 @@ def test_train(count: int) -> None:
 def test_a_rehearsal_counts_what_is_alive() -> None:
     """Two layers of known size: the image (made by nobody), one map, then both maps."""
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1))
-    account = rehearse(network, (2, 3, 16, 16))
+    account = rehearse_memory(network, (2, 3, 16, 16))
     one, other = 2 * 8 * 256 * 4, 2 * 4 * 256 * 4
     assert (account.made, account.peak) == (one + other, one + other)
     assert not any(parameter.is_meta for parameter in network.parameters())

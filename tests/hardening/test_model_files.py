@@ -279,7 +279,7 @@ def test_a_network_is_drawn_as_it_is_built(encoder: str, decoder: str) -> None:
     small: dict[str, Any] = {"encoder_depth": 4, "encoder_dim": 48} if encoder.startswith("uni") else {}
     config = NetworkConfig(encoder, None, decoder=decoder, widths=(4,) * 6, programmes=2, **small)
     member = {"network": config.to_json(), "margin": 0, "rim": 0}
-    drawn, built = skeleton.draw(member, 3), skeleton.build(member, 3).state_dict()
+    drawn, built = skeleton.meta_tensors(member, 3), skeleton.build_network(member, 3).state_dict()
     assert {key: (value.shape, value.dtype) for key, value in drawn.items()} == {
         key: (value.shape, value.dtype) for key, value in built.items()
     }

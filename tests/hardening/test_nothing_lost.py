@@ -18,7 +18,7 @@ from spatialdata import SpatialData
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetError, PixnetKeyError, PixnetRuntimeError, PixnetValueError, PixnetWarning
 from pixnet_sd._sdata import build
-from pixnet_sd._sdata.affine import transformations
+from pixnet_sd._sdata.affine import get_transformations
 from pixnet_sd._sdata.storage import growing
 
 pytestmark = pytest.mark.filterwarnings("ignore:No tissue was found:pixnet_sd._errors.PixnetWarning")
@@ -56,7 +56,7 @@ def with_map() -> SpatialData:
     """A section with elements of every kind that others made, and a map of ours."""
     sdata = measured()
     sdata["other"] = picture()
-    sdata["mask"] = build.labels(np.ones((4, 4), np.uint8), transformations(sdata["he"]))
+    sdata["mask"] = build.make_labels(np.ones((4, 4), np.uint8), get_transformations(sdata["he"]))
     predict(sdata, "he", image_key_added="map")
     del sdata["map"]
     return sdata

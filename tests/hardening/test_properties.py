@@ -83,10 +83,10 @@ def test_tables_find_their_shapes_in_any_order(ids: list[int], as_text: bool, ra
     shapes = squares([shapely.box(n, 0, n + 1, 1) for n in range(len(names))], names)
     genes = pd.DataFrame(index=["G"])
     tables = {
-        "measured": build.table(np.array([[value[name]] for name in rows]), genes, "cells", pd.Index(rows)),
-        "predicted": build.table(np.array([[value[name]] for name in names]), genes, "cells", pd.Index(names)),
+        "measured": build.make_table(np.array([[value[name]] for name in rows]), genes, "cells", pd.Index(rows)),
+        "predicted": build.make_table(np.array([[value[name]] for name in names]), genes, "cells", pd.Index(names)),
     }
-    sdata = build.section({"cells": shapes, **tables}, {}, {})
+    sdata = build.make_section({"cells": shapes, **tables}, {}, {})
     pair = read_pair(sdata, "predicted", "measured")
     np.testing.assert_array_equal(pair.counts.toarray(), pair.predicted)
     assert (len(pair.totals), pair.rows_unmatched) == (len(names), 0)
@@ -186,7 +186,7 @@ class Store(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2))
     def write_something_else(self, number: int) -> None:
         if (name := f"mask{number}") not in self.sdata:
-            self.sdata[name] = build.labels(np.ones((4, 4), np.uint8), {"global": Scale([1.0, 1.0], AXES)})
+            self.sdata[name] = build.make_labels(np.ones((4, 4), np.uint8), {"global": Scale([1.0, 1.0], AXES)})
             self.sdata.write_element(name)
 
     @invariant()

@@ -20,7 +20,7 @@ APERIO = "Aperio Image Library v11\r\n203x301 (64x64) JPEG/RGB Q=70|AppMag = 20|
 
 
 def pixels_of(sdata: sd.SpatialData, key: str = "he") -> np.ndarray:
-    return affine.finest(sdata[key]).transpose("y", "x", "c").values
+    return affine.finest_array(sdata[key]).transpose("y", "x", "c").values
 
 
 def test_pixels_and_the_scale_of_an_ome_tiff(tmp_path: Path) -> None:

@@ -100,5 +100,5 @@ def test_real_spots_lie_on_tissue(real_data: Path, tmp_path: Path) -> None:
     assert len(sdata["spots"]) == 2702
     assert ps.pp.mpp(sdata) * low == pytest.approx(65 / scales["spot_diameter_fullres"], rel=0.01)
     brightness = ps.tl.aggregate(sdata, "spots", image_key="he", statistic="mean", inplace=False).X.mean(axis=1)
-    glass = affine.finest(sdata["he"]).values[:, :20, :20].mean()
+    glass = affine.finest_array(sdata["he"]).values[:, :20, :20].mean()
     assert np.mean(brightness < glass - 15) > 0.95

@@ -34,7 +34,7 @@ def rows_of(sdata: SpatialData, size: int, truth: vendor_folders.Truth) -> np.nd
 def test_turned_bins_have_their_own_colour_at_their_centre(truths: dict[int, vendor_folders.Truth]) -> None:
     sdata = ps.io.visium_hd(truths[2].folder, [2, 8, 16])
     assert ps.pp.mpp(sdata) == pytest.approx(0.5)
-    pixels = affine.finest(sdata["he"]).values
+    pixels = affine.finest_array(sdata["he"]).values
     for size, truth in truths.items():
         rows = rows_of(sdata, size, truth)
         x, y = sdata[f"bins_{size}um"].centroid.get_coordinates().to_numpy()[rows].astype(int).T

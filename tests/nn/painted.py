@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._zonal.shapes import from_circles
-from pixnet_sd.nn.slides import Measured, Slide
+from pixnet_sd.nn.slides import MeasuredSet, Slide
 
 
 def silent(total: int, text: str) -> Callable[..., object]:
@@ -25,5 +25,5 @@ def slide(seed: int, depth: float = 1.0) -> Slide:
     level = coarse[centres[:, 1].astype(int), centres[:, 0].astype(int)]
     rates = depth * np.column_stack([20 + 60 * level, 80 - 60 * level, 5 + 40 * level**2, np.full(100, 30)])
     counts = random.poisson(rates)
-    measured = Measured(from_circles(centres, 8.0, np.eye(3)), sp.csr_array(counts), np.full(100, 1000.0 * depth))
+    measured = MeasuredSet(from_circles(centres, 8.0, np.eye(3)), sp.csr_array(counts), np.full(100, 1000.0 * depth))
     return Slide(f"slide {seed}", picture, 0.5, (measured,))

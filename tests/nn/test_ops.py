@@ -5,16 +5,24 @@ import torch
 from precision import assert_close
 
 from pixnet_sd.nn.encoders.build import build_encoder
-from pixnet_sd.nn.ops import box_contexts, box_mean, box_sides, look_from_afar, pool, resample, upsample
+from pixnet_sd.nn.ops import (
+    box_contexts,
+    box_mean,
+    box_sides,
+    encode_downsampled,
+    pool_maps,
+    resample_map,
+    upsample_maps,
+)
 
 
 def test_pooling_is_the_mean_of_squares():
-    assert pool(torch.arange(16.0).reshape(1, 1, 4, 4), 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert pool_maps(torch.arange(16.0).reshape(1, 1, 4, 4), 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
 
 
 def test_upsampling_keeps_pixel_centres():
     ramp = torch.arange(8.0).expand(1, 1, 4, 8)
-    finer = upsample(ramp, 4)[0, 0, 0]
+    finer = upsample_maps(ramp, 4)[0, 0, 0]
     centres = (torch.arange(32) + 0.5) / 4 - 0.5
     torch.testing.assert_close(finer[2:-2], centres[2:-2])
 
@@ -22,7 +30,7 @@ def test_upsampling_keeps_pixel_centres():
 @pytest.mark.parametrize(("stride", "to"), [(4, 4), (4, 16), (16, 4)])
 def test_resampling_keeps_constants_and_means(stride, to):
     maps = torch.full((1, 2, 16, 16), 3.0)
-    resampled = resample(maps, stride, to)
+    resampled = resample_map(maps, stride, to)
     assert resampled.shape[-1] == 16 * stride // to
     assert torch.all(resampled == 3)
 
@@ -37,7 +45,9 @@ def test_a_box_mean_is_the_mean_of_the_box(side):
     torch.testing.assert_close(means[..., 0, 0], corner)
 
 
-@pytest.mark.parametrize("operation", [lambda m: upsample(m, 4), lambda m: pool(m, 2), lambda m: box_mean(m, 3)])
+@pytest.mark.parametrize(
+    "operation", [lambda m: upsample_maps(m, 4), lambda m: pool_maps(m, 2), lambda m: box_mean(m, 3)]
+)
 def test_a_tile_gives_the_numbers_of_the_whole(operation):
     maps = torch.rand(1, 1, 8, 64)
     whole, tile = operation(maps), operation(maps[..., 16:48])
@@ -64,6 +74,6 @@ def test_a_look_from_afar_is_the_encoder_on_the_smaller_image():
     encoder = build_encoder("stain").eval()
     image = torch.rand(1, 3, 16, 16).repeat_interleave(2, 2).repeat_interleave(2, 3)
     alone = encoder(image[..., ::2, ::2])
-    seen = look_from_afar(encoder, image, 2)
+    seen = encode_downsampled(encoder, image, 2)
     assert seen.shape == (1, sum(encoder.channels), 2, 2)
     torch.testing.assert_close(seen[:, -alone[-1].shape[1] :], alone[-1])

@@ -9,7 +9,7 @@ from spatialdata import SpatialData
 from pixnet_sd._sdata import build
 
 SIDE_PX = 64
-IDENTITY = build.systems({"global": np.eye(3)})
+IDENTITY = build.make_transformations({"global": np.eye(3)})
 WHITE = np.full(3, 255)
 
 
@@ -21,18 +21,18 @@ def quadrant_section(mpp: float | None = 0.5, *, missing: bool = False) -> Spati
     index = pd.Index(["ul", "ur", "ll", "lr"])
     white = np.full((3, SIDE_PX, SIDE_PX), 255, np.uint8)
     elements = {
-        "he": build.image(white, ["r", "g", "b"], IDENTITY),
-        "map": build.image(values, ["GENEA", "GENEB"], IDENTITY),
-        "squares": build.polygons(shapely.box(x, y, x + 32, y + 32), index, IDENTITY, kind=np.array(list("kmkm"))),
-        "circles": build.circles(np.column_stack([x, y]) + 16, 12, index, IDENTITY),
+        "he": build.make_image(white, ["r", "g", "b"], IDENTITY),
+        "map": build.make_image(values, ["GENEA", "GENEB"], IDENTITY),
+        "squares": build.make_polygons(shapely.box(x, y, x + 32, y + 32), index, IDENTITY, kind=np.array(list("kmkm"))),
+        "circles": build.make_circles(np.column_stack([x, y]) + 16, 12, index, IDENTITY),
     }
     genes = pd.DataFrame(index=pd.Index(["GENEA", "GENEB"]))
     rows = np.array([[4, 1], [0, 1], [np.nan, 1], [2, 1]], np.float32)
-    elements["squares_expression"] = build.table(rows, genes, "squares", index)
+    elements["squares_expression"] = build.make_table(rows, genes, "squares", index)
     # Rows in another order, and one fewer: they are found by instance.
-    elements["circles_counts"] = build.table(rows[[3, 1, 0]], genes, "circles", index[[3, 1, 0]])
+    elements["circles_counts"] = build.make_table(rows[[3, 1, 0]], genes, "circles", index[[3, 1, 0]])
     facts = {"map": {"kind": "truth", "unit": "counts/um2"}}
-    return build.section(elements, facts, {} if mpp is None else {"he": mpp})
+    return build.make_section(elements, facts, {} if mpp is None else {"he": mpp})
 
 
 def single(axes: Axes | list[Axes]) -> Axes:

@@ -14,7 +14,7 @@ def test_the_outline_of_the_tissue_lies_where_the_tissue_ends() -> None:
     sdata = quadrant_section()
     mask = np.zeros((16, 16), np.uint8)
     mask[:8, :8] = 1
-    sdata["he_tissue"] = build.labels(mask, build.systems({"global": np.diag([4.0, 4.0, 1.0])}))
+    sdata["he_tissue"] = build.make_labels(mask, build.make_transformations({"global": np.diag([4.0, 4.0, 1.0])}))
     ax = pl.alignment(sdata, "circles")
     assert ax.get_title() == "circles: 25 % on tissue"
     (outline,) = (one for one in ax.collections if isinstance(one, QuadContourSet))
@@ -27,8 +27,8 @@ def test_the_outline_of_the_tissue_lies_where_the_tissue_ends() -> None:
 @pytest.mark.parametrize("dark", [False, True])
 def test_shapes_beside_the_image_are_shown_but_not_absurdly_far(dark: bool) -> None:
     sdata = quadrant_section()
-    away = build.systems({"global": np.array([[1.0, 0, 40], [0, 1, -500], [0, 0, 1]])})
-    sdata["away"] = build.circles(np.array([[16.0, 16], [48, 48]]), 16, pd.Index(["a", "b"]), away)
+    away = build.make_transformations({"global": np.array([[1.0, 0, 40], [0, 1, -500], [0, 0, 1]])})
+    sdata["away"] = build.make_circles(np.array([[16.0, 16], [48, 48]]), 16, pd.Index(["a", "b"]), away)
     ax = pl.alignment(sdata, "away", dark=dark)
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 104), (64, -64))
     assert ax.get_title() == "away: 0 % on tissue"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.pl._draw.colours import OKABE_ITO, colours_of, limits, palette_for
+from pixnet_sd.pl._draw.colours import OKABE_ITO, find_limits, make_colours, palette_for
 from pixnet_sd.pl._draw.furniture import round_length
 from pixnet_sd.pl._draw.theme import DARK, LIGHT, Theme
 
@@ -25,18 +25,18 @@ HUNDRED = np.arange(101.0)
     ],
 )
 def test_limits(values: np.ndarray, vmin: float, vmax: float, expected: tuple[float, float]) -> None:
-    norm = limits(values, vmin, vmax)
+    norm = find_limits(values, vmin, vmax)
     assert (norm.vmin, norm.vmax) == expected
 
 
 @pytest.mark.parametrize("stated", ["99", "p101", "pp", "high"])
 def test_limits_that_are_neither_number_nor_percentile(stated: str) -> None:
     with pytest.raises(PixnetValueError, match="percentile"):
-        limits(HUNDRED, None, stated)
+        find_limits(HUNDRED, None, stated)
 
 
 def test_opacity_rises_with_the_value_and_nothing_is_drawn_for_nan() -> None:
-    cmap = colours_of(None, 0.8, LIGHT, fade=True)
+    cmap = make_colours(None, 0.8, LIGHT, fade=True)
     alpha = cmap(np.linspace(0, 1, 256))[:, 3]
     assert alpha[0] == 0
     assert alpha[-1] == pytest.approx(0.8)
@@ -46,7 +46,7 @@ def test_opacity_rises_with_the_value_and_nothing_is_drawn_for_nan() -> None:
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_zero_can_be_told_from_the_paper_and_lightness_is_monotone(theme: Theme) -> None:
-    colours = colours_of(None, 1.0, theme, fade=False)(np.linspace(0, 1, 256))[:, :3]
+    colours = make_colours(None, 1.0, theme, fade=False)(np.linspace(0, 1, 256))[:, :3]
     paper = mpl.colors.to_rgba_array(theme.paper)[0, :3]
     lightness = colours @ [0.299, 0.587, 0.114]
     assert np.abs(colours[0] - paper).max() > 0.1

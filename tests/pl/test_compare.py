@@ -28,13 +28,13 @@ def sdata() -> SpatialData:
     counts, predicted = random.poisson(expected).astype(float), expected[:, :5].astype(np.float32)
     counts[0], predicted[1] = 0, np.nan
     genes = pd.Index([f"G{k}" for k in range(8)])
-    table = build.table(predicted, pd.DataFrame(index=genes[:5]), "bins", index)
+    table = build.make_table(predicted, pd.DataFrame(index=genes[:5]), "bins", index)
     table.uns["pixnet_sd"] = {"unit": "counts"}
-    return build.section(
+    return build.make_section(
         {
-            "he": build.image(np.full((3, 64, 64), 200, np.uint8), ["r", "g", "b"], IDENTITY),
-            "bins": build.polygons(shapely.box(x, y, x + 16, y + 16), index, IDENTITY),
-            "counts": build.table(counts, pd.DataFrame(index=genes), "bins", index),
+            "he": build.make_image(np.full((3, 64, 64), 200, np.uint8), ["r", "g", "b"], IDENTITY),
+            "bins": build.make_polygons(shapely.box(x, y, x + 16, y + 16), index, IDENTITY),
+            "counts": build.make_table(counts, pd.DataFrame(index=genes), "bins", index),
             "predicted": table,
         },
         {},

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd.pl._draw.theme import DARK, LIGHT, Theme
-from pixnet_sd.pl._scales import line_colours, spaced
+from pixnet_sd.pl._scales import line_colours, space_sizes
 
 SIZES = [2.0, 8.0, 16.0, 55.0, 110.0]
 
@@ -55,8 +55,8 @@ def test_no_name_overlaps_another_or_leaves_the_figure(ends: list[float], name: 
 
 
 def test_ticks_stand_at_sizes_that_were_measured_and_do_not_run_together() -> None:
-    assert spaced(np.array([2.0, 8.0, 50.0, 55.0, 110.0]), 0.06) == [2, 8, 50, 110]
-    assert spaced(np.array([8.0]), 0.06) == [8]
+    assert space_sizes(np.array([2.0, 8.0, 50.0, 55.0, 110.0]), 0.06) == [2, 8, 50, 110]
+    assert space_sizes(np.array([8.0]), 0.06) == [8]
     labels = [label.get_text() for label in pl.scales(results([0.1])).get_xticklabels()]
     assert labels == ["2", "8", "16", "55", "110"]
 

@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
-from pixnet_sd.pl._scores import apart
+from pixnet_sd.pl._scores import spread_apart
 
 VALUES = st.lists(st.floats(-1, 1), min_size=1, max_size=9)
 
@@ -47,7 +47,7 @@ def test_no_text_overlaps_another_or_leaves_the_figure(values: np.ndarray) -> No
 @given(VALUES)
 def test_apart_keeps_order_and_distance_and_moves_only_where_it_must(values: list[float]) -> None:
     given_values = np.array(values)
-    places = apart(given_values, 0.1, -1.5, 1.5)
+    places = spread_apart(given_values, 0.1, -1.5, 1.5)
     order = np.argsort(given_values, kind="stable")
     assert (np.diff(places[order]) >= 0.1 - 1e-9).all()
     assert places.min() >= -1.5 - 1e-9

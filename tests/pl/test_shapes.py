@@ -12,7 +12,7 @@ from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import build
 from pixnet_sd._zonal.shapes import from_circles, from_polygons
-from pixnet_sd.pl._draw.patches import collections
+from pixnet_sd.pl._draw.patches import shape_collections
 
 
 def test_squares_are_filled_by_their_gene_and_missing_ones_are_not() -> None:
@@ -77,7 +77,7 @@ def test_names_that_are_not_there_or_twice() -> None:
 
 def test_too_many_categories_are_refused() -> None:
     sdata = quadrant_section()
-    many = build.polygons(
+    many = build.make_polygons(
         shapely.box(0, 0, np.arange(1, 201) / 4, 9), pd.RangeIndex(200), IDENTITY, id=np.arange(200).astype(str)
     )
     sdata["many"] = many
@@ -88,7 +88,7 @@ def test_too_many_categories_are_refused() -> None:
 def test_a_circle_becomes_the_ellipse_that_the_matrix_makes_of_it() -> None:
     ax = single(pl.expression(quadrant_section(), "GENEB", map_key="map"))
     matrix = np.array([[1.5, 0.8, 5.0], [-0.2, 0.7, 20.0], [0, 0, 1]])
-    ((_, collection),) = collections(from_circles(np.array([[12.0, 8.0]]), 9.0, matrix), ax)
+    ((_, collection),) = shape_collections(from_circles(np.array([[12.0, 8.0]]), 9.0, matrix), ax)
     angles = np.linspace(0, 2 * np.pi, 60)
     circle = np.stack([12 + 9 * np.cos(angles), 8 + 9 * np.sin(angles), np.ones(60)])
     ax.figure.canvas.draw()
@@ -107,7 +107,7 @@ def test_holes_stay_open_whichever_way_their_rings_run() -> None:
         for hole_ring in (hole, hole[::-1]):
             ax = single(pl.expression(sdata, "GENEB", map_key="map", over=True, cmap="gray_r", vmin=1, vmax=2))
             parts = from_polygons(np.array([shapely.Polygon(shell_ring, [hole_ring])]), np.eye(3))
-            for _, collection in collections(parts, ax):
+            for _, collection in shape_collections(parts, ax):
                 collection.set(facecolor="blue", zorder=3)
             assert is_blank(ax, 32, 32)
             np.testing.assert_array_equal(colour_at(ax, 10, 32), [0, 0, 255])

@@ -15,7 +15,7 @@ def test_without_labels_bins_fill_the_image(toy: SpatialData) -> None:
     ps.pp.bins(toy, 8, key_added="small")
     assert len(toy["bins_16um"]) == 16**2
     np.testing.assert_allclose(toy["bins_16um"].area, 32**2)
-    assert set(affine.transformations(toy["bins_16um"])) == {"global", "micrometers"}
+    assert set(affine.get_transformations(toy["bins_16um"])) == {"global", "micrometers"}
     parent = toy["bins_16um"].geometry.iloc[0]
     inside = shapely.covered_by(toy["small"].geometry.to_numpy(), parent)
     assert shapely.union_all(toy["small"].geometry[inside]).equals(parent)
@@ -24,7 +24,7 @@ def test_without_labels_bins_fill_the_image(toy: SpatialData) -> None:
 def test_labels_decide_by_exact_share(toy: SpatialData) -> None:
     half = np.zeros((64, 64), np.uint8)
     half[:, :30] = 1
-    toy["half"] = build.labels(half, build.systems({"global": np.diag([8.0, 8.0, 1.0])}))
+    toy["half"] = build.make_labels(half, build.make_transformations({"global": np.diag([8.0, 8.0, 1.0])}))
     kept = {share: ps.pp.bins(toy, 16, tissue_key="half", min_tissue=share, inplace=False) for share in (0.4, 0.6)}
     # The mask ends at 240 px, in the middle of the eighth column of bins of 32 px.
     assert kept[0.4]["array_col"].max() == 7

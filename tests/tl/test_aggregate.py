@@ -18,9 +18,9 @@ from spatialdata import SpatialData
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
 from pixnet_sd._sdata import build
-from pixnet_sd._sdata.provenance import record, recorded
+from pixnet_sd._sdata.provenance import get_record, set_record
 
-IDENTITY = build.systems({"global": np.eye(3)})
+IDENTITY = build.make_transformations({"global": np.eye(3)})
 
 
 def table_of(sdata: SpatialData, shapes_key: str, **options: object) -> ad.AnnData:
@@ -30,10 +30,12 @@ def table_of(sdata: SpatialData, shapes_key: str, **options: object) -> ad.AnnDa
 def holding(raster: np.ndarray, geometries: list, index: list | None = None, **matrices: np.ndarray) -> SpatialData:
     """A raster in pixels, and polygons that may lie in another coordinate system."""
     names = [f"c{n}" for n in range(len(raster))]
-    systems = build.systems(matrices.get("shapes") is None and {"global": np.eye(3)} or {"global": matrices["shapes"]})
+    systems = build.make_transformations(
+        matrices.get("shapes") is None and {"global": np.eye(3)} or {"global": matrices["shapes"]}
+    )
     ids = pd.Index(index if index is not None else range(len(geometries)))
-    shapes = build.polygons(np.array(geometries, dtype=object), ids, systems)
-    return build.section({"raster": build.image(raster, names, IDENTITY), "cells": shapes}, {}, {})
+    shapes = build.make_polygons(np.array(geometries, dtype=object), ids, systems)
+    return build.make_section({"raster": build.make_image(raster, names, IDENTITY), "cells": shapes}, {}, {})
 
 
 RAMP = np.arange(16.0).reshape(1, 4, 4)
@@ -61,8 +63,8 @@ def test_programmes_then_loadings_equal_genes_then_pooling(toy_section: SpatialD
     factorised = table_of(toy_section, "cells", image_key="truth")
     loadings = toy_section["truth_loadings"].X
     genes = np.tensordot(loadings.T, toy_section["truth"].values, axes=1)
-    plain = build.image(genes, toy_section["truth_loadings"].var_names.tolist(), IDENTITY)
-    sdata = build.section({"genes": plain, "cells": toy_section["cells"]}, {}, {"genes": 0.5})
+    plain = build.make_image(genes, toy_section["truth_loadings"].var_names.tolist(), IDENTITY)
+    sdata = build.make_section({"genes": plain, "cells": toy_section["cells"]}, {}, {"genes": 0.5})
     direct = table_of(sdata, "cells", image_key="genes")
     assert_close(factorised.X, direct.X * 0.25)
     assert factorised.var_names.equals(direct.var_names)
@@ -153,8 +155,10 @@ def test_invalid_shapes_are_repaired_with_a_warning_and_empty_ones_are_nan() -> 
 
 
 def test_log_expression_has_a_mean_and_no_sum(toy: SpatialData) -> None:
-    logged = build.image(np.ones((1, 512, 512), np.float32), ["G"], build.systems({"global": np.eye(3)}))
-    sdata = build.section({"log": logged, "spots": toy["spots"]}, {"log": {"kind": "map", "unit": "log1p"}}, {})
+    logged = build.make_image(
+        np.ones((1, 512, 512), np.float32), ["G"], build.make_transformations({"global": np.eye(3)})
+    )
+    sdata = build.make_section({"log": logged, "spots": toy["spots"]}, {"log": {"kind": "map", "unit": "log1p"}}, {})
     assert table_of(sdata, "spots", image_key="log").uns["pixnet_sd"]["statistic"] == "mean"
     with pytest.raises(PixnetValueError, match="logs do not add up"):
         table_of(sdata, "spots", image_key="log", statistic="sum")
@@ -191,7 +195,7 @@ def test_backed_store_round_trip(toy: SpatialData, tmp_path: Path) -> None:
 
 def test_a_table_names_the_model_of_its_map(toy: SpatialData) -> None:
     assert "sha256" not in table_of(toy, "cells", image_key="truth").uns["pixnet_sd"]
-    record(toy, "truth", {**(recorded(toy, "truth") or {}), "model": "mine", "sha256": "abc"})
+    set_record(toy, "truth", {**(get_record(toy, "truth") or {}), "model": "mine", "sha256": "abc"})
     facts = table_of(toy, "cells", image_key="truth").uns["pixnet_sd"]
     assert (facts["raster"], facts["model"], facts["sha256"]) == ("truth", "mine", "abc")
 
@@ -219,10 +223,12 @@ def test_spatialdata_cannot_do_this_itself(toy_section: SpatialData) -> None:
 
 def test_a_pyramid_of_odd_size_is_read_at_its_finest_level() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 801, 1001)).astype(np.uint8)
-    spots = build.circles(np.array([[3.0, 4.0], [500.5, 400.2], [1000.0, 800.0]]), 30.0, pd.RangeIndex(3), IDENTITY)
-    plain, pyramid = (build.image(pixels, "rgb", IDENTITY, pyramid=levels) for levels in (False, True))
+    spots = build.make_circles(
+        np.array([[3.0, 4.0], [500.5, 400.2], [1000.0, 800.0]]), 30.0, pd.RangeIndex(3), IDENTITY
+    )
+    plain, pyramid = (build.make_image(pixels, "rgb", IDENTITY, pyramid=levels) for levels in (False, True))
     tables = [
-        table_of(build.section({"he": image, "spots": spots}, {}, {}), "spots", image_key="he")
+        table_of(build.make_section({"he": image, "spots": spots}, {}, {}), "spots", image_key="he")
         for image in (plain, pyramid)
     ]
     np.testing.assert_array_equal(tables[0].X, tables[1].X)
@@ -251,11 +257,11 @@ def test_the_unit_of_a_coordinate_system_changes_nothing(unit: float) -> None:
     triangle = shapely.Polygon([(0, 0), (3, 1), (1, 4)])
     crossed = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
     shapes = [shapely.box(0.5, 1, 2, 3.5), triangle, crossed]
-    raster = build.image(RAMP, ["c0"], build.systems({"global": np.diag([unit, unit, 1])}))
+    raster = build.make_image(RAMP, ["c0"], build.make_transformations({"global": np.diag([unit, unit, 1])}))
     in_unit = shapely.transform(np.array(shapes, dtype=object), lambda xy: xy * unit)
     with pytest.warns(PixnetWarning, match="invalid"):
         expected = table_of(holding(RAMP, shapes), "cells", statistic="sum")
     with pytest.warns(PixnetWarning, match="invalid"):
-        cells = build.polygons(in_unit, pd.RangeIndex(3), IDENTITY)
-        found = table_of(build.section({"raster": raster, "cells": cells}, {}, {}), "cells", statistic="sum")
+        cells = build.make_polygons(in_unit, pd.RangeIndex(3), IDENTITY)
+        found = table_of(build.make_section({"raster": raster, "cells": cells}, {}, {}), "cells", statistic="sum")
     np.testing.assert_allclose(found.X, expected.X, rtol=1e-12)

@@ -75,8 +75,8 @@ def test_the_pitch_is_held_against_known_arrays_or_the_one_that_is_stated(toy: S
 
 
 def test_coverage_is_that_of_the_raster_to_be_aggregated(toy: SpatialData) -> None:
-    systems = build.systems({"global": np.eye(3)})
-    toy["part"] = build.image(np.ones((1, SIDE, SIDE // 2), np.float32), ["a"], systems)
+    systems = build.make_transformations({"global": np.eye(3)})
+    toy["part"] = build.make_image(np.ones((1, SIDE, SIDE // 2), np.float32), ["a"], systems)
     line = ps.tl.check_alignment(toy, "bins_8um", image_key="he", map_key="part").loc["covered"]
     expected = np.clip(SIDE // 2 - toy["bins_8um"].bounds["minx"], 0, 16).sum() * 16 / toy["bins_8um"].area.sum()
     assert (line["verdict"], line["value"]) == ("check", pytest.approx(expected))
@@ -88,7 +88,7 @@ def test_labels_of_tissue_are_used_and_none_are_attached(toy: SpatialData) -> No
     assert {name for _, name, _ in toy.gen_elements()} == before
     corner = np.zeros((SIDE, SIDE), np.uint8)
     corner[:256, :256] = 1
-    toy["he_tissue"] = build.labels(corner, build.systems({"global": np.eye(3)}))
+    toy["he_tissue"] = build.make_labels(corner, build.make_transformations({"global": np.eye(3)}))
     found = ps.tl.check_alignment(toy, "bins_8um").loc["on tissue"]
     assert found["value"] == pytest.approx(0.25, abs=0.03)
     assert re.search("fills 25% of the image", found["finding"])

@@ -16,7 +16,7 @@ from pixnet_sd._sdata import build
 from pixnet_sd._settings import logger
 from pixnet_sd.tl._evaluate import evaluate
 
-IDENTITY = build.systems({"global": np.eye(3)})
+IDENTITY = build.make_transformations({"global": np.eye(3)})
 RANDOM = np.random.default_rng(0)
 SPOTS, GENES = pd.Index([f"s{i}" for i in range(60)]), [f"G{i}" for i in range(8)]
 COUNTS = RANDOM.poisson(RANDOM.gamma(2.0, 10.0, size=(60, 8)))
@@ -24,16 +24,16 @@ TOTALS = COUNTS.sum(axis=1)
 
 
 def predicted(values: np.ndarray, unit: str | None = "counts", genes: list[str] | None = None) -> ad.AnnData:
-    found = build.table(values, pd.DataFrame(index=genes or GENES), "spots", SPOTS)
+    found = build.make_table(values, pd.DataFrame(index=genes or GENES), "spots", SPOTS)
     if unit is not None:
         found.uns["pixnet_sd"] = {"unit": unit}
     return found
 
 
 def section(prediction: ad.AnnData, counts: np.ndarray = COUNTS, spots: pd.Index = SPOTS) -> SpatialData:
-    shapes = build.circles(np.arange(120.0).reshape(-1, 2), 1.0, SPOTS, IDENTITY)
-    measured = build.table(counts, pd.DataFrame(index=GENES), "spots", spots)
-    return build.section({"spots": shapes, "predicted": prediction, "measured": measured}, {}, {})
+    shapes = build.make_circles(np.arange(120.0).reshape(-1, 2), 1.0, SPOTS, IDENTITY)
+    measured = build.make_table(counts, pd.DataFrame(index=GENES), "spots", spots)
+    return build.make_section({"spots": shapes, "predicted": prediction, "measured": measured}, {}, {})
 
 
 def scores(prediction: ad.AnnData, counts: np.ndarray = COUNTS, **options) -> pd.DataFrame:

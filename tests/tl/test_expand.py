@@ -23,14 +23,14 @@ GENES = np.einsum("kyx,kg->gyx", PROGRAMMES, LOADINGS) + INTERCEPT[:, None, None
 
 @pytest.fixture
 def sdata() -> SpatialData:
-    systems = build.systems({"global": np.diag([4.0, 4.0, 1.0])})
+    systems = build.make_transformations({"global": np.diag([4.0, 4.0, 1.0])})
     var = pd.DataFrame({"intercept": INTERCEPT}, index=["A", "B", "C"])
     elements = {
-        "he_programmes": levels.filled(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
-        "he_programmes_loadings": build.loadings(LOADINGS, ["p0", "p1"], var, "he_programmes"),
+        "he_programmes": levels.fill_levels(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
+        "he_programmes_loadings": build.make_loadings(LOADINGS, ["p0", "p1"], var, "he_programmes"),
     }
     facts = {"kind": "programmes", "image": "he", "unit": "log1p", "mpp": 2.0}
-    return build.section(elements, {"he_programmes": facts}, {})
+    return build.make_section(elements, {"he_programmes": facts}, {})
 
 
 def test_all_genes_or_some_where_the_map_lies(sdata: SpatialData) -> None:
@@ -39,7 +39,7 @@ def test_all_genes_or_some_where_the_map_lies(sdata: SpatialData) -> None:
     assert found.coords["c"].values.tolist() == ["A", "B", "C"]
     assert_close(found.values, GENES, ulp=16)
     matrices = [
-        affine.matrix(affine.transformations(sdata[key])["global"]) for key in ("he_expression", "he_programmes")
+        affine.to_matrix(affine.get_transformations(sdata[key])["global"]) for key in ("he_expression", "he_programmes")
     ]
     np.testing.assert_array_equal(matrices[0], matrices[1])
     some = expand(sdata, ["C", "A"], inplace=False)
@@ -54,8 +54,10 @@ def test_aggregation_finds_the_programmes_behind_the_genes(sdata: SpatialData) -
 def test_reading_one_gene_does_not_compute_all_others() -> None:
     matrix = np.eye(40)
     loadings = maps.Loadings(matrix, np.zeros(40))
-    programmes = build.image(
-        np.zeros((40, 8, 8), np.float32), [f"p{n}" for n in range(40)], build.systems({"global": np.eye(3)})
+    programmes = build.make_image(
+        np.zeros((40, 8, 8), np.float32),
+        [f"p{n}" for n in range(40)],
+        build.make_transformations({"global": np.eye(3)}),
     )
     raster = maps.Map("m", programmes.data, pd.DataFrame(index=[f"g{n}" for n in range(40)]), loadings)
     assert levels.genes_of(raster).chunks[0] == (16, 16, 8)
@@ -81,7 +83,9 @@ def test_too_much_is_refused_with_both_numbers(sdata: SpatialData, monkeypatch: 
 
 
 def test_what_is_no_map_is_refused(sdata: SpatialData) -> None:
-    sdata["plain"] = build.image(np.ones((2, 4, 4), np.float32), "ab", build.systems({"global": np.eye(3)}))
+    sdata["plain"] = build.make_image(
+        np.ones((2, 4, 4), np.float32), "ab", build.make_transformations({"global": np.eye(3)})
+    )
     with pytest.raises(PixnetKeyError, match="no loadings"):
         expand(sdata, image_key="plain")
     with pytest.raises(PixnetKeyError, match="NOT_A_GENE"):
@@ -90,7 +94,7 @@ def test_what_is_no_map_is_refused(sdata: SpatialData) -> None:
 
 def test_genes_are_called_what_the_prediction_called_them() -> None:
     slide = ps.datasets.toy(size_px=256)
-    slide = build.section({"he": slide["he"]}, {}, {"he": 0.5})
+    slide = build.make_section({"he": slide["he"]}, {}, {"he": 0.5})
     ps.tl.predict(slide, "he", model=tiny.model(["A", "B"]), image_key_added="second", device="cpu", progress=False)
     genes = slide["second"]
     del slide["second"]
@@ -103,11 +107,11 @@ def test_a_crop_of_a_map_with_coarser_levels_is_expanded(monkeypatch: pytest.Mon
     """Halving 27 rows gives 14 where they are cut from a level, and 13 where that is made anew."""
     monkeypatch.setattr(levels, "PYRAMID_FROM_PX", 32)
     monkeypatch.setattr(build, "COARSEST_PX", 8)
-    systems = build.systems({"global": np.diag([4.0, 4.0, 1.0])})
-    whole = build.section(
+    systems = build.make_transformations({"global": np.diag([4.0, 4.0, 1.0])})
+    whole = build.make_section(
         {
-            "he_programmes": levels.filled(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
-            "he_programmes_loadings": build.loadings(
+            "he_programmes": levels.fill_levels(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
+            "he_programmes_loadings": build.make_loadings(
                 LOADINGS, ["p0", "p1"], pd.DataFrame(index=list("ABC")), "he_programmes"
             ),
         },
@@ -122,6 +126,6 @@ def test_a_crop_of_a_map_with_coarser_levels_is_expanded(monkeypatch: pytest.Mon
         expected = np.einsum("kyx,kg->gyx", programmes.compute(), LOADINGS)
         assert_close(genes.compute(), expected)
     one, other = (
-        affine.matrix(affine.transformations(part[key])["global"]) for key in ("he_expression", "he_programmes")
+        affine.to_matrix(affine.get_transformations(part[key])["global"]) for key in ("he_expression", "he_programmes")
     )
     np.testing.assert_array_equal(one, other)

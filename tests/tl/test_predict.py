@@ -28,12 +28,12 @@ from pixnet_sd._errors import (
 )
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine, build, levels, maps
-from pixnet_sd._sdata.provenance import recorded
+from pixnet_sd._sdata.provenance import get_record
 from pixnet_sd._sdata.storage import attach, growing, locks
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.nn.network.network import NetworkConfig
 from pixnet_sd.tl._predict import predict
-from pixnet_sd.tl._prediction.plan import load_model, snap
+from pixnet_sd.tl._prediction.plan import load_model, snap_step
 from pixnet_sd.tl._prediction.store import whole_batches
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
@@ -54,12 +54,14 @@ def run(sdata: SpatialData, **options) -> Any:
 def slide() -> SpatialData:
     toy = ps.datasets.toy(size_px=SIDE)
     picture = toy["he"].values[:, : SIDE - 3, :]
-    return build.section({"he": build.image(picture, "rgb", affine.transformations(toy["he"]))}, {}, {"he": 0.5})
+    return build.make_section(
+        {"he": build.make_image(picture, "rgb", affine.get_transformations(toy["he"]))}, {}, {"he": 0.5}
+    )
 
 
 @pytest.fixture
 def memory(slide: SpatialData) -> SpatialData:
-    return build.section({"he": slide["he"]}, {}, {"he": 0.5})
+    return build.make_section({"he": slide["he"]}, {}, {"he": 0.5})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def backed(stored: Path, tmp_path: Path) -> SpatialData:
 
 @pytest.fixture(scope="module")
 def reference(slide: SpatialData) -> SpatialData:
-    sdata = build.section({"he": slide["he"]}, {}, {"he": 0.5})
+    sdata = build.make_section({"he": slide["he"]}, {}, {"he": 0.5})
     run(sdata)
     return sdata
 
@@ -87,10 +89,10 @@ def test_what_is_added_and_where_it_lies(reference: SpatialData) -> None:
     assert programmes.shape == (3, 64, 64)
     assert expression.coords["c"].values.tolist() == GENES
     for element in (programmes, expression):
-        for name, onward in affine.transformations(reference["he"]).items():
-            found = affine.matrix(affine.transformations(element)[name])
-            np.testing.assert_allclose(found, affine.matrix(onward) @ np.diag([4.0, 4.0, 1.0]), rtol=1e-12)
-    facts = recorded(reference, "he_programmes") or {}
+        for name, onward in affine.get_transformations(reference["he"]).items():
+            found = affine.to_matrix(affine.get_transformations(element)[name])
+            np.testing.assert_allclose(found, affine.to_matrix(onward) @ np.diag([4.0, 4.0, 1.0]), rtol=1e-12)
+    facts = get_record(reference, "he_programmes") or {}
     assert (facts["unit"], facts["mpp"], facts["sha256"]) == ("counts/um2", 2.0, tiny_model().sha256)
 
 
@@ -126,7 +128,7 @@ def test_programmes_are_those_of_the_network_over_the_whole_picture(reference: S
 @pytest.mark.parametrize("options", [{"tile_size": 64}, {"tile_size": 104, "batch_size": 4}])
 def test_tiles_batches_and_chunks_do_not_matter(slide: SpatialData, reference: SpatialData, options: dict) -> None:
     chunked = slide["he"].chunk({"y": 70, "x": 101})
-    sdata = build.section({"he": chunked}, {}, {"he": 0.5})
+    sdata = build.make_section({"he": chunked}, {}, {"he": 0.5})
     run(sdata, **options)
     expected = reference["he_programmes"].values
     assert_close(sdata["he_programmes"].values, expected)
@@ -142,7 +144,7 @@ def test_a_store_gets_the_same_and_keeps_what_it_had(backed: SpatialData, refere
     assert "he_expression" not in again
     assert digests(path / "images" / "he") == before
     assert [one.name for one in path.parent.iterdir()] == ["s.zarr"]
-    assert recorded(again, "he_programmes") == recorded(reference, "he_programmes")
+    assert get_record(again, "he_programmes") == get_record(reference, "he_programmes")
 
 
 def test_chosen_genes_are_plain_pixels_in_the_store(backed: SpatialData, reference: SpatialData) -> None:
@@ -168,7 +170,9 @@ def test_outside_tissue_is_nan_and_tiles_without_any_are_not_computed(
 ) -> None:
     mask = np.zeros((32, 32), np.uint8)
     mask[2:10, 3:9] = 7
-    memory["he_tissue"] = build.labels(mask, affine.grid_transformations(memory["he"], PixelGrid(32, 32, (8.0, 8.0))))
+    memory["he_tissue"] = build.make_labels(
+        mask, affine.grid_transformations(memory["he"], PixelGrid(32, 32, (8.0, 8.0)))
+    )
     model, runs = tiny_model(), []
     model.network.register_forward_hook(lambda *_: runs.append(1))
     run(memory, model=model, tile_size=64)
@@ -181,7 +185,9 @@ def test_outside_tissue_is_nan_and_tiles_without_any_are_not_computed(
 
 def test_a_slide_without_tissue_gives_nan_and_one_warning(memory: SpatialData) -> None:
     empty = np.zeros((32, 32), np.uint8)
-    memory["he_tissue"] = build.labels(empty, affine.grid_transformations(memory["he"], PixelGrid(32, 32, (8.0, 8.0))))
+    memory["he_tissue"] = build.make_labels(
+        empty, affine.grid_transformations(memory["he"], PixelGrid(32, 32, (8.0, 8.0)))
+    )
     with pytest.warns(PixnetWarning, match="No tissue is marked"):
         run(memory)
     assert np.isnan(memory["he_programmes"].values).all()
@@ -189,10 +195,10 @@ def test_a_slide_without_tissue_gives_nan_and_one_warning(memory: SpatialData) -
 
 def test_an_image_of_another_resolution_is_resampled(memory: SpatialData) -> None:
     run(memory, model=tiny_model(mpp=0.7))
-    scale = affine.matrix(affine.transformations(memory["he_programmes"])["global"])
+    scale = affine.to_matrix(affine.get_transformations(memory["he_programmes"])["global"])
     np.testing.assert_allclose(scale, np.diag([5.6, 5.6, 1.0]), rtol=1e-12)
     assert memory["he_programmes"].shape == (3, 46, 46)
-    assert (recorded(memory, "he_programmes") or {})["mpp"] == pytest.approx(2.8)
+    assert (get_record(memory, "he_programmes") or {})["mpp"] == pytest.approx(2.8)
 
 
 def test_an_image_too_coarse_for_the_model_is_refused(memory: SpatialData) -> None:
@@ -203,8 +209,8 @@ def test_an_image_too_coarse_for_the_model_is_refused(memory: SpatialData) -> No
 
 
 def test_steps_are_snapped_only_where_nobody_could_tell() -> None:
-    assert snap(1 + 1e-9, 20_000) == 1.0
-    assert snap(1.001, 20_000) == 1.001
+    assert snap_step(1 + 1e-9, 20_000) == 1.0
+    assert snap_step(1.001, 20_000) == 1.001
 
 
 def test_coarser_levels_are_means_and_the_same_in_memory_and_in_a_store(
@@ -231,7 +237,9 @@ def test_coarser_levels_of_an_odd_map_lie_where_they_are_read(
     monkeypatch.setattr(levels, "PYRAMID_FROM_PX", 32)
     monkeypatch.setattr(build, "COARSEST_PX", 16)
     pixels = np.random.default_rng(0).integers(0, 255, (3, 268, 236)).astype(np.uint8)
-    sdata = build.section({"he": build.image(pixels, "rgb", build.systems({"global": np.eye(3)}))}, {}, {"he": 0.5})
+    sdata = build.make_section(
+        {"he": build.make_image(pixels, "rgb", build.make_transformations({"global": np.eye(3)}))}, {}, {"he": 0.5}
+    )
     if in_store:
         sdata.write(tmp_path / "odd.zarr")
     run(sdata)
@@ -249,12 +257,12 @@ def test_a_pyramid_of_odd_size_changes_nothing_of_a_map(factors: list[int]) -> N
     maps = []
     for scale_factors in (None, factors):
         element = Image2DModel.parse(pixels, dims="cyx", c_coords=list("rgb"), scale_factors=scale_factors)
-        sdata = build.section({"he": element}, {}, {"he": 0.25})
+        sdata = build.make_section({"he": element}, {}, {"he": 0.25})
         run(sdata, model=tiny_model(mpp=1.0))
         maps.append(sdata["he_programmes"])
     plain, pyramid = maps
     np.testing.assert_array_equal(pyramid.values, plain.values)
-    places = [affine.matrix(affine.transformations(one)["global"]) for one in maps]
+    places = [affine.to_matrix(affine.get_transformations(one)["global"]) for one in maps]
     np.testing.assert_array_equal(places[1], places[0])
 
 
@@ -344,7 +352,7 @@ def test_a_changed_model_or_parameter_does_not_resume_and_says_which(
 def test_two_processes_on_one_result(backed: SpatialData) -> None:
     folder = growing.partial_folder(backed, "he_programmes")
     folder.mkdir()
-    with locks.whole(folder), pytest.raises(PixnetRuntimeError, match="Another process"):
+    with locks.exclusive(folder), pytest.raises(PixnetRuntimeError, match="Another process"):
         run(backed)
 
 
@@ -389,4 +397,4 @@ def test_um_per_pixel_that_differ_from_what_the_object_says_warn(memory: Spatial
     with pytest.warns(PixnetWarning, match=r"0\.4 by the argument mpp; 0\.5 by what pp\.mpp recorded.*first is used"):
         run(memory, mpp=0.4)
     run(memory, mpp=0.51, overwrite=True)
-    assert (recorded(memory, "he_programmes") or {})["mpp"] == pytest.approx(2.0, rel=0.03)
+    assert (get_record(memory, "he_programmes") or {})["mpp"] == pytest.approx(2.0, rel=0.03)

@@ -31,10 +31,10 @@ def tiny_model(**changes: Any) -> Model:
 def slide() -> SpatialData:
     """With a map, and tissue on its left half only."""
     toy = ps.datasets.toy(size_px=256)
-    sdata = build.section({key: toy[key] for key in ("he", "cells", "bins_8um")}, {}, {"he": 0.5})
+    sdata = build.make_section({key: toy[key] for key in ("he", "cells", "bins_8um")}, {}, {"he": 0.5})
     mask = np.zeros((32, 32), np.uint8)
     mask[:, :16] = 1
-    sdata["he_tissue"] = build.labels(mask, affine.grid_transformations(toy["he"], PixelGrid(32, 32, (8.0, 8.0))))
+    sdata["he_tissue"] = build.make_labels(mask, affine.grid_transformations(toy["he"], PixelGrid(32, 32, (8.0, 8.0))))
     predict(sdata, "he", model=tiny_model(), tile_size=64, **HOW)
     return sdata
 
@@ -58,8 +58,10 @@ def test_equals_predict_and_aggregate(slide: SpatialData, statistic: str) -> Non
 
 
 def test_only_tiles_that_meet_a_shape_are_computed_and_once_for_all_elements(slide: SpatialData) -> None:
-    corner = build.circles(np.array([[30.0, 30.0]]), 10.0, pd.Index(["a"]), affine.transformations(slide["he"]))
-    sdata = build.section({"he": slide["he"], "one": corner, "two": corner}, {}, {"he": 0.5})
+    corner = build.make_circles(
+        np.array([[30.0, 30.0]]), 10.0, pd.Index(["a"]), affine.get_transformations(slide["he"])
+    )
+    sdata = build.make_section({"he": slide["he"], "one": corner, "two": corner}, {}, {"he": 0.5})
     model, runs = tiny_model(), list[int]()
     model.network.register_forward_hook(lambda *_: runs.append(1))
     predict_shapes(sdata, ["one", "two"], model=model, tile_size=64, **HOW)
@@ -88,8 +90,8 @@ def test_log_expression_is_averaged_and_nothing_else(slide: SpatialData) -> None
 
 
 def test_shapes_elsewhere_are_an_error(slide: SpatialData) -> None:
-    far = build.circles(np.array([[9e4, 9e4]]), 10.0, pd.Index(["a"]), affine.transformations(slide["he"]))
-    sdata = build.section({"he": slide["he"], "far": far}, {}, {"he": 0.5})
+    far = build.make_circles(np.array([[9e4, 9e4]]), 10.0, pd.Index(["a"]), affine.get_transformations(slide["he"]))
+    sdata = build.make_section({"he": slide["he"], "far": far}, {}, {"he": 0.5})
     with pytest.raises(PixnetValueError, match="0% of the shapes 'far' lie over"):
         predict_shapes(sdata, "far", model=tiny_model(), **HOW)
 

@@ -50,38 +50,39 @@ class Raster:
 
 def other_places(size_px: tuple[int, int], centres: np.ndarray) -> list[Place]:
     """Turned and mirrored about an image of (height, width), in another scale, or shifted."""
-    return [*turned(*size_px), *scaled(), *shifted(np.ptp(centres, axis=0))]
+    return [*rotated_places(*size_px), *scaled_places(), *shifted_places(np.ptp(centres, axis=0))]
 
 
-def turned(height: float, width: float) -> Iterator[Place]:
-    yield Place("mirrored left to right", matrix([-1, 0, width], [0, 1, 0]))
-    yield Place("mirrored top to bottom", matrix([1, 0, 0], [0, -1, height]))
-    yield Place("turned by 180 degrees", matrix([-1, 0, width], [0, -1, height]))
-    yield Place("with x and y swapped", matrix([0, 1, 0], [1, 0, 0]))
-    yield Place("turned by 90 degrees", matrix([0, -1, width], [1, 0, 0]))
-    yield Place("turned by 270 degrees", matrix([0, 1, 0], [-1, 0, height]))
-    yield Place("mirrored about the other diagonal", matrix([0, -1, width], [-1, 0, height]))
+def rotated_places(height: float, width: float) -> Iterator[Place]:
+    yield Place("mirrored left to right", compose_matrix([-1, 0, width], [0, 1, 0]))
+    yield Place("mirrored top to bottom", compose_matrix([1, 0, 0], [0, -1, height]))
+    yield Place("turned by 180 degrees", compose_matrix([-1, 0, width], [0, -1, height]))
+    yield Place("with x and y swapped", compose_matrix([0, 1, 0], [1, 0, 0]))
+    yield Place("turned by 90 degrees", compose_matrix([0, -1, width], [1, 0, 0]))
+    yield Place("turned by 270 degrees", compose_matrix([0, 1, 0], [-1, 0, height]))
+    yield Place("mirrored about the other diagonal", compose_matrix([0, -1, width], [-1, 0, height]))
 
 
-def scaled() -> Iterator[Place]:
+def scaled_places() -> Iterator[Place]:
     for factor in SCALES:
         yield Place(f"with coordinates {factor:g} times as large", np.diag([factor, factor, 1.0]))
 
 
-def shifted(extent: np.ndarray) -> Iterator[Place]:
+def shifted_places(extent: np.ndarray) -> Iterator[Place]:
     steps = range(-STEPS, STEPS + 1)
     for down, right in ((down, right) for down in steps for right in steps if (down, right) != (0, 0)):
         x, y = 0.1 * right * extent[0], 0.1 * down * extent[1]
         yield Place(
-            f"shifted by {10 * right:+d} % of their extent in x and {10 * down:+d} % in y", matrix([1, 0, x], [0, 1, y])
+            f"shifted by {10 * right:+d} % of their extent in x and {10 * down:+d} % in y",
+            compose_matrix([1, 0, x], [0, 1, y]),
         )
 
 
-def matrix(first: list[float], second: list[float]) -> np.ndarray:
+def compose_matrix(first: list[float], second: list[float]) -> np.ndarray:
     return np.array([first, second, [0, 0, 1]], float)
 
 
-def moved(centres: np.ndarray, place: Place) -> np.ndarray:
+def move_centres(centres: np.ndarray, place: Place) -> np.ndarray:
     return centres @ place.matrix[:2, :2].T + place.matrix[:2, 2]
 
 
@@ -91,7 +92,7 @@ def tissue_share(tissue: Raster, centres: np.ndarray) -> float:
     return float(found.sum() / len(centres))
 
 
-def programmes(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+def expression_components(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """(n, k) leading components of log profiles of counts (n, genes); their squares sum to 1."""
     profiles = np.log1p(1e4 * counts / totals[:, None])
     left, lengths, _ = np.linalg.svd(profiles - profiles.mean(axis=0), full_matrices=False)
@@ -100,7 +101,7 @@ def programmes(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
     return leading / length if length > ROUNDING else np.zeros_like(leading)
 
 
-def explained(colour: Raster, centres: np.ndarray, expression: np.ndarray) -> float:
+def explained_share(colour: Raster, centres: np.ndarray, expression: np.ndarray) -> float:
     """Share of the expression that is linear in the colour under the shapes, less what chance would explain.
 
     Shapes beside the image count as unexplained, so places that keep few of them on it do not win.

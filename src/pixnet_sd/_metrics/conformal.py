@@ -72,7 +72,7 @@ def calibrate(scores: Sequence[np.ndarray], level: float = 0.8, *, confidence: f
 def marginal_quantiles(scores: Sequence[np.ndarray], level: float) -> np.ndarray:
     """(genes,): the smallest score up to which the weights reach the level."""
     weights = np.concatenate([equal_weights(own) for own in scores]) / (len(scores) + 1)
-    values = without_nan(np.concatenate(list(scores)))
+    values = drop_nan(np.concatenate(list(scores)))
     order = np.argsort(values, axis=0)
     reached = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0) >= level - ROUNDING
     first = np.argmax(reached, axis=0)
@@ -97,10 +97,10 @@ def own_quantiles(scores: np.ndarray, level: float) -> np.ndarray:
     """(genes,): the smallest score that covers a share `level` of one section; infinite where it has no values."""
     count = (~np.isnan(scores)).sum(axis=0)
     rank = np.maximum(np.ceil(level * count - ROUNDING).astype(int), 1)
-    return np.sort(without_nan(scores), axis=0)[rank - 1, np.arange(scores.shape[1])]
+    return np.sort(drop_nan(scores), axis=0)[rank - 1, np.arange(scores.shape[1])]
 
 
-def without_nan(scores: np.ndarray) -> np.ndarray:
+def drop_nan(scores: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(scores), np.inf, scores)
 
 

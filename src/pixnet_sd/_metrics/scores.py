@@ -39,9 +39,9 @@ def score_genes(predicted: np.ndarray, measured: np.ndarray) -> pd.DataFrame:
     Correlations are NaN where the measured gene does not vary: nobody could score there. They are 0 where only the
     prediction does not vary: it was wrong to say nothing, and must not gain by falling out of the mean.
     """
-    predicted, measured = paired(predicted, measured)
+    predicted, measured = mask_unpaired(predicted, measured)
     errors = predicted - measured
-    silent = flat(predicted) & ~flat(measured)
+    silent = find_constant(predicted) & ~find_constant(measured)
     return pd.DataFrame(
         {
             "pearson": np.where(silent, 0.0, pearson(predicted, measured)),
@@ -54,38 +54,38 @@ def score_genes(predicted: np.ndarray, measured: np.ndarray) -> pd.DataFrame:
 
 def pearson(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(genes,); NaN where either does not vary."""
-    one, other = paired(one, other)
-    return np.clip(column_means(standardised(one) * standardised(other)), -1.0, 1.0)
+    one, other = mask_unpaired(one, other)
+    return np.clip(column_means(standardize_columns(one) * standardize_columns(other)), -1.0, 1.0)
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(genes,), ties at their mean rank; NaN where either does not vary."""
-    one, other = paired(one, other)
-    return pearson(ranks(one), ranks(other))
+    one, other = mask_unpaired(one, other)
+    return pearson(rank_columns(one), rank_columns(other))
 
 
-def paired(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mask_unpaired(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     missing = np.isnan(one) | np.isnan(other)
     return np.where(missing, np.nan, one).astype(float), np.where(missing, np.nan, other).astype(float)
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    return np.where(flat(values), np.nan, rankdata(values, axis=0, nan_policy="omit"))
+def rank_columns(values: np.ndarray) -> np.ndarray:
+    return np.where(find_constant(values), np.nan, rankdata(values, axis=0, nan_policy="omit"))
 
 
-def standardised(values: np.ndarray) -> np.ndarray:
+def standardize_columns(values: np.ndarray) -> np.ndarray:
     """Columns of mean 0 and SD 1; NaN where a column does not vary."""
-    mean, spread = moments(values)
-    return (values - mean) / np.where(flat(values), np.nan, spread)
+    mean, spread = column_moments(values)
+    return (values - mean) / np.where(find_constant(values), np.nan, spread)
 
 
-def flat(values: np.ndarray) -> np.ndarray:
+def find_constant(values: np.ndarray) -> np.ndarray:
     """Which columns vary by no more than rounding; those without numbers count as flat."""
-    mean, spread = moments(values)
+    mean, spread = column_moments(values)
     return ~(spread > FLAT * np.abs(mean))
 
 
-def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def column_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = column_means(values)
     return mean, np.sqrt(column_means((values - mean) ** 2))
 
@@ -119,10 +119,10 @@ def panel_ceiling(counts: sp.csr_array, totals: np.ndarray, columns: np.ndarray)
     0 for a single gene, and NaN where a gene does not vary.
     """
     own, every, found = row_sums(counts) / (counts.sum() / totals.sum()), counts.tocsc(), []
-    for block in blocks(len(totals), len(columns)):
+    for block in column_blocks(len(totals), len(columns)):
         values = every[:, columns[block]].toarray()
-        predicted, measured = paired(log_profile(values, own), log_profile(values, totals))
-        found.append(np.where(flat(predicted) & ~flat(measured), 0.0, pearson(predicted, measured)))
+        predicted, measured = mask_unpaired(log_profile(values, own), log_profile(values, totals))
+        found.append(np.where(find_constant(predicted) & ~find_constant(measured), 0.0, pearson(predicted, measured)))
     return np.concatenate(found)
 
 
@@ -173,7 +173,7 @@ def correlation_of_halves(counts: sp.csr_array, totals: np.ndarray, random: np.r
                 log_profile(first[:, genes].toarray(), half_totals),
                 log_profile(second[:, genes].toarray(), totals - half_totals),
             )
-            for genes in blocks(*counts.shape)
+            for genes in column_blocks(*counts.shape)
         ]
     )
 
@@ -187,7 +187,7 @@ def row_sums(matrix: sp.csr_array) -> np.ndarray:
     return np.asarray(matrix.sum(axis=1)).ravel()
 
 
-def blocks(rows: int, columns: int) -> Iterator[slice]:
+def column_blocks(rows: int, columns: int) -> Iterator[slice]:
     """Columns in groups that are small enough to be dense."""
     width = max(1, BLOCK_VALUES // max(rows, 1))
     return (slice(start, min(start + width, columns)) for start in range(0, columns, width))

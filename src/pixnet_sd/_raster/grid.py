@@ -114,7 +114,7 @@ class Tile:
     core: Window
 
 
-def tiles(height: int, width: int, *, size: int, stride: int = 1, margin: int = 0) -> Iterator[Tile]:
+def make_tiles(height: int, width: int, *, size: int, stride: int = 1, margin: int = 0) -> Iterator[Tile]:
     """Tiles whose cores partition a `height` x `width` image, row by row.
 
     Every read begins at a multiple of `stride` and has the same shape, so tiles can be stacked into batches: a core's

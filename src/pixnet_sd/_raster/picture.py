@@ -66,9 +66,9 @@ def box_means(block, block_corner, corner, shape, step):
     """Means over boxes as large as a wanted pixel, but not smaller than one of the block's pixels."""
     out = np.empty((block.shape[0], shape[0], shape[1]), np.uint8)
     for i in range(shape[0]):
-        y0, y1 = box(corner[0] + i, step[1])
+        y0, y1 = box_sums(corner[0] + i, step[1])
         for j in range(shape[1]):
-            x0, x1 = box(corner[1] + j, step[0])
+            x0, x1 = box_sums(corner[1] + j, step[0])
             for c in range(block.shape[0]):
                 total = 0.0
                 for y in range(int(np.floor(y0)), int(np.ceil(y1))):
@@ -81,6 +81,6 @@ def box_means(block, block_corner, corner, shape, step):
 
 
 @njit(nogil=True)
-def box(index, step):
+def box_sums(index, step):
     middle, half = (index + 0.5) * step, max(step, 1.0) / 2
     return middle - half, middle + half

@@ -24,12 +24,12 @@ STAINS = unit_rows([HAEMATOXYLIN, EOSIN])
 
 def optical_density(rgb_cyx: np.ndarray) -> np.ndarray:
     """-log10((v + 1) / 256) of each uint8 value v, float32: 0 for white (255), 2.41 for black (0)."""
-    require_rgb(rgb_cyx)
+    check_rgb_array(rgb_cyx)
     density = -np.log10((np.arange(LEVELS) + 1) / LEVELS)
     return density.astype(np.float32)[rgb_cyx]
 
 
-def separate(rgb_cyx: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
+def separate_stains(rgb_cyx: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
     """Concentrations (stain, y, x), float32, that explain the optical density best (least squares).
 
     `stains` has one unit vector a row. Values may be slightly negative: colours that no mixture of the stains has.
@@ -38,14 +38,14 @@ def separate(rgb_cyx: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
     return np.einsum("sc,cyx->syx", weights, optical_density(rgb_cyx))
 
 
-def compose(h: np.ndarray, e: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
+def compose_rgb(h: np.ndarray, e: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
     """The uint8 RGB image (3, y, x) of haematoxylin `h` and eosin `e`, each (y, x): the inverse of `separate`."""
     if h.shape != e.shape:
         raise PixnetValueError(f"Both stains must cover the same pixels; got {h.shape} and {e.shape}.")
-    return from_density(mix(h, e, stains))
+    return from_density(mix_stains(h, e, stains))
 
 
-def mix(h: np.ndarray, e: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
+def mix_stains(h: np.ndarray, e: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
     """Optical density (3, y, x), float32, of the concentrations `h` and `e`."""
     of_h, of_e = stains.astype(np.float32)[:, :, None, None]
     return of_h * h + of_e * e
@@ -57,7 +57,7 @@ def from_density(density: np.ndarray, noise: np.ndarray | float = 0.0) -> np.nda
     return np.clip(np.rint(intensity), 0, LEVELS - 1).astype(np.uint8)
 
 
-def require_rgb(rgb_cyx: np.ndarray) -> None:
+def check_rgb_array(rgb_cyx: np.ndarray) -> None:
     if rgb_cyx.dtype != np.uint8:
         raise PixnetTypeError(f"Optical density is defined on uint8 RGB; got {rgb_cyx.dtype}. Rescale to 0..255 first.")
     if rgb_cyx.ndim != 3 or rgb_cyx.shape[0] != 3:

@@ -111,19 +111,19 @@ def block_mean(image: NDArray[np.floating], factor: int) -> Floats:
 
 
 def working_mask(intensity: Floats, mpp: float) -> Mask:
-    intensity = smooth(intensity, max(GRAIN_UM / mpp, 1.0))
+    intensity = gaussian_blur(intensity, max(GRAIN_UM / mpp, 1.0))
     density = -np.log10(np.maximum(intensity, DARKEST))
     density -= glass_density(density, mpp)[:, None, None]
-    return tidy(stained(density, mpp), mpp)
+    return clean_mask(find_stained(density, mpp), mpp)
 
 
-def smooth(image: Floats, sigma_px: float) -> Floats:
+def gaussian_blur(image: Floats, sigma_px: float) -> Floats:
     """Blur along the last two axes."""
     return ndimage.gaussian_filter(image, sigma_px, axes=(-2, -1), mode="nearest")
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalStatistics:
     """What a neighbourhood looks like, for every pixel."""
 
     mean: Floats
@@ -132,13 +132,13 @@ class Local:
     """Gaussian standard deviation."""
 
 
-def local(image: Floats, mpp: float) -> Local:
+def local_statistics(image: Floats, mpp: float) -> LocalStatistics:
     sigma_px = max(NEIGHBOURHOOD_UM / mpp, 1.0)
-    mean = smooth(image, sigma_px)
-    return Local(mean, np.sqrt(np.maximum(smooth(image**2, sigma_px) - mean**2, 0)))
+    mean = gaussian_blur(image, sigma_px)
+    return LocalStatistics(mean, np.sqrt(np.maximum(gaussian_blur(image**2, sigma_px) - mean**2, 0)))
 
 
-def stain(density: Floats) -> Floats:
+def stain_unevenness(density: Floats) -> Floats:
     """How unevenly the channels absorb: 0 for anything grey, whatever its darkness."""
     return np.ptp(density, axis=0)
 
@@ -152,7 +152,7 @@ def glass_density(density: Floats, mpp: float) -> Floats:
     """The optical density (3,) of bare glass: the commonest among flat, uncoloured pixels, or 0 if these are few."""
     grey = density.mean(axis=0)
     lit = (grey > PADDING_DENSITY) & (grey < BLACK_DENSITY)
-    glass = lit & (local(grey, mpp).spread < GLASS_TEXTURE) & (stain(density) < GLASS_STAIN)
+    glass = lit & (local_statistics(grey, mpp).spread < GLASS_TEXTURE) & (stain_unevenness(density) < GLASS_STAIN)
     if glass.mean() < GLASS_SHARE:
         return np.zeros(3, np.float32)
     bins = np.floor(10 ** -grey[glass] * GLASS_BINS).astype(int)
@@ -160,46 +160,46 @@ def glass_density(density: Floats, mpp: float) -> Floats:
     return np.median(density[:, glass][:, abs(bins - commonest) <= 1], axis=1)
 
 
-def stained(density: Floats, mpp: float) -> Mask:
+def find_stained(density: Floats, mpp: float) -> Mask:
     """Pixels that are strongly coloured, or uneven in colour, or hold haematoxylin and are not quite flat.
 
     In an image without any colour, those that are dark and uneven.
     """
-    colour = stain(density)
+    colour = stain_unevenness(density)
     if colour.max() < GREY_STAIN:
-        around = local(density.mean(axis=0), mpp)
+        around = local_statistics(density.mean(axis=0), mpp)
         return (around.mean > GREY_DENSITY) & (around.spread > GREY_TEXTURE)
-    around = local(colour, mpp)
-    nuclei = (local(haematoxylin(density), mpp).mean > NUCLEI) & (around.spread > NUCLEI_TEXTURE)
+    around = local_statistics(colour, mpp)
+    nuclei = (local_statistics(haematoxylin(density), mpp).mean > NUCLEI) & (around.spread > NUCLEI_TEXTURE)
     fibres = (around.mean > WEAK_STAIN) & (around.spread > FIBRE_TEXTURE)
     return (around.mean > STRONG_STAIN) | fibres | nuclei
 
 
-def tidy(mask: Mask, mpp: float) -> Mask:
+def clean_mask(mask: Mask, mpp: float) -> Mask:
     """Drop specks before they can join; close cracks, fill holes, take the blur back; cut threads, drop crumbs."""
-    mask = closed(without_small(mask, SPECK_UM2 / mpp**2), GAP_UM / mpp)
-    mask = ~without_small(np.pad(~mask, 1, constant_values=True), HOLE_UM2 / mpp**2)[1:-1, 1:-1]
-    mask = ~near(~mask, BLUR_UM / mpp)
-    mask = ~closed(~mask, THREAD_UM / mpp)
-    return without_small(mask, SPECK_UM2 / mpp**2)
+    mask = close_mask(remove_small(mask, SPECK_UM2 / mpp**2), GAP_UM / mpp)
+    mask = ~remove_small(np.pad(~mask, 1, constant_values=True), HOLE_UM2 / mpp**2)[1:-1, 1:-1]
+    mask = ~dilate_mask(~mask, BLUR_UM / mpp)
+    mask = ~close_mask(~mask, THREAD_UM / mpp)
+    return remove_small(mask, SPECK_UM2 / mpp**2)
 
 
-def closed(mask: Mask, radius_px: float) -> Mask:
+def close_mask(mask: Mask, radius_px: float) -> Mask:
     """Morphological closing by a disc of any radius; of the complement of a mask, it is the opening.
 
     The image goes on beyond its edge as it is there, so glass along an edge is not closed against it.
     """
     rim = int(np.ceil(2 * radius_px)) + 1
     wide = np.pad(mask, rim, mode="edge")
-    return np.asarray(~near(~near(wide, radius_px), radius_px))[rim:-rim, rim:-rim]
+    return np.asarray(~dilate_mask(~dilate_mask(wide, radius_px), radius_px))[rim:-rim, rim:-rim]
 
 
-def near(mask: Mask, radius_px: float) -> Mask:
+def dilate_mask(mask: Mask, radius_px: float) -> Mask:
     """Pixels at most `radius_px` from one that is True. Beyond the image's edge, nothing is."""
     return ndimage.distance_transform_edt(~mask) <= radius_px if mask.any() else mask
 
 
-def without_small(mask: Mask, least_px: float) -> Mask:
+def remove_small(mask: Mask, least_px: float) -> Mask:
     """Drop connected pieces of fewer than `least_px` pixels, but none that fills a good part of a small image."""
     pieces, _ = ndimage.label(mask)
     large = np.bincount(pieces.ravel()) >= min(least_px, LARGE_SHARE * mask.size)

@@ -24,11 +24,11 @@ AGREEMENT_PX = 0.5
 """Two coordinate systems tell the same story when they place an image's corners within this distance."""
 
 
-def transformations(element: Any) -> dict[str, BaseTransformation]:
+def get_transformations(element: Any) -> dict[str, BaseTransformation]:
     return dict(get_transformation(element, get_all=True))
 
 
-def matrix(transformation: BaseTransformation) -> np.ndarray:
+def to_matrix(transformation: BaseTransformation) -> np.ndarray:
     return np.asarray(transformation.to_affine_matrix(input_axes=AXES, output_axes=AXES), dtype=float)
 
 
@@ -39,7 +39,7 @@ def area_scale(matrix: np.ndarray) -> float:
 
 def scales(element: Any) -> dict[str, float]:
     """How long a pixel is in units of each coordinate system."""
-    found = {name: area_scale(matrix(onwards)) for name, onwards in transformations(element).items()}
+    found = {name: area_scale(to_matrix(onwards)) for name, onwards in get_transformations(element).items()}
     return {name: scale for name, scale in found.items() if 0 < scale < np.inf}
 
 
@@ -60,9 +60,11 @@ def affine_product(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     return product
 
 
-def between(sdata: SpatialData, source_key: str, image_key: str, coordinate_system: str | None = None) -> np.ndarray:
+def matrix_between(
+    sdata: SpatialData, source_key: str, image_key: str, coordinate_system: str | None = None
+) -> np.ndarray:
     """From an element's own coordinates to scale0 pixels of an image, through a coordinate system that both have."""
-    sources, targets = transformations(sdata[source_key]), transformations(sdata[image_key])
+    sources, targets = get_transformations(sdata[source_key]), get_transformations(sdata[image_key])
     common = [name for name in sources if name in targets]
     if not common:
         raise PixnetValueError(
@@ -76,13 +78,16 @@ def between(sdata: SpatialData, source_key: str, image_key: str, coordinate_syst
             f"these do: {', '.join(map(repr, common))}."
         )
     chosen = [coordinate_system] if coordinate_system is not None else common
-    maps = {name: affine_product(invertible(targets[name], image_key, name), matrix(sources[name])) for name in chosen}
-    require_agreement(maps, sdata, source_key, image_key)
+    maps = {
+        name: affine_product(check_invertible(targets[name], image_key, name), to_matrix(sources[name]))
+        for name in chosen
+    }
+    check_agreement(maps, sdata, source_key, image_key)
     return maps["global" if "global" in maps else chosen[0]]
 
 
-def invertible(transformation: BaseTransformation, key: str, coordinate_system: str) -> np.ndarray:
-    forward = matrix(transformation)
+def check_invertible(transformation: BaseTransformation, key: str, coordinate_system: str) -> np.ndarray:
+    forward = to_matrix(transformation)
     scale = np.abs(forward[:2, :2]).max()  # tiny where the system's unit is large, e.g. metres
     if not np.isfinite(forward).all() or abs(np.linalg.det(forward[:2, :2])) <= 1e-14 * scale**2:
         raise PixnetValueError(
@@ -92,10 +97,10 @@ def invertible(transformation: BaseTransformation, key: str, coordinate_system: 
     return np.linalg.inv(forward)
 
 
-def require_agreement(maps: dict[str, np.ndarray], sdata: SpatialData, source_key: str, image_key: str) -> None:
+def check_agreement(maps: dict[str, np.ndarray], sdata: SpatialData, source_key: str, image_key: str) -> None:
     if len(maps) < 2:
         return
-    height, width = finest(sdata[image_key]).shape[-2:]
+    height, width = finest_array(sdata[image_key]).shape[-2:]
     corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
     first, *others = maps.values()
     places = np.linalg.solve(first, corners)
@@ -108,7 +113,7 @@ def require_agreement(maps: dict[str, np.ndarray], sdata: SpatialData, source_ke
         )
 
 
-def finest(raster: Any) -> xr.DataArray:
+def finest_array(raster: Any) -> xr.DataArray:
     """The pixels of an image or labels element; of a pyramid, those of its finest level."""
     return raster if isinstance(raster, xr.DataArray) else next(iter(raster["scale0"].values()))
 
@@ -118,4 +123,4 @@ def grid_transformations(element: Any, grid: PixelGrid) -> dict[str, BaseTransfo
     place = [Scale(list(grid.step), axes=AXES)]
     if grid.origin != (0.0, 0.0):
         place.append(Translation(list(grid.origin), axes=AXES))
-    return {name: Sequence([*place, onwards]) for name, onwards in transformations(element).items()}
+    return {name: Sequence([*place, onwards]) for name, onwards in get_transformations(element).items()}

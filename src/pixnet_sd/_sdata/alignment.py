@@ -10,12 +10,12 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import tissue_key
-from pixnet_sd._metrics.alignment import Raster, programmes
+from pixnet_sd._metrics.alignment import Raster, expression_components
 from pixnet_sd._raster.lazy import load_lazy
 from pixnet_sd._raster.tissue import DARKEST, tissue_mask
 from pixnet_sd._sdata import affine, counts, elements, images, units
 from pixnet_sd._sdata import shapes as placement
-from pixnet_sd._sdata.comparison import regions
+from pixnet_sd._sdata.counts import annotated_regions
 from pixnet_sd._zonal.shapes import Shapes
 
 WORKING_MPP = 8.0
@@ -28,7 +28,7 @@ GENES = 200
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredShapes:
     """Expression of some shapes."""
 
     centres: np.ndarray
@@ -40,16 +40,16 @@ class Measured:
 def read_overview(sdata: SpatialData, image_key: str, value_range: tuple[float, float] | None) -> images.Level:
     """The H&E image at about 8 µm per pixel, in memory."""
     image = images.read_rgb(sdata, image_key, value_range)
-    level = images.overview(image, max(1.0, WORKING_MPP / units.image_mpp(sdata, image_key)))
+    level = images.read_overview_level(image, max(1.0, WORKING_MPP / units.image_mpp(sdata, image_key)))
     return replace(level, data=level.data.persist())
 
 
-def read_tissue(sdata: SpatialData, image_key: str, level: images.Level) -> Raster:
+def read_tissue_overview(sdata: SpatialData, image_key: str, level: images.Level) -> Raster:
     """The labels that pp.tissue attached, or what it would find; nothing is attached."""
     key = tissue_key(image_key)
     if key in sdata.labels:
         labels = load_lazy(images.read_mask(sdata, key)[0]) > 0
-        return Raster(labels, np.linalg.inv(affine.between(sdata, key, image_key)))
+        return Raster(labels, np.linalg.inv(affine.matrix_between(sdata, key, image_key)))
     mpp = images.level_mpp(level, units.image_mpp(sdata, image_key))
     return Raster(tissue_mask(load_lazy(level.data), mpp), level.grid.from_source)
 
@@ -63,7 +63,7 @@ def read_colour(level: images.Level, diameter_px: float) -> Raster:
     return Raster(ndimage.uniform_filter(density, (0, size, size), mode="nearest"), level.grid.from_source)
 
 
-def read_shapes(sdata: SpatialData, shapes_key: str, image_key: str, coordinate_system: str | None) -> Shapes:
+def read_shapes_in_image(sdata: SpatialData, shapes_key: str, image_key: str, coordinate_system: str | None) -> Shapes:
     """In finest pixels of the image."""
     grid = images.read_image(sdata, image_key).grid
     shapes = placement.read_shapes(sdata, shapes_key, image_key, grid, coordinate_system).shapes
@@ -72,29 +72,29 @@ def read_shapes(sdata: SpatialData, shapes_key: str, image_key: str, coordinate_
     return shapes
 
 
-def evenly(count: int) -> np.ndarray:
+def even_rows(count: int) -> np.ndarray:
     """Rows that stand for all `count`."""
     return np.unique(np.linspace(0, count - 1, min(count, MOST_SHAPES)).astype(int))
 
 
 def measured_table(sdata: SpatialData, shapes_key: str, asked: str | None) -> str:
     if asked is not None:
-        return elements.table_key(sdata, asked)
-    found = [key for key in elements.measured_tables(sdata) if shapes_key in regions(sdata[key])]
+        return elements.find_table_key(sdata, asked)
+    found = [key for key in elements.measured_tables(sdata) if shapes_key in annotated_regions(sdata[key])]
     if len(found) != 1:
         listing = f"{len(found)} tables annotate {shapes_key!r}: {found}" if found else "there are no counts"
         raise PixnetValueError(f"{listing}; name one with table_key=...")
     return found[0]
 
 
-def read_measured(
+def read_measured_expression(
     sdata: SpatialData, shapes_key: str, centres: np.ndarray, table_key: str, layer: str | None
-) -> Measured:
+) -> MeasuredShapes:
     """Expression of the shapes with counts, evenly drawn."""
     table = sdata.tables[table_key]
-    selected, instances = counts.annotating(table, table_key, shapes_key)
-    drawn = evenly(len(instances))
-    rows = counts.positions(sdata.shapes[shapes_key], shapes_key, instances.iloc[drawn], table_key)
+    selected, instances = counts.annotating_rows(table, table_key, shapes_key)
+    drawn = even_rows(len(instances))
+    rows = counts.find_positions(sdata.shapes[shapes_key], shapes_key, instances.iloc[drawn], table_key)
     matrix = counts.to_csr(table[np.flatnonzero(selected)[drawn]], layer, table_key)
     counts.check_counts(matrix, table_key, layer)
     totals = np.asarray(matrix.sum(axis=1)).ravel()
@@ -103,4 +103,4 @@ def read_measured(
         raise PixnetValueError(f"{kept.sum()} shapes have counts, and {LEAST_SHAPES} are needed to tell")
     commonest = np.argsort(-np.asarray(matrix.sum(axis=0)).ravel(), kind="stable")[:GENES]
     dense = matrix[kept][:, commonest].toarray().astype(float)
-    return Measured(centres[rows[kept]], programmes(dense, totals[kept]))
+    return MeasuredShapes(centres[rows[kept]], expression_components(dense, totals[kept]))

@@ -19,14 +19,14 @@ from spatialdata.transformations import Affine, BaseTransformation, Identity, se
 from pixnet_sd._keys import loadings_key
 from pixnet_sd._sdata import build
 from pixnet_sd._sdata.affine import AXES
-from pixnet_sd._sdata.provenance import describe_loadings, record, record_mpp, recorded
+from pixnet_sd._sdata.provenance import describe_loadings, get_record, set_mpp_record, set_record
 from pixnet_sd._sdata.shapes import instance_ids
 
 Transformations = dict[str, BaseTransformation]
 COARSEST_PX = 512
 
 
-def systems(matrices: Mapping[str, np.ndarray]) -> Transformations:
+def make_transformations(matrices: Mapping[str, np.ndarray]) -> Transformations:
     """Transformations from 3 x 3 matrices on (x, y, 1), for each coordinate system."""
     return {
         name: Identity() if np.array_equal(matrix, np.eye(3)) else Affine(matrix, input_axes=AXES, output_axes=AXES)
@@ -34,7 +34,7 @@ def systems(matrices: Mapping[str, np.ndarray]) -> Transformations:
     }
 
 
-def image(
+def make_image(
     data: np.ndarray | da.Array,
     channels: Sequence[str],
     transformations: Transformations,
@@ -58,21 +58,23 @@ def pyramid_factors(shape: tuple[int, ...]) -> list[int] | None:
     return [2] * levels or None
 
 
-def labels(data: np.ndarray, transformations: Transformations) -> Any:
+def make_labels(data: np.ndarray, transformations: Transformations) -> Any:
     return Labels2DModel.parse(data, dims=("y", "x"), transformations=transformations)
 
 
-def circles(centres_xy: np.ndarray, radius: float, index: pd.Index, transformations: Transformations) -> Any:
+def make_circles(centres_xy: np.ndarray, radius: float, index: pd.Index, transformations: Transformations) -> Any:
     frame = gpd.GeoDataFrame({"radius": np.full(len(index), float(radius))}, geometry=shapely.points(centres_xy))
     return ShapesModel.parse(frame.set_index(index), transformations=transformations)
 
 
-def polygons(geometries: np.ndarray, index: pd.Index, transformations: Transformations, **columns: np.ndarray) -> Any:
+def make_polygons(
+    geometries: np.ndarray, index: pd.Index, transformations: Transformations, **columns: np.ndarray
+) -> Any:
     frame = gpd.GeoDataFrame(columns, geometry=geometries)
     return ShapesModel.parse(frame.set_index(index), transformations=transformations)
 
 
-def table(
+def make_table(
     values: Any,
     genes: pd.DataFrame,
     shapes_key: str,
@@ -91,28 +93,28 @@ def table(
     return TableModel.parse(adata, region=shapes_key, region_key="region", instance_key="instance_id")
 
 
-def loadings(matrix: np.ndarray, programmes: Sequence[str], genes: pd.DataFrame, image_key: str) -> ad.AnnData:
+def make_loadings(matrix: np.ndarray, programmes: Sequence[str], genes: pd.DataFrame, image_key: str) -> ad.AnnData:
     """The table beside a factorised map: programmes x genes.
 
     It annotates the channels of the map, because SpatialData's queries fail on tables that annotate nothing.
     """
     numbers = pd.RangeIndex(len(programmes))
-    annotating = table(np.asarray(matrix, np.float32), genes, image_key, numbers)
+    annotating = make_table(np.asarray(matrix, np.float32), genes, image_key, numbers)
     annotating.obs_names = list(programmes)
     return annotating
 
 
-def section(
+def make_section(
     elements: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], mpp: Mapping[str, float]
 ) -> SpatialData:
     """A SpatialData object from its elements, what is known of those that are derived, and µm/px of its images."""
     sdata = SpatialData.init_from_elements(dict(elements))
     for key, known in facts.items():
-        record(sdata, key, dict(known))
+        set_record(sdata, key, dict(known))
         if (table := loadings_key(key)) in sdata.tables:
-            describe_loadings(sdata.tables[table], recorded(sdata, key) or {})
+            describe_loadings(sdata.tables[table], get_record(sdata, key) or {})
     for key, value in mpp.items():
-        record_mpp(sdata, key, value)
+        set_mpp_record(sdata, key, value)
     return sdata
 
 
@@ -120,7 +122,7 @@ def from_levels(levels: Sequence[da.Array], channels: Sequence[str], transformat
     """An image element from (c, y, x) of each level, finest first. A single level gets coarser ones of its means."""
     finest = levels[0]
     if len(levels) == 1:
-        return build.image(finest, channels, transformations, pyramid=True, chunks=chunks_of(finest))
+        return build.make_image(finest, channels, transformations, pyramid=True, chunks=chunks_of(finest))
     nodes = {f"scale{k}": level_node(level, channels, finest.shape) for k, level in enumerate(levels)}
     element = xr.DataTree.from_dict(nodes)
     set_transformation(element, transformations, set_all=True)
@@ -129,7 +131,7 @@ def from_levels(levels: Sequence[da.Array], channels: Sequence[str], transformat
 
 def level_node(level: da.Array, channels: Sequence[str], finest: tuple[int, ...]) -> xr.Dataset:
     """One level, its pixels' centres in pixels of the finest."""
-    pixels = build.image(level, channels, {}, chunks=chunks_of(level))
+    pixels = build.make_image(level, channels, {}, chunks=chunks_of(level))
     centres = {
         axis: (np.arange(n) + 0.5) * (of / n) for axis, n, of in zip("yx", level.shape[1:], finest[1:], strict=True)
     }

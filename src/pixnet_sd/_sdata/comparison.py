@@ -12,10 +12,10 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._keys import choose
+from pixnet_sd._keys import resolve_key
 from pixnet_sd._metrics.scores import rate_totals
 from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.counts import annotating, gene_columns, positions, read_counts, regions
+from pixnet_sd._sdata.counts import annotated_regions, annotating_rows, find_positions, gene_columns, read_counts
 from pixnet_sd._sdata.maps import LOG, RATE
 from pixnet_sd._sdata.provenance import SLOT
 from pixnet_sd._sdata.shapes import areas
@@ -58,7 +58,7 @@ def sign_of_change(table: AnnData, table_key: str, unit: str) -> str | None:
         return "uns['log1p'] says that scanpy took its logarithm"
     if unit == LOG:
         return None
-    values = dense(table, table_key).astype(float)
+    values = to_dense(table, table_key).astype(float)
     known = values[np.isfinite(values).all(axis=1) & (values > 0).any(axis=1)]
     if same_sums(known):
         return f"all {len(known)} rows add up to {known.sum(axis=1).mean():.6g}"
@@ -154,12 +154,12 @@ def read_pair(
 ) -> Pair:
     """All shapes and genes that both tables have; `genes` must be among them."""
     elements.check_sdata(sdata)
-    choose("tables", predicted_table, sdata.tables, "predicted_table")
-    choose("tables", measured_table, sdata.tables, "measured_table")
+    resolve_key("tables", predicted_table, sdata.tables, "predicted_table")
+    resolve_key("tables", measured_table, sdata.tables, "measured_table")
     key = shapes_of_both(sdata, predicted_table, measured_table, shapes_key)
     table = sdata.tables[predicted_table]
     shared = genes_of_both(sdata, predicted_table, measured_table, genes)
-    values, rows = read_values(sdata, predicted_table, key, shared)
+    values, rows = read_table_values(sdata, predicted_table, key, shared)
     measured = read_counts(sdata, measured_table, key, layer=layer, genes=shared)
     _, here, there = np.intersect1d(rows, measured.rows, assume_unique=True, return_indices=True)
     return Pair(
@@ -175,14 +175,14 @@ def read_pair(
 
 
 def shapes_of_both(sdata: SpatialData, one: str, other: str, asked: str | None) -> str:
-    first, second = regions(sdata.tables[one]), regions(sdata.tables[other])
+    first, second = annotated_regions(sdata.tables[one]), annotated_regions(sdata.tables[other])
     common = [name for name in first if name in second and name in sdata.shapes]
     if not common:
         raise PixnetValueError(
             f"Tables {one!r} and {other!r} annotate no shapes element in common: {first} against {second}. "
             "Predict for the shapes that were measured, e.g. tl.aggregate(sdata, shapes_key)."
         )
-    return choose(f"shapes that both {one!r} and {other!r} annotate", asked, common, "shapes_key")
+    return resolve_key(f"shapes that both {one!r} and {other!r} annotate", asked, common, "shapes_key")
 
 
 def genes_of_both(sdata: SpatialData, predicted: str, measured: str, asked: Sequence[str]) -> list[str]:
@@ -205,18 +205,18 @@ def few_genes(predicted: str, here: pd.Index, measured: str, there: pd.Index, sh
     )
 
 
-def read_values(
+def read_table_values(
     sdata: SpatialData, table_key: str, shapes_key: str, genes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, genes) of a table as it is, and for each row the position of its shape in the element."""
     table = sdata.tables[table_key]
     columns = gene_columns(table.var_names, genes, table_key)
-    selected, instances = annotating(table, table_key, shapes_key)
-    rows = positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
-    return dense(table[selected, columns], table_key), rows
+    selected, instances = annotating_rows(table, table_key, shapes_key)
+    rows = find_positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
+    return to_dense(table[selected, columns], table_key), rows
 
 
-def dense(table: AnnData, table_key: str) -> np.ndarray:
+def to_dense(table: AnnData, table_key: str) -> np.ndarray:
     """(rows, genes): what a table predicts, however it is stored."""
     data = table.to_memory().X
     if data is None:

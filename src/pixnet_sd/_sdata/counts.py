@@ -14,7 +14,7 @@ from spatialdata import SpatialData
 from spatialdata.models import get_table_keys
 
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
-from pixnet_sd._keys import choose
+from pixnet_sd._keys import resolve_key
 from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.shapes import check_index
 
@@ -37,8 +37,8 @@ def read_counts(
 ) -> Counts:
     """Raw counts of the table rows that annotate one shapes element, matched by their instance ids."""
     table = sdata.tables[table_key]
-    selected, instances = annotating(table, table_key, shapes_key)
-    rows = positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
+    selected, instances = annotating_rows(table, table_key, shapes_key)
+    rows = find_positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
     matrix = to_csr(table[selected], layer, table_key)
     check_counts(matrix, table_key, layer)
     columns = gene_columns(table.var_names, genes, table_key)
@@ -46,7 +46,7 @@ def read_counts(
     return Counts(matrix[:, columns], rows, np.asarray(matrix.sum(axis=1)).ravel(), names)
 
 
-def annotating(table: AnnData, table_key: str, shapes_key: str) -> tuple[np.ndarray, pd.Series]:
+def annotating_rows(table: AnnData, table_key: str, shapes_key: str) -> tuple[np.ndarray, pd.Series]:
     """Which rows of a table annotate a shapes element, and the instances that they name."""
     try:
         regions, region_key, instance_key = get_table_keys(table)
@@ -62,7 +62,7 @@ def annotating(table: AnnData, table_key: str, shapes_key: str) -> tuple[np.ndar
     return selected, table.obs.loc[selected, instance_key]
 
 
-def positions(frame: pd.DataFrame, shapes_key: str, instances: pd.Series, table_key: str) -> np.ndarray:
+def find_positions(frame: pd.DataFrame, shapes_key: str, instances: pd.Series, table_key: str) -> np.ndarray:
     """Where each instance stands in the shapes element. All must be there, once, with the same type."""
     check_index(frame, shapes_key)
     found = frame.index.get_indexer(pd.Index(instances))
@@ -154,12 +154,12 @@ def check_several(genes: Iterable[str]) -> None:
 
 def annotating_table(sdata: SpatialData, shapes_key: str) -> str:
     """The one measured table that annotates a shapes element; results of ours do not count."""
-    choose("shapes", shapes_key, sdata.shapes, "shapes_key")
-    fitting = [key for key in elements.measured_tables(sdata) if shapes_key in regions(sdata[key])]
-    return choose(f"tables that annotate shapes {shapes_key!r}", None, fitting, "table_key")
+    resolve_key("shapes", shapes_key, sdata.shapes, "shapes_key")
+    fitting = [key for key in elements.measured_tables(sdata) if shapes_key in annotated_regions(sdata[key])]
+    return resolve_key(f"tables that annotate shapes {shapes_key!r}", None, fitting, "table_key")
 
 
-def regions(table: AnnData) -> list[str]:
+def annotated_regions(table: AnnData) -> list[str]:
     """The elements that a table annotates."""
     found = table.uns.get("spatialdata_attrs", {}).get("region", [])
     return [found] if isinstance(found, str) else list(found)
@@ -167,8 +167,8 @@ def regions(table: AnnData) -> list[str]:
 
 def annotated_shapes(sdata: SpatialData, table_key: str) -> str:
     """The one shapes element that a table annotates."""
-    named = regions(sdata.tables[table_key])
-    return choose(
+    named = annotated_regions(sdata.tables[table_key])
+    return resolve_key(
         "shapes that table " + repr(table_key) + " annotates",
         None,
         [k for k in named if k in sdata.shapes],

@@ -44,7 +44,7 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Picture:
+class PlacedPicture:
     """Pixels in memory, and where they lie."""
 
     data: np.ndarray
@@ -55,12 +55,12 @@ class Picture:
 
 def rgb_picture(
     sdata: SpatialData, image_key: str, box: Box, width_px: float, value_range: tuple[float, float] | None = None
-) -> Picture:
+) -> PlacedPicture:
     """An H&E image in 0 to 1, with at least `width_px` pixels over the box's width where it has so many."""
     image = images.read_rgb(sdata, image_key, value_range)
     picture = read_picture(image, range(3), np.eye(3), box, width_px)
     scale = 255 if image.data.dtype == np.uint8 else 1
-    return Picture(picture.data / np.float32(scale), picture.to_image)
+    return PlacedPicture(picture.data / np.float32(scale), picture.to_image)
 
 
 def map_picture(
@@ -70,21 +70,21 @@ def map_picture(
     box: Box,
     width_px: float,
     coordinate_system: str | None = None,
-) -> Picture:
+) -> PlacedPicture:
     """The quantities of a map in the frame of an image. Loadings are applied to the few pixels that are shown."""
     image = images.read_image(sdata, raster.key)
-    to_image = affine.between(sdata, raster.key, image_key, coordinate_system)
+    to_image = affine.matrix_between(sdata, raster.key, image_key, coordinate_system)
     names = image.channels if raster.loadings is not None else raster.genes
     picture = read_picture(image, [image.channels.index(name) for name in names], to_image, box, width_px)
     if raster.loadings is None:
         return picture
     matrix, intercept = (part.astype(np.float32) for part in (raster.loadings.matrix, raster.loadings.intercept))
-    return Picture(maps.expand_block(picture.data, matrix, intercept), picture.to_image)
+    return PlacedPicture(maps.expand_block(picture.data, matrix, intercept), picture.to_image)
 
 
 def read_picture(
     image: images.Image, channels: Sequence[int], to_image: np.ndarray, box: Box, width_px: float
-) -> Picture:
+) -> PlacedPicture:
     step = max(1.0, box.width / width_px / area_scale(to_image))
     level = image.level_at(step)
     to_image = to_image @ level.grid.to_source
@@ -94,11 +94,11 @@ def read_picture(
             f"{image.key!r} ({image.grid.height} x {image.grid.width} px) has no pixels in the box {tuple(box)}. "
             "Check its transformations, or the box."
         )
-    stride, block = thinning(int(step / max(level.grid.step) * (1 + 1e-6)))
-    sampled = load_lazy(sample(level.data[(slice(None), *window.slices)], stride)[list(channels)])
+    stride, block = split_factor(int(step / max(level.grid.step) * (1 + 1e-6)))
+    sampled = load_lazy(sample_pixels(level.data[(slice(None), *window.slices)], stride)[list(channels)])
     size = float(stride * block)
     place = np.array([[size, 0, window.x0], [0, size, window.y0], [0, 0, 1]])
-    return Picture(block_means(sampled, block), to_image @ place)
+    return PlacedPicture(block_means(sampled, block), to_image @ place)
 
 
 def window_over(box: Box, to_image: np.ndarray) -> Window:
@@ -108,13 +108,13 @@ def window_over(box: Box, to_image: np.ndarray) -> Window:
     return Window(low[1], low[0], high[1], high[0])
 
 
-def thinning(factor: int) -> tuple[int, int]:
+def split_factor(factor: int) -> tuple[int, int]:
     """A stride and a block whose product makes pixels nearly, and at most, `factor` times larger."""
     stride = max(1, factor // SAMPLES)
     return stride, max(1, factor // stride)
 
 
-def sample(data: da.Array, stride: int) -> da.Array:
+def sample_pixels(data: da.Array, stride: int) -> da.Array:
     """Every `stride`-th pixel, from the middle of the pixels that it stands for."""
     first = [min(stride // 2, size - 1) for size in data.shape[1:]]
     return data[:, first[0] :: stride, first[1] :: stride]

@@ -8,37 +8,37 @@ import spatialdata as sd
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetTypeError, PixnetValueError
-from pixnet_sd._keys import choose, loadings_key
-from pixnet_sd._sdata.provenance import SLOT, recorded
+from pixnet_sd._keys import loadings_key, resolve_key
+from pixnet_sd._sdata.provenance import SLOT, get_record
 from pixnet_sd._sdata.storage.paths import require_reachable
 
 
-def image_key(sdata: SpatialData, key: str | None = None) -> str:
+def find_image_key(sdata: SpatialData, key: str | None = None) -> str:
     """The image to read. Without a key, results that this package wrote do not count as candidates."""
     check_sdata(sdata)
-    candidates = sdata.images if key is not None else [name for name in sdata.images if not recorded(sdata, name)]
-    return choose("images", key, candidates, "image_key")
+    candidates = sdata.images if key is not None else [name for name in sdata.images if not get_record(sdata, name)]
+    return resolve_key("images", key, candidates, "image_key")
 
 
-def shapes_key(sdata: SpatialData, key: str | None = None) -> str:
+def find_shapes_key(sdata: SpatialData, key: str | None = None) -> str:
     check_sdata(sdata)
-    return choose("shapes", key, sdata.shapes, "shapes_key")
+    return resolve_key("shapes", key, sdata.shapes, "shapes_key")
 
 
-def table_key(sdata: SpatialData, key: str | None = None) -> str:
+def find_table_key(sdata: SpatialData, key: str | None = None) -> str:
     """The measured table to read. Without a key, results and loadings do not count as candidates."""
     check_sdata(sdata)
-    return choose("tables", key, sdata.tables if key is not None else measured_tables(sdata), "table_key")
+    return resolve_key("tables", key, sdata.tables if key is not None else measured_tables(sdata), "table_key")
 
 
 def measured_tables(sdata: SpatialData) -> list[str]:
     """All but results and loadings of ours, which say so also where the object has forgotten it."""
     derived = {loadings_key(name) for name in sdata.images}
-    ours = {name for name, table in sdata.tables.items() if recorded(sdata, name) or SLOT in table.uns}
+    ours = {name for name, table in sdata.tables.items() if get_record(sdata, name) or SLOT in table.uns}
     return [name for name in sdata.tables if name not in derived | ours]
 
 
-def names(sdata: SpatialData) -> set[str]:
+def element_names(sdata: SpatialData) -> set[str]:
     """Every element's name; SpatialData allows a name once over all kinds."""
     return {name for _, name, _ in sdata.gen_elements()}
 

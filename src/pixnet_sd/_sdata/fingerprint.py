@@ -23,7 +23,7 @@ SAME_SCALE = 1e-3
 
 def describe(element: Any) -> dict[str, Any]:
     """What `fits` compares, as JSON takes it."""
-    pixels = affine.finest(element)
+    pixels = affine.finest_array(element)
     return {
         "shape": list(pixels.shape),
         "dtype": str(pixels.dtype),
@@ -35,7 +35,7 @@ def describe(element: Any) -> dict[str, Any]:
 
 def fits(of: Mapping[str, Any], element: Any, key: str, *, named: bool) -> bool:
     """Whether these are the described pixels, or, under their name, a part that was cut out of them."""
-    pixels = affine.finest(element)
+    pixels = affine.finest_array(element)
     if str(pixels.dtype) != of["dtype"] or digest_of_channels(pixels) != of["channels"]:
         return False
     if list(pixels.shape) == of["shape"]:
@@ -90,5 +90,5 @@ def read_patch(data: Any, place: Any) -> np.ndarray:
 
 def is_changed(element: Any, token: str) -> bool:
     """Whether something was computed from the array of that name, beyond a selection of its pixels."""
-    data = affine.finest(element).data
+    data = affine.finest_array(element).data
     return isinstance(data, da.Array) and origin.source_name(data) != token and token in data.dask.layers

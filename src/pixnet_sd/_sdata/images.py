@@ -68,7 +68,7 @@ def read_image(sdata: SpatialData, key: str) -> Image:
 
 def read_mask(sdata: SpatialData, key: str) -> da.Array:
     """Labels as (1, y, x): 1 where there is any label, 0 where there is none; the finest level."""
-    return (as_dask(affine.finest(sdata.labels[key])) > 0).astype(np.uint8)[None]
+    return (as_dask(affine.finest_array(sdata.labels[key])) > 0).astype(np.uint8)[None]
 
 
 def as_dask(array: xr.DataArray) -> da.Array:
@@ -111,7 +111,7 @@ RGBA_NAMES = tuple((*names, last) for names, last in zip(RGB_NAMES, ("a", "alpha
 
 def is_colour(sdata: SpatialData, key: str) -> bool:
     """Whether an image is named red, green, blue; numbers are names of colours only where they are of bytes."""
-    pixels = affine.finest(sdata.images[key])
+    pixels = affine.finest_array(sdata.images[key])
     names = tuple(str(name).lower() for name in pixels.coords["c"].values) if "c" in pixels.coords else ()
     return names in RGB_NAMES + RGBA_NAMES and (names[0] != "0" or pixels.dtype == np.uint8)
 
@@ -157,7 +157,7 @@ def to_rgb(data: da.Array, value_range: tuple[float, float] | None, key: str) ->
 
 def rgb_block(block: np.ndarray, key: str, *, black: float, white: float, block_info: Any = None) -> np.ndarray:
     """Scale to 0..1, and lay what is transparent on white."""
-    refuse_missing(block, key, block_info)
+    check_finite(block, key, block_info)
     scaled = np.clip((block.astype(np.float32) - black) / (white - black), 0, 1)
     if len(scaled) == 3:
         return scaled
@@ -165,7 +165,7 @@ def rgb_block(block: np.ndarray, key: str, *, black: float, white: float, block_
     return colour * alpha + (1 - alpha)
 
 
-def refuse_missing(block: np.ndarray, key: str, block_info: Any) -> None:
+def check_finite(block: np.ndarray, key: str, block_info: Any) -> None:
     """NaN has no colour; which one it should have is not for us to guess."""
     if block.dtype.kind == "f" and not (finite := np.isfinite(block)).all():
         corner = [start for start, _ in block_info[0]["array-location"]] if block_info else [0, 0, 0]
@@ -182,7 +182,7 @@ def level_mpp(level: Level, mpp: float) -> float:
     return mpp * float(np.sqrt(np.prod(level.grid.step)))
 
 
-def overview(image: Image, step: float) -> Level:
+def read_overview_level(image: Image, step: float) -> Level:
     """The image with pixels as near below `step` finest pixels as means of whole blocks allow, from edge to edge."""
     level = from_the_edge(image.level_at(step))
     factor = max(1, int(step / max(level.grid.step) * (1 + 1e-6)))

@@ -12,7 +12,7 @@ import xarray as xr
 
 from pixnet_sd._sdata import build
 from pixnet_sd._sdata.drawing import block_means
-from pixnet_sd._sdata.maps import Map, of_genes
+from pixnet_sd._sdata.maps import Map, select_genes_of
 from pixnet_sd._sdata.provenance import SLOT
 
 CHUNKS = (16, 256, 256)
@@ -41,10 +41,10 @@ def with_arrays(element: Any, arrays: Sequence[Any]) -> Any:
 def blank_raster(shape: tuple[int, int, int], channels: Sequence[str], transformations: build.Transformations) -> Any:
     """An element of float32 without values, with coarser levels where it is large."""
     values = da.zeros(shape, chunks=CHUNKS, dtype=np.float32)
-    return build.image(values, channels, transformations, pyramid=max(shape[1:]) > PYRAMID_FROM_PX)
+    return build.make_image(values, channels, transformations, pyramid=max(shape[1:]) > PYRAMID_FROM_PX)
 
 
-def filled(blank: Any, values: np.ndarray) -> Any:
+def fill_levels(blank: Any, values: np.ndarray) -> Any:
     """A blank raster with the values of its finest level, and their means at the coarser ones."""
     arrays = [values]
     for level in arrays_of(blank)[1:]:
@@ -59,7 +59,7 @@ def trimmed(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def expanded(programmes: Any, raster: Map) -> Any:
+def expand_genes(programmes: Any, raster: Map) -> Any:
     """Genes of a raster as an image element, lazy over the element that holds its programmes, level by level."""
     if isinstance(programmes, xr.DataArray):
         return genes_like(programmes, raster)
@@ -82,4 +82,4 @@ def genes_of(raster: Map) -> da.Array:
     """(genes, y, x), a few genes at a time, so that reading one does not compute all."""
     step = CHUNKS[0]
     groups = [raster.genes[start : start + step] for start in range(0, len(raster.genes), step)]
-    return da.concatenate([of_genes(raster, group).expanded() for group in groups])
+    return da.concatenate([select_genes_of(raster, group).expanded() for group in groups])

@@ -13,10 +13,10 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
-from pixnet_sd._keys import choose, loadings_key
+from pixnet_sd._keys import loadings_key, resolve_key
 from pixnet_sd._sdata import affine, elements, fingerprint, images, units
 from pixnet_sd._sdata.counts import gene_columns
-from pixnet_sd._sdata.provenance import SLOT, of_loadings, recorded
+from pixnet_sd._sdata.provenance import SLOT, get_record, of_loadings
 from pixnet_sd._sdata.storage import origin
 
 RATE, LOG = "counts/um2", "log1p"
@@ -96,7 +96,7 @@ def read_map(
     """
     elements.check_sdata(sdata)
     name = find_map(sdata, key, argument)
-    facts = recorded(sdata, name) or {}
+    facts = get_record(sdata, name) or {}
     require_current(sdata, name, facts)
     found = read_pixels(sdata, name, facts)
     if (behind := programmes_behind(sdata, found)) is not None:
@@ -104,7 +104,7 @@ def read_map(
     found = replace(found, resembles=None if found.unit else resemblance(sdata, found))
     if unit is not None:
         found = replace(found, unit=check_unit(unit), resembles=None)
-    return found if genes is None else of_genes(found, genes)
+    return found if genes is None else select_genes_of(found, genes)
 
 
 def check_unit(unit: str) -> str | None:
@@ -119,7 +119,7 @@ def read_pixels(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> Map:
     var = pd.DataFrame(index=pd.Index(image.channels))
     found = Map(name, image.data, var, None, facts.get("unit"), mpp_now(sdata, name, facts), facts)
     table = find_loadings(sdata, name, facts)
-    return found if table is None else with_loadings(found, sdata.tables[table])
+    return found if table is None else add_loadings(found, sdata.tables[table])
 
 
 def find_loadings(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> str | None:
@@ -173,7 +173,7 @@ def raise_without_loadings(sdata: SpatialData, name: str) -> NoReturn:
 
 def require_current(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
     """What is read from a store must be what it was when it was opened, and µm per pixel those of the prediction."""
-    pixels = affine.finest(sdata.images[name])
+    pixels = affine.finest_array(sdata.images[name])
     attributes = pixels.attrs.get(SLOT, {})
     for array in origin.stored_arrays(pixels.data):
         now = origin.facts_on_disk(array)
@@ -211,9 +211,9 @@ def programmes_behind(sdata: SpatialData, genes: Map) -> Map | None:
         return None
     for name in sdata.images:
         if name == linked or name.startswith(f"{linked}-"):
-            facts = recorded(sdata, name) or {}
+            facts = get_record(sdata, name) or {}
             if facts.get("kind") == "programmes" and facts.get("sha256") == genes.facts.get("sha256"):
-                found = of_genes(read_pixels(sdata, name, facts), genes.genes)
+                found = select_genes_of(read_pixels(sdata, name, facts), genes.genes)
                 if same_place(sdata, genes.key, name) and same_pixels(genes.data, found):
                     return found
     return None
@@ -222,7 +222,7 @@ def programmes_behind(sdata: SpatialData, genes: Map) -> Map | None:
 def same_place(sdata: SpatialData, one: str, other: str) -> bool:
     """Whether pixels of two elements lie over each other."""
     places = [
-        {system: affine.matrix(onwards) for system, onwards in affine.transformations(sdata[key]).items()}
+        {system: affine.to_matrix(onwards) for system, onwards in affine.get_transformations(sdata[key]).items()}
         for key in (one, other)
     ]
     return places[0].keys() == places[1].keys() and all(
@@ -234,7 +234,7 @@ def same_pixels(genes: da.Array, programmes: Map) -> bool:
     if genes.shape[1:] != programmes.data.shape[1:]:
         return False
     at = fingerprint.sample(programmes.data)["at"]
-    first = of_genes(programmes, programmes.genes[: fingerprint.SAMPLED_CHANNELS])
+    first = select_genes_of(programmes, programmes.genes[: fingerprint.SAMPLED_CHANNELS])
     return fingerprint.same_values(
         fingerprint.read_patch(genes, at).ravel(), fingerprint.read_patch(first.expanded(), at).ravel()
     )
@@ -244,7 +244,7 @@ def resemblance(sdata: SpatialData, found: Map) -> str | None:
     """What a raster without a unit looks like: programmes, or genes of a map of ours."""
     if found.loadings is None and found.genes == [f"p{number}" for number in range(len(found.genes))]:
         return "programmes of a map, and no loadings belong to it"
-    if not found.facts and SLOT in affine.finest(sdata.images[found.key]).attrs:
+    if not found.facts and SLOT in affine.finest_array(sdata.images[found.key]).attrs:
         return "those of an image that was a map before its pixels or names were changed"
     for key, table in sdata.tables.items():
         if is_of_ours(key, table) and set(found.genes) <= set(map(str, table.var_names)):
@@ -267,15 +267,15 @@ def find_map(sdata: SpatialData, key: str | None, argument: str) -> str:
             f"No map has been predicted: the only image, {candidates[0]!r}, is a colour image. Run tl.predict, or name "
             f"an image with {argument}=..."
         )
-    return choose("images", key, candidates, argument)
+    return resolve_key("images", key, candidates, argument)
 
 
 def is_predicted(sdata: SpatialData, name: str) -> bool:
-    return (recorded(sdata, name) or {}).get("kind") == "programmes"
+    return (get_record(sdata, name) or {}).get("kind") == "programmes"
 
 
 def raster_mpp(sdata: SpatialData, key: str) -> float | None:
-    return mpp_now(sdata, key, recorded(sdata, key) or {})
+    return mpp_now(sdata, key, get_record(sdata, key) or {})
 
 
 def mpp_now(sdata: SpatialData, key: str, facts: Mapping[str, Any]) -> float | None:
@@ -293,10 +293,10 @@ def mpp_now(sdata: SpatialData, key: str, facts: Mapping[str, Any]) -> float | N
 
 
 def in_um(sdata: SpatialData, key: str) -> bool:
-    return any(units.is_micrometre(name, key) for name in affine.transformations(sdata.images[key]))
+    return any(units.is_micrometre(name, key) for name in affine.get_transformations(sdata.images[key]))
 
 
-def with_loadings(found: Map, table: AnnData) -> Map:
+def add_loadings(found: Map, table: AnnData) -> Map:
     matrix, var = np.asarray(table.X, dtype=float), table.var
     if len(matrix) != found.data.shape[0]:
         raise PixnetValueError(
@@ -308,7 +308,7 @@ def with_loadings(found: Map, table: AnnData) -> Map:
     return replace(found, var=var, loadings=Loadings(matrix, intercept, members))
 
 
-def of_genes(found: Map, genes: Sequence[str]) -> Map:
+def select_genes_of(found: Map, genes: Sequence[str]) -> Map:
     if not len(genes):
         raise PixnetValueError(f"genes=[] names no gene of {found.key!r}. Name some, or leave it out for all.")
     columns = gene_columns(found.var.index, genes, found.key)

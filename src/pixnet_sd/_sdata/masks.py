@@ -51,5 +51,5 @@ def read_tissue(sdata: SpatialData, image_key: str, tissue_key: str | None, grid
             raise PixnetKeyError(f"tissue_key={tissue_key!r} is not among the labels: {sorted(sdata.labels)}.")
         logger.warning("no labels %r: the whole image is predicted, glass gets values too: run pp.tissue first", key)
         return None
-    to_image = affine.between(sdata, key, image_key)
+    to_image = affine.matrix_between(sdata, key, image_key)
     return Tissue(images.read_mask(sdata, key), np.linalg.solve(to_image, grid.to_source))

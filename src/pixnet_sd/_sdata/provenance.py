@@ -30,7 +30,7 @@ from pixnet_sd._sdata.storage.paths import store_path
 from pixnet_sd._settings import logger
 
 
-def recorded(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
+def get_record(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
     """What is known of a result of ours; None for an element that is not."""
     if element_key not in sdata.images:
         return named(sdata, "elements").get(element_key)
@@ -44,7 +44,7 @@ def recorded(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
 
 def of_source(element: Any) -> dict[str, Any] | None:
     """What stands beside the stored pixels that these are."""
-    array = origin.stored_source(affine.finest(element).data)
+    array = origin.stored_source(affine.finest_array(element).data)
     return None if array is None else origin.facts_on_disk(array)
 
 
@@ -52,7 +52,7 @@ def of_attributes(element: Any) -> dict[str, Any] | None:
     """What an image element in memory says, for a file: names of dask's arrays mean nothing there."""
     if not isinstance(element, xr.DataArray | xr.DataTree):
         return None
-    facts = affine.finest(element).attrs.get(SLOT)
+    facts = affine.finest_array(element).attrs.get(SLOT)
     return None if facts is None else without_token(facts)
 
 
@@ -62,7 +62,7 @@ def without_token(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_attached_over(element: Any, programmes: str) -> bool:
     """Whether these are genes as `tl.expand` made them of a map, not a part of them or what was computed of them."""
-    pixels = affine.finest(element)
+    pixels = affine.finest_array(element)
     facts = pixels.attrs.get(SLOT, {})
     lazy = facts.get("token") == getattr(pixels.data, "name", None) and origin.stored_source(pixels.data) is None
     return lazy and facts.get("kind") == "expression" and facts.get("programmes") == programmes
@@ -70,14 +70,14 @@ def is_attached_over(element: Any, programmes: str) -> bool:
 
 def candidates(sdata: SpatialData, key: str) -> Iterator[dict[str, Any]]:
     element, records = sdata.images[key], named(sdata, "elements")
-    if SLOT in (attributes := affine.finest(element).attrs):
+    if SLOT in (attributes := affine.finest_array(element).attrs):
         yield {**attributes[SLOT], "key": key}
     own = [key] if key in records else []
     for name in [*own, *(other for other in records if other != key)]:
         facts = records[name]
         if name == key or "of" in facts:
             yield {"key": name, **facts}
-    array = origin.stored_source(affine.finest(element).data)
+    array = origin.stored_source(affine.finest_array(element).data)
     if array is not None and "of" in (facts := origin.record_in_store(array) or {}):
         yield facts
     for table in sdata.tables.values():
@@ -100,12 +100,12 @@ def describe_loadings(table: Any, facts: Mapping[str, Any]) -> None:
 def counts(facts: Mapping[str, Any], element: Any, key: str) -> bool:
     """Whether a record is of these pixels."""
     if (token := facts.get("token")) is not None:
-        if origin.source_name(affine.finest(element).data) == token:
+        if origin.source_name(affine.finest_array(element).data) == token:
             return True
         if fingerprint.is_changed(element, token):
             return False
     if "of" not in facts:
-        return bool(affine.finest(element).dtype.kind == "f")
+        return bool(affine.finest_array(element).dtype.kind == "f")
     name = facts.get("key", "")
     return fingerprint.fits(facts["of"], element, key, named=key == name or key.startswith(f"{name}-"))
 
@@ -130,7 +130,7 @@ def stamped(element: Any, facts: Mapping[str, Any]) -> Any:
     return found
 
 
-def record(sdata: SpatialData, element_key: str, facts: Mapping[str, Any]) -> None:
+def set_record(sdata: SpatialData, element_key: str, facts: Mapping[str, Any]) -> None:
     """Note what is known of an element, in the object and in the pixels' own attributes."""
     known = {"version": __version__, **facts}
     if element_key in sdata.images:
@@ -158,14 +158,14 @@ def recorded_scale(sdata: SpatialData, image_key: str) -> dict[str, float] | flo
     return found
 
 
-def record_mpp(sdata: SpatialData, image_key: str, mpp: float) -> None:
+def set_mpp_record(sdata: SpatialData, image_key: str, mpp: float) -> None:
     """µm per pixel now, kept as µm per unit of each coordinate system: pixels may be replaced by others."""
     scales = affine.scales(sdata.images[image_key])
     keep(sdata, "mpp", image_key, {name: float(mpp) / scale for name, scale in scales.items()})
-    save(sdata, "mpp", [image_key])
+    save_records(sdata, "mpp", [image_key])
 
 
-def save(sdata: SpatialData, name: str, keys: Iterable[str]) -> None:
+def save_records(sdata: SpatialData, name: str, keys: Iterable[str]) -> None:
     """Write these records into the store that backs the object, beside all else that it says by now."""
     if not sdata.is_backed():
         return
@@ -173,7 +173,7 @@ def save(sdata: SpatialData, name: str, keys: Iterable[str]) -> None:
     if not os.access(path, os.W_OK):
         logger.warning("%s cannot be written: what is known of %s is kept in this object only", path, list(keys))
         return
-    with locks.turn(path):
+    with locks.store_lock(path):
         write(path, name, {key: named(sdata, name)[key] for key in keys})
 
 

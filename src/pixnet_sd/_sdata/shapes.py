@@ -33,11 +33,11 @@ def read_shapes(
     """A shapes element in the pixels of a raster that lies on `grid` over an image."""
     frame = sdata.shapes[key]
     check_index(frame, key)
-    to_raster = grid.from_source @ affine.between(sdata, key, image_key, coordinate_system)
-    return PlacedShapes(key, frame.index, in_pixels(frame, to_raster))
+    to_raster = grid.from_source @ affine.matrix_between(sdata, key, image_key, coordinate_system)
+    return PlacedShapes(key, frame.index, to_pixel_shapes(frame, to_raster))
 
 
-def in_pixels(frame: GeoDataFrame, to_pixels: np.ndarray) -> Shapes:
+def to_pixel_shapes(frame: GeoDataFrame, to_pixels: np.ndarray) -> Shapes:
     if are_circles(frame):
         points = frame.geometry.to_numpy()
         xy = np.column_stack([shapely.get_x(points), shapely.get_y(points)])  # NaN where one is missing or empty
@@ -52,7 +52,7 @@ def are_circles(frame: GeoDataFrame) -> bool:
     return "radius" in frame.columns and bool((there == shapely.GeometryType.POINT).all())
 
 
-def centres(frame: GeoDataFrame) -> np.ndarray:
+def get_centres(frame: GeoDataFrame) -> np.ndarray:
     """(n, 2) centres of circles, or centroids of polygons."""
     points = frame.geometry if are_circles(frame) else frame.geometry.centroid
     return np.column_stack([points.x.to_numpy(), points.y.to_numpy()])

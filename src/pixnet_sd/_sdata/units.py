@@ -12,7 +12,7 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._sdata import affine
 from pixnet_sd._sdata.provenance import recorded_scale
-from pixnet_sd._sdata.shapes import centres
+from pixnet_sd._sdata.shapes import get_centres
 
 MICROMETRE_NAMES = {"um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"}
 SANE_MPP = (0.05, 20.0)
@@ -22,7 +22,7 @@ RECORD = "what pp.mpp recorded"
 
 def image_mpp(sdata: SpatialData, image_key: str) -> float:
     """µm per pixel of an image, from what is stated in the object; an error where nothing is."""
-    stated = sources(sdata, image_key)
+    stated = stated_mpp(sdata, image_key)
     if not stated:
         raise PixnetValueError(
             f"µm per pixel of image {image_key!r} is unknown. State it in one of three ways: "
@@ -34,7 +34,7 @@ def image_mpp(sdata: SpatialData, image_key: str) -> float:
     return check_mpp(image_key, *next(iter(stated.items())))
 
 
-def sources(sdata: SpatialData, image_key: str) -> dict[str, float]:
+def stated_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
     """Every statement there is, the one that counts first.
 
     A record says µm per unit of coordinate systems, so it holds for the pixels that are there now. What it says of a
@@ -62,7 +62,7 @@ def um_per_px(scales: Mapping[str, float], um_per_unit: Mapping[str, float], key
 
 def um_per_unit(sdata: SpatialData, image_key: str) -> dict[str, float]:
     """Of each coordinate system of an image, by what counts first; empty where nothing is stated."""
-    stated, scales = sources(sdata, image_key), affine.scales(sdata.images[image_key])
+    stated, scales = stated_mpp(sdata, image_key), affine.scales(sdata.images[image_key])
     return {name: mpp / scale for mpp in list(stated.values())[:1] for name, scale in scales.items()}
 
 
@@ -74,12 +74,12 @@ def is_micrometre(system: str, key: str) -> bool:
 
 def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) -> float:
     """µm per pixel, where the coordinate system's units are µm."""
-    found = affine.transformations(sdata.images[image_key])
+    found = affine.get_transformations(sdata.images[image_key])
     if coordinate_system not in found:
         raise PixnetValueError(
             f"Image {image_key!r} has no coordinate system {coordinate_system!r}; it has {sorted(found)}."
         )
-    to_system = affine.matrix(found[coordinate_system])
+    to_system = affine.to_matrix(found[coordinate_system])
     warn_about_anisotropy(image_key, coordinate_system, to_system)
     return affine.area_scale(to_system)
 
@@ -88,10 +88,10 @@ def mpp_from_pitch(
     sdata: SpatialData, image_key: str, spots_key: str, pitch_um: float, coordinate_system: str | None = None
 ) -> float:
     """µm per pixel, from neighbouring spots, whose pitch is known."""
-    spots = centres(sdata.shapes[spots_key])
+    spots = get_centres(sdata.shapes[spots_key])
     if len(spots) < 2:
         raise PixnetValueError(f"{spots_key!r} has {len(spots)} spots; a pitch needs at least 2.")
-    to_image = affine.between(sdata, spots_key, image_key, coordinate_system)
+    to_image = affine.matrix_between(sdata, spots_key, image_key, coordinate_system)
     spots_px = spots @ to_image[:2, :2].T + to_image[:2, 2]
     pitch_px = lattice_pitch(spots_px) if np.isfinite(spots_px).all() else np.nan
     if not pitch_px > 0:

@@ -11,7 +11,7 @@ import numpy as np
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._zonal.coverage import corners_of, coverage
-from pixnet_sd._zonal.rings import offsets
+from pixnet_sd._zonal.rings import to_offsets
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd._zonal.statistics import extreme_range, merge_spread, quantile_range, spread_range, sum_range
 from pixnet_sd._zonal.threads import over_ranges
@@ -38,7 +38,7 @@ def add_sums(a: Arrays, b: Arrays) -> Arrays:
     return (a[0] + b[0],)
 
 
-def least(a: Arrays, b: Arrays) -> Arrays:
+def elementwise_minimum(a: Arrays, b: Arrays) -> Arrays:
     return (np.minimum(a[0], b[0]),)
 
 
@@ -49,27 +49,27 @@ def merge_spreads(a: Arrays, b: Arrays) -> Arrays:
     return weight, np.where(nothing, 0.0, mean), np.where(nothing, 0.0, squares)
 
 
-def divide(arrays: Arrays, covered: np.ndarray) -> np.ndarray:
+def divide_by_coverage(arrays: Arrays, covered: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return arrays[0] / covered
 
 
-def deviation(arrays: Arrays, covered: np.ndarray) -> np.ndarray:
+def standard_deviation(arrays: Arrays, covered: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.sqrt(arrays[2] / arrays[0])
 
 
 STATISTICS = {
     "sum": Statistic(sum_range, (0.0,), add_sums, lambda arrays, covered: arrays[0].copy()),
-    "mean": Statistic(sum_range, (0.0,), add_sums, divide),
-    "std": Statistic(spread_range, (0.0, 0.0, 0.0), merge_spreads, deviation),
-    "min": Statistic(extreme_range, (np.inf,), least, lambda arrays, covered: arrays[0].copy(), (1.0,)),
-    "max": Statistic(extreme_range, (np.inf,), least, lambda arrays, covered: -arrays[0], (-1.0,)),
+    "mean": Statistic(sum_range, (0.0,), add_sums, divide_by_coverage),
+    "std": Statistic(spread_range, (0.0, 0.0, 0.0), merge_spreads, standard_deviation),
+    "min": Statistic(extreme_range, (np.inf,), elementwise_minimum, lambda arrays, covered: arrays[0].copy(), (1.0,)),
+    "max": Statistic(extreme_range, (np.inf,), elementwise_minimum, lambda arrays, covered: -arrays[0], (-1.0,)),
 }
 ORDER_STATISTICS = ("quantile", "median")
 
 
-class Folded:
+class StreamingStatistic:
     """The state of a statistic of `STATISTICS`."""
 
     def __init__(self, n: int, n_channels: int, statistic: str) -> None:
@@ -92,7 +92,7 @@ class Folded:
         where = shapes.geometry, rows, corners_of(window)
         over_ranges(self.statistic.kernel, len(rows), *where, flat, *state, *self.statistic.options)
 
-    def merge(self, other: Folded, rows: np.ndarray) -> None:
+    def merge(self, other: StreamingStatistic, rows: np.ndarray) -> None:
         """Fold in a state whose shapes are `rows` of these."""
         self.area[rows] += other.area
         flawed = rows[other.flawed]
@@ -105,7 +105,7 @@ class Folded:
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         covered = self.covered()
         values = self.statistic.value(self.arrays, covered)
-        return without_uncovered(values, covered), covered
+        return mask_uncovered(values, covered), covered
 
     def covered(self) -> np.ndarray:
         """(n, 1) where the channels share their NaN, else (n, channels)."""
@@ -117,7 +117,7 @@ class Folded:
         return covered
 
 
-class Records:
+class ExactStatistic:
     """The state of a quantile: every covered pixel's value and weight, since no summary of fixed size is exact."""
 
     def __init__(self, n: int, n_channels: int, quantile: float) -> None:
@@ -131,7 +131,7 @@ class Records:
         owner = np.repeat(rows, np.diff(covered.indptr))
         self.parts.append((owner, covered.data, flat[:, covered.indices]))
 
-    def merge(self, other: Records, rows: np.ndarray) -> None:
+    def merge(self, other: ExactStatistic, rows: np.ndarray) -> None:
         """Fold in a state whose shapes are `rows` of these."""
         self.parts += [(rows[owner], weights, values) for owner, weights, values in other.parts]
 
@@ -139,26 +139,26 @@ class Records:
         nobody = np.empty(0, np.int64), np.empty(0), np.empty((self.n_channels, 0))
         owner, weights, values = (np.concatenate(pieces, -1) for pieces in zip(*(self.parts or [nobody]), strict=True))
         order = np.argsort(owner, kind="stable")
-        start = offsets(np.bincount(owner, minlength=self.n))
+        start = to_offsets(np.bincount(owner, minlength=self.n))
         out, covered = np.empty((self.n, self.n_channels)), np.empty((self.n, self.n_channels))
         arrays = start, values[:, order], weights[order], self.quantile, out, covered
         over_ranges(quantile_range, self.n, *arrays)
-        return out, compact(covered)
+        return out, merge_equal_columns(covered)
 
 
-State = Folded | Records
+State = StreamingStatistic | ExactStatistic
 
 
 def new_state(n: int, n_channels: int, statistic: str, quantile: float) -> State:
     if statistic in STATISTICS:
-        return Folded(n, n_channels, statistic)
+        return StreamingStatistic(n, n_channels, statistic)
     if statistic in ORDER_STATISTICS:
-        return Records(n, n_channels, 0.5 if statistic == "median" else quantile)
+        return ExactStatistic(n, n_channels, 0.5 if statistic == "median" else quantile)
     known = ", ".join([*STATISTICS, *ORDER_STATISTICS])
     raise PixnetValueError(f"Unknown statistic {statistic!r}; choose one of {known}.")
 
 
-def without_uncovered(values: np.ndarray, covered: np.ndarray) -> np.ndarray:
+def mask_uncovered(values: np.ndarray, covered: np.ndarray) -> np.ndarray:
     if covered.shape[1] < values.shape[1]:
         values[~(covered[:, 0] > 0)] = np.nan
     else:
@@ -166,6 +166,6 @@ def without_uncovered(values: np.ndarray, covered: np.ndarray) -> np.ndarray:
     return values
 
 
-def compact(covered: np.ndarray) -> np.ndarray:
+def merge_equal_columns(covered: np.ndarray) -> np.ndarray:
     """One column where all are the same."""
     return covered[:, :1].copy() if (covered == covered[:, :1]).all() else covered

@@ -13,7 +13,7 @@ from pixnet_sd._dask import active_client
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._settings import settings
-from pixnet_sd._zonal.accumulate import ORDER_STATISTICS, STATISTICS, compact, new_state
+from pixnet_sd._zonal.accumulate import ORDER_STATISTICS, STATISTICS, merge_equal_columns, new_state
 from pixnet_sd._zonal.blocks import BLOCK_SIDE_PX, Block, as_raster, flat_pixels, plan_blocks, read_ahead
 from pixnet_sd._zonal.index import ShapeFinder
 from pixnet_sd._zonal.reduction import pool_on_cluster
@@ -98,16 +98,16 @@ def aggregate(
         total=sum(map(len, groups)), desc="aggregate", unit="block", disable=not shown, leave=False, delay=0.5
     ) as bar:
         for group in groups:
-            pool = pool_here if client is None else partial(pool_there, client)
+            pool = pool_locally if client is None else partial(pool_remotely, client)
             parts.append(pool(raster, shapes, finder, group, how, bar))
-    return beside(parts)
+    return join_channels(parts)
 
 
-def pool_here(
+def pool_locally(
     raster: Any, shapes: Shapes, finder: ShapeFinder, blocks: list[Block], how: tuple[str, float], bar: tqdm
 ) -> Pooled:
     """One group of channels, in this process."""
-    accumulator = Accumulator(shapes, width_of(blocks), how[0], quantile=how[1], finder=finder)
+    accumulator = Accumulator(shapes, channel_count(blocks), how[0], quantile=how[1], finder=finder)
     met = blocks if isinstance(raster, np.ndarray) else [b for b in blocks if finder.meeting(b.window).size]
     bar.total -= len(blocks) - len(met)
     for block, pixels in read_ahead(raster, met):
@@ -116,7 +116,7 @@ def pool_here(
     return accumulator.result()
 
 
-def pool_there(
+def pool_remotely(
     client: Any,
     raster: Any,
     shapes: Shapes,
@@ -128,19 +128,19 @@ def pool_there(
     """One group of channels, on the workers of a cluster."""
     met = ((finder.meeting(block.window), block) for block in blocks)
     lazy = [(rows, block.window, raster[block.slices]) for rows, block in met if rows.size]
-    return Pooled(*pool_on_cluster(client, shapes, lazy, width_of(blocks), how).result())
+    return Pooled(*pool_on_cluster(client, shapes, lazy, channel_count(blocks), how).result())
 
 
-def width_of(blocks: list[Block]) -> int:
+def channel_count(blocks: list[Block]) -> int:
     return blocks[0].channels.stop - blocks[0].channels.start
 
 
-def beside(parts: list[Pooled]) -> Pooled:
+def join_channels(parts: list[Pooled]) -> Pooled:
     """Groups of channels side by side."""
     if len(parts) == 1:
         return parts[0]
     covered = [np.broadcast_to(part.covered, part.values.shape) for part in parts]
-    return Pooled(np.hstack([part.values for part in parts]), compact(np.hstack(covered)))
+    return Pooled(np.hstack([part.values for part in parts]), merge_equal_columns(np.hstack(covered)))
 
 
 def memory_bytes(

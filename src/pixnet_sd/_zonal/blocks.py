@@ -55,12 +55,16 @@ def plan_blocks(raster: Any, limit_bytes: int) -> list[list[Block]]:
     dtype = np.dtype(raster.dtype)
     itemsize = max(dtype.itemsize, exact_dtype(dtype).itemsize)
     if isinstance(raster, np.ndarray):
-        rows, columns, groups = merge((1,) * height, band_height(raster, limit_bytes)), [(0, width)], [(0, n_channels)]
+        rows, columns, groups = (
+            merge_chunks((1,) * height, band_height(raster, limit_bytes)),
+            [(0, width)],
+            [(0, n_channels)],
+        )
     else:
         side_px = min(BLOCK_SIDE_PX, int((limit_bytes / (itemsize * max(raster.chunks[0]))) ** 0.5))
-        rows, columns = merge(raster.chunks[1], side_px), merge(raster.chunks[2], side_px)
-        plane_bytes = itemsize * longest(rows) * longest(columns)
-        groups = merge(raster.chunks[0], limit_bytes // plane_bytes)
+        rows, columns = merge_chunks(raster.chunks[1], side_px), merge_chunks(raster.chunks[2], side_px)
+        plane_bytes = itemsize * longest_range(rows) * longest_range(columns)
+        groups = merge_chunks(raster.chunks[0], limit_bytes // plane_bytes)
     windows = [Window(y0, x0, y1, x1) for y0, y1 in rows for x0, x1 in columns]
     return [[Block(slice(*group), window) for window in windows] for group in groups]
 
@@ -72,7 +76,7 @@ def band_height(raster: np.ndarray, limit_bytes: int) -> int:
     return max(BLOCK_SIDE_PX * 4 if free else 1, limit_bytes // row_bytes)
 
 
-def merge(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:
+def merge_chunks(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:
     """Ranges of neighbouring chunks, merged as long as they are not more than `most` together."""
     edges = [0]
     for before, after in pairwise(accumulate(sizes, initial=0)):
@@ -81,7 +85,7 @@ def merge(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:
     return list(pairwise([*edges, sum(sizes)]))
 
 
-def longest(ranges: list[tuple[int, int]]) -> int:
+def longest_range(ranges: list[tuple[int, int]]) -> int:
     return max(stop - start for start, stop in ranges)
 
 

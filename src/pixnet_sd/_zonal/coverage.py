@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from pixnet_sd._raster.compiled import njit
 from pixnet_sd._raster.grid import Window
-from pixnet_sd._zonal.rings import offsets
+from pixnet_sd._zonal.rings import to_offsets
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd._zonal.spans import fill_batch, new_batch, new_cursor
 from pixnet_sd._zonal.threads import over_ranges
@@ -21,7 +21,7 @@ def coverage(shapes: Shapes, window: Window) -> csr_array:
     n, corners = len(shapes), corners_of(window)
     rows, counts = np.arange(n), np.zeros(n, np.int64)
     over_ranges(count_range, n, shapes.geometry, rows, corners, counts)
-    start = offsets(counts)
+    start = to_offsets(counts)
     wide = max(window.area, start[-1]) > np.iinfo(np.int32).max
     places, weights = np.empty(start[-1], np.int64 if wide else np.int32), np.empty(start[-1])
     over_ranges(fill_range, n, shapes.geometry, rows, corners, start[:-1].copy(), places, weights)

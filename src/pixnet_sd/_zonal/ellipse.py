@@ -44,8 +44,8 @@ def ellipse_spans(bounds, ellipses, i, box, noise, place, stride, places, cuts, 
 @njit(nogil=True)
 def row_extent(matrix, inverse, y):
     """Where the ellipse about the origin reaches in the row from y to y + 1, and where it fills the row's height."""
-    upper_left, upper_right = chord(inverse, y)
-    lower_left, lower_right = chord(inverse, y + 1)
+    upper_left, upper_right = chord_ends(inverse, y)
+    lower_left, lower_right = chord_ends(inverse, y + 1)
     left, right = min(upper_left, lower_left), max(upper_right, lower_right)
     reach = hypot(matrix[0, 0], matrix[0, 1])
     y_of_right = (matrix[1, 0] * matrix[0, 0] + matrix[1, 1] * matrix[0, 1]) / reach
@@ -57,7 +57,7 @@ def row_extent(matrix, inverse, y):
 
 
 @njit(nogil=True)
-def chord(inverse, y):
+def chord_ends(inverse, y):
     """The ends of the ellipse's chord at height y; (inf, -inf) where there is none, which neither widens nor fills."""
     a = inverse[0, 0] ** 2 + inverse[1, 0] ** 2
     b = inverse[0, 0] * inverse[0, 1] + inverse[1, 0] * inverse[1, 1]
@@ -88,19 +88,19 @@ def disc_under(px, py, qx, qy):
     # |p + t d| = 1 at t = (-along -+ sqrt(square)) / length2; this form of `square` keeps its digits far from the disc.
     square = length2 - cross * cross
     if square <= 0:
-        return sector(px, py, qx, qy)
+        return sector_area(px, py, qx, qy)
     root = sqrt(square)
     enter, leave = max((-along - root) / length2, 0.0), min((-along + root) / length2, 1.0)
     if enter >= leave:
-        return sector(px, py, qx, qy)
+        return sector_area(px, py, qx, qy)
     area = (leave - enter) * cross / 2
     if enter > 0:
-        area += sector(px, py, px + enter * dx, py + enter * dy)
+        area += sector_area(px, py, px + enter * dx, py + enter * dy)
     if leave < 1:
-        area += sector(px + leave * dx, py + leave * dy, qx, qy)
+        area += sector_area(px + leave * dx, py + leave * dy, qx, qy)
     return area
 
 
 @njit(nogil=True)
-def sector(px, py, qx, qy):
+def sector_area(px, py, qx, qy):
     return atan2(px * qy - py * qx, px * qx + py * qy) / 2

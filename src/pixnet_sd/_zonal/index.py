@@ -20,7 +20,7 @@ class ShapeFinder:
 
     def __init__(self, bounds: np.ndarray) -> None:
         self.bounds = bounds
-        *self.extent, self.mean_step_px = survey(bounds)
+        *self.extent, self.mean_step_px = measure_density(bounds)
 
     @cached_property
     def grid(self) -> ShapeGrid:
@@ -36,7 +36,7 @@ class ShapeFinder:
 
 
 @njit(nogil=True)
-def survey(bounds):
+def measure_density(bounds):
     """The extent of all bounds, and how far it is from one shape to the next on average."""
     x0, y0, x1, y1, way, last_x, last_y = np.inf, np.inf, -np.inf, -np.inf, 0.0, np.nan, np.nan
     for i in range(len(bounds)):
@@ -72,7 +72,9 @@ class ShapeGrid:
         if window.area == 0:
             return np.empty(0, np.int64)
         corners = (float(window.y0), float(window.x0), float(window.y1), float(window.x1))
-        return find(self.bounds, self.cell_px, self.origin, self.shape, self.start, self.members, self.large, corners)
+        return find_in_grid(
+            self.bounds, self.cell_px, self.origin, self.shape, self.start, self.members, self.large, corners
+        )
 
 
 def grid_shapes(bounds: np.ndarray) -> ShapeGrid:
@@ -80,7 +82,7 @@ def grid_shapes(bounds: np.ndarray) -> ShapeGrid:
     if not len(filled):
         nobody = np.empty(0, np.int64)
         return ShapeGrid(bounds, SMALLEST_CELL_PX, (0.0, 0.0), (1, 1), np.zeros(2, np.int64), nobody, nobody)
-    cell_px, origin, shape = layout(filled)
+    cell_px, origin, shape = choose_cells(filled)
     start = np.zeros(shape[0] * shape[1] + 1, np.int64)
     n_large = count_members(bounds, cell_px, origin, shape, start)
     start = np.cumsum(start)
@@ -89,7 +91,7 @@ def grid_shapes(bounds: np.ndarray) -> ShapeGrid:
     return ShapeGrid(bounds, cell_px, origin, shape, start, members, large)
 
 
-def layout(filled: np.ndarray) -> tuple[float, tuple[float, float], tuple[int, int]]:
+def choose_cells(filled: np.ndarray) -> tuple[float, tuple[float, float], tuple[int, int]]:
     """Cells about the size of a shape, and not many more of them than shapes, however far these lie apart."""
     (x0, y0), (x1, y1) = filled[:, :2].min(0), filled[:, 2:].max(0)
     typical = np.median(np.maximum(filled[:, 2] - filled[:, 0], filled[:, 3] - filled[:, 1]))
@@ -147,7 +149,7 @@ def list_members(bounds, cell_px, origin, shape, free, members, large):
 
 
 @njit(nogil=True)
-def find(bounds, cell_px, origin, shape, start, members, large, window):
+def find_in_grid(bounds, cell_px, origin, shape, start, members, large, window):
     y0, x0, y1, x1 = window
     top, left, bottom, right = cells_met(x0, y0, x1, y1, cell_px, origin, shape)
     room, n = len(large), 0

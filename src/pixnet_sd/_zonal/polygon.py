@@ -115,7 +115,7 @@ def add_long_span(cells, left, right, cover):
 
 
 @njit(nogil=True)
-def collect(cells, noise, place, stride, places, cuts, weights, span, at):
+def collect_spans(cells, noise, place, stride, places, cuts, weights, span, at):
     """The running sums along the rows as spans of weights, where they are more than noise.
 
     Spans are written from `span` on, weights from `at` on; `place` is the first cell's pixel. Returns what follows.

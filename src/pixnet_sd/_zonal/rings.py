@@ -39,7 +39,7 @@ class Rings:
         With these a strip of rows passes over the pieces of an outline that lie elsewhere.
         """
         counts = -(-np.maximum(np.diff(self.start) - 1, 0) // PIECE_EDGES)
-        at = offsets(counts)
+        at = to_offsets(counts)
         begin = np.repeat(self.start[:-1] - PIECE_EDGES * at[:-1], counts) + PIECE_EDGES * np.arange(at[-1])
         if not len(begin):
             return at, np.empty((0, 3))
@@ -53,7 +53,7 @@ class Rings:
         """These as those of the ascending `rows` of n polygons; the others have no rings."""
         counts = np.zeros(n, np.int64)
         counts[rows] = np.diff(self.first)
-        return Rings(self.xy, self.start, self.sign, offsets(counts))
+        return Rings(self.xy, self.start, self.sign, to_offsets(counts))
 
     def take(self, rows: np.ndarray) -> Rings:
         """The rings of polygons `rows`, in that order, copied."""
@@ -62,18 +62,18 @@ class Rings:
         return Rings(self.xy[vertices], start, self.sign[rings], first)
 
 
-def no_rings() -> Rings:
+def empty_rings() -> Rings:
     return Rings(np.empty((0, 2)), np.zeros(1, np.int64), np.empty(0), np.zeros(1, np.int64))
 
 
-def offsets(counts: np.ndarray) -> np.ndarray:
+def to_offsets(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def ragged_take(start: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Offsets of the chosen rows of a ragged array, and the places of their members in it."""
     counts = np.diff(start)[rows]
-    chosen = offsets(counts)
+    chosen = to_offsets(counts)
     return chosen, np.arange(chosen[-1]) + np.repeat(start[:-1][rows] - chosen[:-1], counts)
 
 
@@ -84,13 +84,13 @@ def read_rings(geometries: np.ndarray) -> Rings:
     if plain.all():
         return read_single_rings(geometries)
     order = np.concatenate([np.flatnonzero(plain), np.flatnonzero(~plain)])
-    rings = concatenate(read_single_rings(geometries[plain]), read_nested_rings(geometries[~plain]))
+    rings = concatenate_rings(read_single_rings(geometries[plain]), read_nested_rings(geometries[~plain]))
     return rings.take(np.argsort(order))
 
 
 def read_single_rings(polygons: np.ndarray) -> Rings:
     """Polygons of one ring each: their coordinates, with no geometry built for the ring (which is what takes time)."""
-    start = offsets(shapely.get_num_coordinates(polygons))
+    start = to_offsets(shapely.get_num_coordinates(polygons))
     return Rings(shapely.get_coordinates(polygons), start, np.ones(len(polygons)), np.arange(len(polygons) + 1))
 
 
@@ -99,11 +99,11 @@ def read_nested_rings(geometries: np.ndarray) -> Rings:
     rings, ring_of = shapely.get_rings(parts, return_index=True)
     begins_part = np.diff(ring_of, prepend=-1) > 0
     counts = np.bincount(part_of[ring_of], minlength=len(geometries))
-    start = offsets(shapely.get_num_coordinates(rings))
-    return Rings(shapely.get_coordinates(rings), start, np.where(begins_part, 1.0, -1.0), offsets(counts))
+    start = to_offsets(shapely.get_num_coordinates(rings))
+    return Rings(shapely.get_coordinates(rings), start, np.where(begins_part, 1.0, -1.0), to_offsets(counts))
 
 
-def concatenate(a: Rings, b: Rings) -> Rings:
+def concatenate_rings(a: Rings, b: Rings) -> Rings:
     return Rings(
         np.concatenate([a.xy, b.xy]),
         np.concatenate([a.start, b.start[1:] + a.start[-1]]),
@@ -124,7 +124,7 @@ class Measures:
     """(n,) bool: one ring that certainly does not touch itself. The others may be valid too."""
 
 
-def measure(rings: Rings, to_pixels: np.ndarray) -> tuple[Rings, Measures]:
+def measure_rings(rings: Rings, to_pixels: np.ndarray) -> tuple[Rings, Measures]:
     """The rings in raster pixels, their signs set from their orientation there, and their measures."""
     n = len(rings)
     bounds, area, proven = np.full((n, 4), np.nan), np.zeros(n), np.zeros(n, bool)
@@ -143,7 +143,7 @@ def measure_range(begin, end, source, start, first, to_pixels, xy, sign, bounds,
                 x, y = source[k, 0], source[k, 1]
                 xy[k, 0] = to_pixels[0, 0] * x + to_pixels[0, 1] * y + to_pixels[0, 2]
                 xy[k, 1] = to_pixels[1, 0] * x + to_pixels[1, 1] * y + to_pixels[1, 2]
-            extend(bounds[i], xy[a:b])
+            extend_bounds(bounds[i], xy[a:b])
             enclosed = ring_area(xy[a:b])
             area[i] += sign[r] * abs(enclosed)
             # An edge adds the area to its right: the sum over a ring is minus the integral of x dy.
@@ -153,7 +153,7 @@ def measure_range(begin, end, source, start, first, to_pixels, xy, sign, bounds,
 
 
 @njit(nogil=True)
-def extend(bounds, ring):
+def extend_bounds(bounds, ring):
     for k in range(len(ring)):
         x, y = ring[k, 0], ring[k, 1]
         # Written so that NaN, the bounds of nothing, gives way.

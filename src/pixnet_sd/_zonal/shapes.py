@@ -10,7 +10,7 @@ import shapely
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._raster.compiled import njit
-from pixnet_sd._zonal.rings import Measures, Rings, measure, no_rings, read_rings
+from pixnet_sd._zonal.rings import Measures, Rings, empty_rings, measure_rings, read_rings
 from pixnet_sd._zonal.threads import in_threads, over_ranges
 
 EMPTY, RECTANGLE, POLYGON, ELLIPSE = range(4)
@@ -81,29 +81,29 @@ def from_polygons(geometries: np.ndarray, to_pixels: np.ndarray) -> Shapes:
     `to_pixels` is a 3 x 3 matrix on (x, y, 1). Invalid geometries are repaired: a part that crosses itself keeps
     its lobes, what collapses to a line or point falls away, and `repaired` names the rows.
     """
-    geometries, to_pixels = np.asarray(geometries, object), checked_matrix(to_pixels)
+    geometries, to_pixels = np.asarray(geometries, object), check_matrix(to_pixels)
     boxes, is_box = find_boxes(geometries, to_pixels)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    shapes = Shapes(np.where(is_box, RECTANGLE, EMPTY).astype(np.uint8), boxes, area, no_rings(), no_ellipses())
+    shapes = Shapes(np.where(is_box, RECTANGLE, EMPTY).astype(np.uint8), boxes, area, empty_rings(), empty_ellipses())
     filled = shapes if is_box.all() else fill_polygons(shapes, np.flatnonzero(~is_box), geometries, to_pixels)
-    return within_reach(filled)
+    return check_distance(filled)
 
 
 def from_circles(centres_xy: np.ndarray, radius: np.ndarray | float, to_pixels: np.ndarray) -> Shapes:
     """Circles, which the matrix makes ellipses: exact, without corners. A radius must be positive and finite."""
-    centres_xy, to_pixels = np.asarray(centres_xy, float), checked_matrix(to_pixels)
+    centres_xy, to_pixels = np.asarray(centres_xy, float), check_matrix(to_pixels)
     radius = np.broadcast_to(np.asarray(radius, float), len(centres_xy))
-    refuse(~(np.isfinite(radius) & (radius > 0)), "Circles need a positive, finite radius", radius)
-    refuse(~np.isfinite(centres_xy).all(1), "Circles need finite centres", centres_xy)
+    raise_for_rows(~(np.isfinite(radius) & (radius > 0)), "Circles need a positive, finite radius", radius)
+    raise_for_rows(~np.isfinite(centres_xy).all(1), "Circles need finite centres", centres_xy)
     linear, shift = to_pixels[:2, :2], to_pixels[:2, 2]
     ellipses = radius[:, None, None] * linear
     middle, half = centres_xy @ linear.T + shift, np.hypot(ellipses[:, :, 0], ellipses[:, :, 1])
     area = np.pi * radius**2 * abs(np.linalg.det(linear))
     kind = np.full(len(radius), ELLIPSE, np.uint8)
-    return within_reach(Shapes(kind, np.hstack([middle - half, middle + half]), area, no_rings(), ellipses))
+    return check_distance(Shapes(kind, np.hstack([middle - half, middle + half]), area, empty_rings(), ellipses))
 
 
-def checked_matrix(to_pixels: np.ndarray) -> np.ndarray:
+def check_matrix(to_pixels: np.ndarray) -> np.ndarray:
     matrix = np.asarray(to_pixels, float)
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or not np.array_equal(matrix[2], [0, 0, 1]):
         raise PixnetValueError(f"Need a finite, affine 3 x 3 matrix to pixels on (x, y, 1); got\n{matrix}")
@@ -113,18 +113,18 @@ def checked_matrix(to_pixels: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def within_reach(shapes: Shapes) -> Shapes:
+def check_distance(shapes: Shapes) -> Shapes:
     """The shapes, none of which lies so far away that its area has lost its digits."""
     if (
         max(-np.fmin.reduce(shapes.bounds, None, initial=0), np.fmax.reduce(shapes.bounds, None, initial=0))
         > FARTHEST_PX
     ):
         reach = np.abs(shapes.bounds).max(axis=1)
-        refuse(reach > FARTHEST_PX, f"Shapes must lie within {FARTHEST_PX:.2g} px of a raster's corner", reach)
+        raise_for_rows(reach > FARTHEST_PX, f"Shapes must lie within {FARTHEST_PX:.2g} px of a raster's corner", reach)
     return shapes
 
 
-def refuse(bad: np.ndarray, message: str, found: np.ndarray) -> None:
+def raise_for_rows(bad: np.ndarray, message: str, found: np.ndarray) -> None:
     """An error that names the first of the rows where `bad`, with what was found in them."""
     rows = np.flatnonzero(bad)
     if rows.size:
@@ -133,7 +133,7 @@ def refuse(bad: np.ndarray, message: str, found: np.ndarray) -> None:
         raise PixnetValueError(f"{message}; {rows.size} of {len(bad)} do not ({named}{more}). Repair or drop them.")
 
 
-def no_ellipses() -> np.ndarray:
+def empty_ellipses() -> np.ndarray:
     return np.empty((0, 2, 2))
 
 
@@ -192,18 +192,18 @@ def read_polygons(
     if (bad := ~np.isin(kinds, [-1, 3, 6])).any():
         found = [f"row {rows[k]}: {geometries[k].geom_type}" for k in np.flatnonzero(bad)[:ROWS_NAMED]]
         raise PixnetTypeError(f"Shapes must be Polygon or MultiPolygon; {bad.sum()} are not ({', '.join(found)}).")
-    rings, measures = measure(read_rings(geometries), to_pixels)
-    refuse_infinite(geometries, rows, rings)
+    rings, measures = measure_rings(read_rings(geometries), to_pixels)
+    check_infinite(geometries, rows, rings)
     asked = np.flatnonzero(~measures.proven)
     repaired = asked[~in_threads(shapely.is_valid, geometries[asked]) & (shapely.get_type_id(geometries[asked]) >= 0)]
     if repaired.size:
         geometries = geometries.copy()
         geometries[repaired] = [make_valid(geometry) for geometry in geometries[repaired]]
-        rings, measures = measure(read_rings(geometries), to_pixels)
+        rings, measures = measure_rings(read_rings(geometries), to_pixels)
     return rings, measures, repaired
 
 
-def refuse_infinite(geometries: np.ndarray, rows: np.ndarray, rings: Rings) -> None:
+def check_infinite(geometries: np.ndarray, rows: np.ndarray, rings: Rings) -> None:
     if not np.isfinite(rings.xy).all():
         finite = np.array([np.isfinite(shapely.get_coordinates(geometry)).all() for geometry in geometries])
         named = ", ".join(map(str, rows[~finite][:ROWS_NAMED]))

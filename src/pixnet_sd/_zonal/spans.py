@@ -13,7 +13,7 @@ import numpy as np
 
 from pixnet_sd._raster.compiled import njit
 from pixnet_sd._zonal.ellipse import ellipse_spans
-from pixnet_sd._zonal.polygon import collect, scan_polygon
+from pixnet_sd._zonal.polygon import collect_spans, scan_polygon
 from pixnet_sd._zonal.shapes import ELLIPSE, EMPTY, RECTANGLE
 
 BATCH_PX = 2**14
@@ -67,7 +67,7 @@ def fill_batch(geometry, rows, end, window, cursor, batch):
                 )
             else:
                 cells = scan_polygon(xy, start, sign, piece, extent, ring[i], ring[i + 1], box, scratch)
-                span, at = collect(cells, noise, place, stride, places, cuts, weights, span, at)
+                span, at = collect_spans(cells, noise, place, stride, places, cuts, weights, span, at)
             owner[run], first[run + 1], cuts[span], covered[run] = i, span, at, sum_of(weights, before, at)
             run += 1
         k, done = (k + 1, 0) if bottom >= y1 else (k, bottom - y0)

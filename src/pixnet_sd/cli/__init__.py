@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             code: int = asked.run(asked)
         except (PixnetError, OSError) as error:
-            _messages.tell(error)
+            _messages.print_error(error)
             return 2
         except KeyboardInterrupt:
             print("pixnet-sd: interrupted; what is done is kept, and the same command resumes it", file=sys.stderr)

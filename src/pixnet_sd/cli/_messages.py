@@ -12,11 +12,11 @@ from typing import Any
 from pixnet_sd._errors import PixnetWarning, one_line
 
 
-def tell(error: object, of: str | None = None) -> None:
-    print(f"pixnet-sd: error: {'' if of is None else f'{of}: '}{line(error)}", file=sys.stderr)
+def print_error(error: object, of: str | None = None) -> None:
+    print(f"pixnet-sd: error: {'' if of is None else f'{of}: '}{fold_lines(error)}", file=sys.stderr)
 
 
-def line(error: object) -> str:
+def fold_lines(error: object) -> str:
     return one_line(" ".join(str(error).split()))
 
 
@@ -32,4 +32,4 @@ def in_one_line() -> Iterator[None]:
 
 
 def show_warning(message: object, *_: Any, **__: Any) -> None:
-    print(f"pixnet-sd: warning: {line(message)}", file=sys.stderr)
+    print(f"pixnet-sd: warning: {fold_lines(message)}", file=sys.stderr)

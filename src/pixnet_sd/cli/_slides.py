@@ -22,17 +22,17 @@ def add_slides(parser: argparse.ArgumentParser) -> None:
 
 def for_each(asked: argparse.Namespace, work: Callable[[str], Facts]) -> int:
     """One that fails does not stop the others; the exit code tells."""
-    return max([report(path, work, as_json=asked.json) for path in asked.slides])
+    return max([report_slide(path, work, as_json=asked.json) for path in asked.slides])
 
 
-def report(path: str, work: Callable[[str], Facts], *, as_json: bool) -> int:
+def report_slide(path: str, work: Callable[[str], Facts], *, as_json: bool) -> int:
     start = time.monotonic()
     try:
         facts = {"status": "done", **work(path)}
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this slide's, and the others are worth their try
         told = error if isinstance(error, PixnetError | OSError) else f"{type(error).__name__}: {error}"
-        _messages.tell(told, path)
-        facts = {"status": "failed", "error": _messages.line(told)}
+        _messages.print_error(told, path)
+        facts = {"status": "failed", "error": _messages.fold_lines(told)}
     facts["seconds"] = round(time.monotonic() - start, 1)
     print(json.dumps({"slide": path, **facts}) if as_json else f"{path}: {in_words(facts)}", flush=True)
     return 2 if facts["status"] == "failed" else 0
@@ -41,13 +41,16 @@ def report(path: str, work: Callable[[str], Facts], *, as_json: bool) -> int:
 def in_words(facts: Facts) -> str:
     """The status, then what else is known but for the error, which is on stderr."""
     shown = {name: value for name, value in facts.items() if name not in ("status", "error", "seconds")}
-    said = [facts["status"], *(f"{name} {words(value)}" for name, value in shown.items() if value not in (None, []))]
+    said = [
+        facts["status"],
+        *(f"{name} {join_words(value)}" for name, value in shown.items() if value not in (None, [])),
+    ]
     return ", ".join([*said, f"{facts['seconds']:.1f} s"])
 
 
-def words(value: Any) -> str:
+def join_words(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return " ".join(map(words, value))
+        return " ".join(map(join_words, value))
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

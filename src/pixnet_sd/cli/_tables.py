@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def maps_of(sdata: SpatialData) -> list[str]:
     """Predicted maps of a store."""
-    from pixnet_sd._sdata.provenance import recorded
+    from pixnet_sd._sdata.provenance import get_record
 
-    return [name for name in sdata.images if (recorded(sdata, name) or {}).get("kind") == "programmes"]
+    return [name for name in sdata.images if (get_record(sdata, name) or {}).get("kind") == "programmes"]
 
 
 def to_pool(
@@ -24,11 +24,11 @@ def to_pool(
     """Shapes that need a table from this map, told before the work begins; `remade`: the map will be made by it."""
     from pixnet_sd._keys import expression_key
     from pixnet_sd._sdata import elements
-    from pixnet_sd._sdata.provenance import recorded
+    from pixnet_sd._sdata.provenance import get_record
     from pixnet_sd._sdata.storage import places
 
-    sha256 = None if remade else (recorded(sdata, map_key) or {}).get("sha256")
-    keys = dict.fromkeys(elements.shapes_key(sdata, key) for key in shapes_keys)
+    sha256 = None if remade else (get_record(sdata, map_key) or {}).get("sha256")
+    keys = dict.fromkeys(elements.find_shapes_key(sdata, key) for key in shapes_keys)
     places.require_places(sdata, {expression_key(key): "tables" for key in keys}, overwrite=True)
     return [key for key in keys if overwrite or needs_table(sdata, key, map_key, sha256)]
 
@@ -51,7 +51,7 @@ def needs_table(sdata: SpatialData, shapes_key: str, map_key: str, sha256: str |
     return sha256 is None or made.get("sha256") != sha256
 
 
-def pool(sdata: SpatialData, shapes_keys: Sequence[str], map_key: str) -> list[str]:
+def pool_tables(sdata: SpatialData, shapes_keys: Sequence[str], map_key: str) -> list[str]:
     """Tables for what `to_pool` gave, in place of those it saw; their names."""
     from pixnet_sd._keys import expression_key
     from pixnet_sd.cli._slides import shows_bars

@@ -26,17 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    return _slides.for_each(asked, partial(aggregate, asked=asked))
+    return _slides.for_each(asked, partial(aggregate_slide, asked=asked))
 
 
-def aggregate(path: str, *, asked: argparse.Namespace) -> _slides.Facts:
+def aggregate_slide(path: str, *, asked: argparse.Namespace) -> _slides.Facts:
     from pixnet_sd._keys import expression_key
     from pixnet_sd._sdata import elements
     from pixnet_sd._sdata.elements import open_slide
     from pixnet_sd.tl._aggregate import aggregate as pool
 
     sdata = open_slide(path)
-    shapes = elements.shapes_key(sdata, asked.shapes)
+    shapes = elements.find_shapes_key(sdata, asked.shapes)
     table = asked.table or expression_key(shapes)
     pool(
         sdata,

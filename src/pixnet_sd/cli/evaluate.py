@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> int:
     names = {} if asked.csv is None else names_apart(asked.slides)
     files = {path: asked.csv / f"{name}.csv" for path, name in names.items()}
-    return _slides.for_each(asked, partial(evaluate, asked=asked, files=files))
+    return _slides.for_each(asked, partial(evaluate_slide, asked=asked, files=files))
 
 
 def names_apart(paths: Sequence[str]) -> dict[str, str]:
@@ -48,7 +48,7 @@ def names_apart(paths: Sequence[str]) -> dict[str, str]:
     raise PixnetValueError(f"One slide is named twice, or two cannot be told apart, in {' '.join(paths)}.")
 
 
-def evaluate(path: str, *, asked: argparse.Namespace, files: Mapping[str, Path]) -> _slides.Facts:
+def evaluate_slide(path: str, *, asked: argparse.Namespace, files: Mapping[str, Path]) -> _slides.Facts:
     from pixnet_sd._sdata.elements import open_slide
     from pixnet_sd.tl._evaluate import evaluate as score
 

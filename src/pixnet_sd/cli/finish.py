@@ -34,21 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    return _slides.for_each(asked, partial(finish, shapes=asked.shapes, overwrite=asked.overwrite))
+    return _slides.for_each(asked, partial(finish_slide, shapes=asked.shapes, overwrite=asked.overwrite))
 
 
-def finish(path: str, *, shapes: list[str], overwrite: bool) -> _slides.Facts:
+def finish_slide(path: str, *, shapes: list[str], overwrite: bool) -> _slides.Facts:
     from pixnet_sd._sdata.elements import open_slide
-    from pixnet_sd.cli._tables import maps_of, pool, to_pool
+    from pixnet_sd.cli._tables import maps_of, pool_tables, to_pool
     from pixnet_sd.tl._prediction import shards
 
     sdata = open_slide(path)
     waiting = maps_waiting(sdata)
     found = waiting or maps_of(sdata)
-    key = only(found) if shapes and found else None
+    key = single_map(found) if shapes and found else None
     wanted = [] if key is None else to_pool(sdata, shapes, key, remade=bool(waiting), overwrite=overwrite)
-    maps = [] if found and not waiting else shards.finish(sdata)
-    tables = [] if key is None else pool(sdata, wanted, key)
+    maps = [] if found and not waiting else shards.finish_shards(sdata)
+    tables = [] if key is None else pool_tables(sdata, wanted, key)
     return {"status": "done" if maps or tables else "already done", "maps": maps, "tables": tables}
 
 
@@ -56,10 +56,10 @@ def maps_waiting(sdata: SpatialData) -> list[str]:
     """Maps that shards left beside the store."""
     from pixnet_sd.tl._prediction import shards
 
-    return [key_of(folder) for folder in shards.waiting(sdata)]
+    return [key_of(folder) for folder in shards.list_waiting(sdata)]
 
 
-def only(maps: list[str]) -> str:
+def single_map(maps: list[str]) -> str:
     if len(maps) > 1:
         raise PixnetValueError(
             f"--shapes needs to know one map, and there are {len(maps)}: {', '.join(map(repr, maps))}. Leave --shapes "

@@ -30,54 +30,54 @@ def run(asked: argparse.Namespace) -> int:
 
     for path in asked.slides:
         sdata = open_slide(path)
-        found = {"slide": path, "elements": elements(sdata), "unfinished": unfinished(sdata)}
-        print(json.dumps(found) if asked.json else in_words(found))
+        found = {"slide": path, "elements": list_elements(sdata), "unfinished": list_unfinished(sdata)}
+        print(json.dumps(found) if asked.json else format_element(found))
     return 0
 
 
-def elements(sdata: SpatialData) -> list[dict[str, Any]]:
-    from pixnet_sd._sdata.provenance import recorded
+def list_elements(sdata: SpatialData) -> list[dict[str, Any]]:
+    from pixnet_sd._sdata.provenance import get_record
 
     return [
-        {"kind": kind, "name": name, "size": size(kind, element), "mpp": mpp(sdata, kind, name)}
-        | {"made": recorded(sdata, name)}
+        {"kind": kind, "name": name, "size": describe_size(kind, element), "mpp": describe_mpp(sdata, kind, name)}
+        | {"made": get_record(sdata, name)}
         for kind, name, element in sdata.gen_elements()
     ]
 
 
-def size(kind: str, element: Any) -> list[int]:
+def describe_size(kind: str, element: Any) -> list[int]:
     """Channels and pixels, rows and columns, or a count."""
-    from pixnet_sd._sdata.affine import finest
+    from pixnet_sd._sdata.affine import finest_array
 
     if kind in ("images", "labels"):
-        return list(finest(element).shape)
+        return list(finest_array(element).shape)
     return list(element.shape) if kind == "tables" else [len(element)]
 
 
-def mpp(sdata: SpatialData, kind: str, name: str) -> float | None:
+def describe_mpp(sdata: SpatialData, kind: str, name: str) -> float | None:
     from pixnet_sd._sdata.maps import raster_mpp
 
     return raster_mpp(sdata, name) if kind == "images" else None
 
 
-def unfinished(sdata: SpatialData) -> list[str]:
+def list_unfinished(sdata: SpatialData) -> list[str]:
     """Folders of predictions that have begun and are not in the store."""
     return [folder.name for folder in list_partial_folders(sdata)]
 
 
-def in_words(found: dict[str, Any]) -> str:
-    rows = [f"  {describe(one)}" for one in found["elements"]]
+def format_element(found: dict[str, Any]) -> str:
+    rows = [f"  {describe_element(one)}" for one in found["elements"]]
     rows += [f"  unfinished: {name}" for name in found["unfinished"]]
     return "\n".join(map(one_line, [found["slide"], *rows]))
 
 
-def describe(one: dict[str, Any]) -> str:
+def describe_element(one: dict[str, Any]) -> str:
     resolution = {"images": "um/px unknown" if one["mpp"] is None else f"{one['mpp']:.4g} um/px"}.get(one["kind"], "")
-    told = [" x ".join(map(str, one["size"])), resolution, origin(one["made"] or {})]
+    told = [" x ".join(map(str, one["size"])), resolution, describe_origin(one["made"] or {})]
     return f"{one['kind']:<7} {one['name']:<28} {', '.join(filter(None, told))}"
 
 
-def origin(made: dict[str, Any]) -> str:
+def describe_origin(made: dict[str, Any]) -> str:
     if not made:
         return ""
     by = f" by {made['model']!r} ({made['sha256'][:8]})" if "model" in made else ""

@@ -23,8 +23,8 @@ from pixnet_sd.cli import _slides
 if TYPE_CHECKING:
     from pixnet_sd._sdata.elements import SpatialData
     from pixnet_sd.nn.model.model import Model
-    from pixnet_sd.tl._prediction.options import Request
-    from pixnet_sd.tl._prediction.output import Task
+    from pixnet_sd.tl._prediction.options import PredictOptions
+    from pixnet_sd.tl._prediction.output import MapOutput
 
 SAME_MPP = 1e-6
 """µm per pixel that differ by this share are the same number."""
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shapes", metavar="KEY", action="append", default=[], help="pool the map over these, too")
     parser.add_argument("--mpp", type=float, help="um per pixel of the image, where the store does not say it")
     parser.add_argument("--allow-upsample", action="store_true", help="interpolate an image coarser than the model's")
-    parser.add_argument("--shard", type=shard, metavar="I/N", help="compute part I of N only, counted from 1")
+    parser.add_argument("--shard", type=parse_shard, metavar="I/N", help="compute part I of N only, counted from 1")
     parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the fastest there is')
     parser.add_argument("--tile-size", type=int, metavar="PX", help="side of what a tile keeps")
     parser.add_argument("--batch-size", type=int, metavar="N", help="tiles at once")
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--restart", action="store_true", help="begin anew instead of resuming")
 
 
-def shard(text: str) -> tuple[int, int]:
+def parse_shard(text: str) -> tuple[int, int]:
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, e.g. 3/8")
@@ -65,10 +65,10 @@ def shard(text: str) -> tuple[int, int]:
 def run(asked: argparse.Namespace) -> int:
     if asked.shard is not None and (asked.shapes or asked.restart):
         raise PixnetValueError("--shard computes a part: give --shapes to finish, and begin anew without --shard.")
-    from pixnet_sd.tl._prediction.options import Request
+    from pixnet_sd.tl._prediction.options import PredictOptions
     from pixnet_sd.tl._prediction.plan import load_model
 
-    request = Request(
+    request = PredictOptions(
         image_key=asked.image,
         mpp=asked.mpp,
         tissue_key=asked.tissue,
@@ -80,13 +80,13 @@ def run(asked: argparse.Namespace) -> int:
         augment=asked.augment,
         compile=asked.compile,
     )
-    work = partial(predict, asked=asked, request=request, model=load_model(asked.model))
+    work = partial(predict_slide, asked=asked, request=request, model=load_model(asked.model))
     return _slides.for_each(asked, work)
 
 
-def predict(path: str, *, asked: argparse.Namespace, request: Request, model: Model) -> _slides.Facts:
+def predict_slide(path: str, *, asked: argparse.Namespace, request: PredictOptions, model: Model) -> _slides.Facts:
     from pixnet_sd._sdata.elements import open_slide
-    from pixnet_sd.cli._tables import pool, to_pool
+    from pixnet_sd.cli._tables import pool_tables, to_pool
     from pixnet_sd.tl._predict import predict_one
     from pixnet_sd.tl._prediction.shards import predict_shard
 
@@ -100,22 +100,22 @@ def predict(path: str, *, asked: argparse.Namespace, request: Request, model: Mo
     shapes = to_pool(sdata, asked.shapes, key, remade=not there, overwrite=request.overwrite)
     if not there:
         predict_one(sdata, request=request, model=model, resume=not asked.restart, inplace=True, progress=bars)
-    tables = pool(sdata, shapes, key)
+    tables = pool_tables(sdata, shapes, key)
     return {"status": "done" if tables or not there else "already done", "map": key, "tables": tables}
 
 
-def map_key(sdata: SpatialData, request: Request) -> str:
+def map_key(sdata: SpatialData, request: PredictOptions) -> str:
     from pixnet_sd._sdata import elements
     from pixnet_sd.tl._prediction.output import names_for
 
-    return names_for(elements.image_key(sdata, request.image_key), None).programmes
+    return names_for(elements.find_image_key(sdata, request.image_key), None).programmes
 
 
-def is_there(sdata: SpatialData, key: str, request: Request, model: Model) -> bool:
+def is_there(sdata: SpatialData, key: str, request: PredictOptions, model: Model) -> bool:
     """Whether the map that is asked for is in the store, and nothing of it waits beside; another one is an error."""
-    from pixnet_sd._sdata.provenance import recorded
+    from pixnet_sd._sdata.provenance import get_record
 
-    made = recorded(sdata, key) if key in sdata.images else None
+    made = get_record(sdata, key) if key in sdata.images else None
     if made is None or made.get("kind") != "programmes" or partial_folder(sdata, key).exists():
         return False
     task = asked_of(sdata, request, model, made)
@@ -127,12 +127,12 @@ def is_there(sdata: SpatialData, key: str, request: Request, model: Model) -> bo
     return True
 
 
-def asked_of(sdata: SpatialData, request: Request, model: Model, made: Mapping[str, Any]) -> Task:
+def asked_of(sdata: SpatialData, request: PredictOptions, model: Model, made: Mapping[str, Any]) -> MapOutput:
     """The map to be made now, in tiles of the same size: the digest of the tissue depends on them."""
-    from pixnet_sd.tl._prediction.output import Task
+    from pixnet_sd.tl._prediction.output import MapOutput
 
     same_tiles = replace(request, tile_size=made.get("tile_px", request.tile_size))
-    return Task(sdata, same_tiles, same_tiles.job(sdata, model))
+    return MapOutput(sdata, same_tiles, same_tiles.job(sdata, model))
 
 
 def differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -150,11 +150,11 @@ def differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def other_pixels(sdata: SpatialData, key: str, made: Mapping[str, Any], task: Task) -> list[str]:
+def other_pixels(sdata: SpatialData, key: str, made: Mapping[str, Any], task: MapOutput) -> list[str]:
     """In words, whether the image was taken to have another µm per pixel, which the map's place on it tells."""
     from pixnet_sd._sdata import affine
 
-    before = made["mpp"] / affine.area_scale(affine.between(sdata, key, task.job.image_key))
+    before = made["mpp"] / affine.area_scale(affine.matrix_between(sdata, key, task.job.image_key))
     now = task.job.mpp / sqrt(prod(task.job.grid.step))
     same = isclose(before, now, rel_tol=SAME_MPP)
     return [] if same else [f"the image was taken to have {before:.4g} µm per pixel, not {now:.4g} (--mpp)"]

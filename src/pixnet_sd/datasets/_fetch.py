@@ -31,13 +31,13 @@ def data_dir() -> Path:
     return Path(os.environ.get(DATA_DIR_VARIABLE) or pooch.os_cache("pixnet_sd")).expanduser()
 
 
-def fetch(file: RemoteFile) -> Path:
+def fetch_file(file: RemoteFile) -> Path:
     """The path of the file on this machine, after a download where it is not there yet. Its sum always holds."""
     target = data_dir() / file.path
     if target.exists():
         check_sum(target, file)
     else:
-        download(target, file)
+        download_file(target, file)
     return target
 
 
@@ -53,7 +53,7 @@ def check_sum(target: Path, file: RemoteFile) -> None:
         )
 
 
-def download(target: Path, file: RemoteFile) -> None:
+def download_file(target: Path, file: RemoteFile) -> None:
     import pooch
 
     try:

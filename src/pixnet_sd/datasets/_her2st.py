@@ -34,13 +34,13 @@ def her2st(section: str = "C2") -> SpatialData:
     >>> sdata = ps.datasets.her2st("C2")  # doctest: +SKIP
     """
     found = read_section(section)
-    systems = build.systems({"global": np.eye(3), "micrometers": np.diag([found.mpp, found.mpp, 1.0])})
+    systems = build.make_transformations({"global": np.eye(3), "micrometers": np.diag([found.mpp, found.mpp, 1.0])})
     spots = pd.Index(found.spot_ids.astype(object))
     genes = pd.DataFrame(index=pd.Index(found.genes.astype(object)))
     elements = {
-        "he": build.image(found.image(), ["r", "g", "b"], systems, chunks=(3, 1024, 1024), pyramid=True),
-        "spots": build.circles(found.centres_xy_px, SPOT_DIAMETER_UM / 2 / found.mpp, spots, systems),
-        "spots_counts": build.table(found.counts, genes, "spots", spots, spatial=found.centres_xy_px * found.mpp),
+        "he": build.make_image(found.image(), ["r", "g", "b"], systems, chunks=(3, 1024, 1024), pyramid=True),
+        "spots": build.make_circles(found.centres_xy_px, SPOT_DIAMETER_UM / 2 / found.mpp, spots, systems),
+        "spots_counts": build.make_table(found.counts, genes, "spots", spots, spatial=found.centres_xy_px * found.mpp),
     }
     logger.info("her2st %s: %d spots; %d under tissue have no counts", section, len(spots), found.spots_without_counts)
-    return build.section(elements, {}, {"he": found.mpp})
+    return build.make_section(elements, {}, {"he": found.mpp})

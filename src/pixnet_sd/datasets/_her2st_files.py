@@ -20,7 +20,7 @@ from scipy import sparse
 from skimage import io
 
 from pixnet_sd._errors import PixnetKeyError
-from pixnet_sd.datasets._fetch import RemoteFile, fetch
+from pixnet_sd.datasets._fetch import RemoteFile, fetch_file
 
 SOURCE = "https://raw.githubusercontent.com/almaan/her2st/85df7411b987a7dec3feff9718b869a7a82091ec/data"
 SPOT_DIAMETER_UM = 100.0
@@ -82,7 +82,7 @@ FILES = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Section:
+class MeasuredSection:
     """What was measured on one section; every row is a spot that lies under tissue and has counts."""
 
     name: str
@@ -112,12 +112,16 @@ class Section:
             return np.moveaxis(io.imread(self.image_path), -1, 0)
 
 
-def read_section(name: str) -> Section:
+def read_section(name: str) -> MeasuredSection:
     """Fetch a section's files where they are not there yet, and read all but the image."""
     files = files_of(name)
-    image_path, spots, counts = fetch(files.image), read_spots(fetch(files.spots)), read_counts(fetch(files.counts))
+    image_path, spots, counts = (
+        fetch_file(files.image),
+        read_spots(fetch_file(files.spots)),
+        read_counts(fetch_file(files.counts)),
+    )
     both = spots.index.intersection(counts.index, sort=False)
-    return Section(
+    return MeasuredSection(
         name=name,
         spot_ids=both.to_numpy(dtype=str),
         centres_xy_px=spots.loc[both, ["pixel_x", "pixel_y"]].to_numpy(),

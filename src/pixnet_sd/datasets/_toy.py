@@ -87,14 +87,14 @@ def toy(
     places = {"spots": hexagonal_spots(slide)}
     for size_um in np.atleast_1d(bins_um):
         places[f"bins_{size_um:g}um"] = square_bins(slide, float(size_um), bins_rotation_deg)
-    rates = raster(slide, slide.programmes, len(slide.programme_names), np.float32)
-    elements = {**rasters(slide, rates, pyramid=pyramid), "cells": cell_outlines(slide)}
+    rates = make_raster(slide, slide.programmes, len(slide.programme_names), np.float32)
+    elements = {**make_rasters(slide, rates, pyramid=pyramid), "cells": cell_outlines(slide)}
     for number, (key, frame) in enumerate(places.items()):
-        elements[key] = frame[tissue_share(slide, frame) >= LEAST_TISSUE]
+        elements[key] = frame[tissue_share_of(slide, frame) >= LEAST_TISSUE]
         random = np.random.default_rng([seed, number])
-        elements[f"{key}_counts"] = measure(slide, rates, key, elements[key], random, progress)
+        elements[f"{key}_counts"] = measure_counts(slide, rates, key, elements[key], random, progress)
     facts = {"truth": {"kind": "truth", "unit": UNIT, "mpp": mpp}}
-    return build.section(elements, facts, {"he": mpp})
+    return build.make_section(elements, facts, {"he": mpp})
 
 
 def check_bins(bins_um: float | tuple[float, ...], side_um: float) -> None:
@@ -105,16 +105,18 @@ def check_bins(bins_um: float | tuple[float, ...], side_um: float) -> None:
         )
 
 
-def in_pixels(slide: Histology) -> build.Transformations:
+def pixel_transformations(slide: Histology) -> build.Transformations:
     """Of elements that are given in pixels of the image."""
-    return build.systems({"global": np.eye(3), "micrometers": np.diag([slide.mpp, slide.mpp, 1.0])})
+    return build.make_transformations({"global": np.eye(3), "micrometers": np.diag([slide.mpp, slide.mpp, 1.0])})
 
 
-def in_micrometers(slide: Histology) -> build.Transformations:
-    return build.systems({"global": np.diag([1 / slide.mpp, 1 / slide.mpp, 1.0]), "micrometers": np.eye(3)})
+def micrometer_transformations(slide: Histology) -> build.Transformations:
+    return build.make_transformations(
+        {"global": np.diag([1 / slide.mpp, 1 / slide.mpp, 1.0]), "micrometers": np.eye(3)}
+    )
 
 
-def raster(slide: Histology, evaluate: Callable[[Window], np.ndarray], depth: int, dtype: Any) -> da.Array:
+def make_raster(slide: Histology, evaluate: Callable[[Window], np.ndarray], depth: int, dtype: Any) -> da.Array:
     """A raster made window by window; held in memory where the slide is small."""
     window = slide.window
     if max(window.shape) <= LAZY_FROM_PX:
@@ -128,13 +130,17 @@ def raster(slide: Histology, evaluate: Callable[[Window], np.ndarray], depth: in
     return da.map_blocks(block, chunks=((depth,), *sides), dtype=dtype, meta=np.empty((0, 0, 0), dtype))
 
 
-def rasters(slide: Histology, rates: da.Array, *, pyramid: bool) -> dict[str, Any]:
-    picture = raster(slide, slide.image, 3, np.uint8)
+def make_rasters(slide: Histology, rates: da.Array, *, pyramid: bool) -> dict[str, Any]:
+    picture = make_raster(slide, slide.image, 3, np.uint8)
     genes = pd.DataFrame(index=pd.Index(slide.genes))
-    loadings = build.loadings(slide.loadings, slide.programme_names, genes, "truth")
+    loadings = build.make_loadings(slide.loadings, slide.programme_names, genes, "truth")
     return {
-        "he": build.image(picture, ["r", "g", "b"], in_pixels(slide), pyramid=pyramid, chunks=(3, BLOCK_PX, BLOCK_PX)),
-        "truth": build.image(rates, slide.programme_names, in_pixels(slide), chunks=(len(rates), BLOCK_PX, BLOCK_PX)),
+        "he": build.make_image(
+            picture, ["r", "g", "b"], pixel_transformations(slide), pyramid=pyramid, chunks=(3, BLOCK_PX, BLOCK_PX)
+        ),
+        "truth": build.make_image(
+            rates, slide.programme_names, pixel_transformations(slide), chunks=(len(rates), BLOCK_PX, BLOCK_PX)
+        ),
         loadings_key("truth"): loadings,
     }
 
@@ -142,8 +148,8 @@ def rasters(slide: Histology, rates: da.Array, *, pyramid: bool) -> dict[str, An
 def cell_outlines(slide: Histology) -> Any:
     outlines, types = slide.cells()
     outlines_um = shapely.transform(outlines, lambda xy: xy * slide.mpp)
-    return build.polygons(
-        outlines_um, pd.RangeIndex(len(outlines)), in_micrometers(slide), cell_type=pd.Categorical(types)
+    return build.make_polygons(
+        outlines_um, pd.RangeIndex(len(outlines)), micrometer_transformations(slide), cell_type=pd.Categorical(types)
     )
 
 
@@ -155,7 +161,9 @@ def hexagonal_spots(slide: Histology) -> Any:
     x, y = radius + columns * pitch + (rows % 2) * pitch / 2, radius + rows * row_um
     whole = (x + radius <= slide.width_px * slide.mpp) & (y + radius <= slide.height_px * slide.mpp)
     names = pd.Index([f"r{row:03d}c{column:03d}" for row, column in zip(rows[whole], columns[whole], strict=True)])
-    return build.circles(np.column_stack([x, y])[whole] / slide.mpp, radius / slide.mpp, names, in_pixels(slide))
+    return build.make_circles(
+        np.column_stack([x, y])[whole] / slide.mpp, radius / slide.mpp, names, pixel_transformations(slide)
+    )
 
 
 def square_bins(slide: Histology, size_um: float, rotation_deg: float) -> Any:
@@ -170,26 +178,26 @@ def square_bins(slide: Histology, size_um: float, rotation_deg: float) -> Any:
     xy = np.einsum("ab,kbn->nka", turn, corners) + middle
     slack = 1e-9 * slide.width_px
     whole = ((xy >= -slack) & (xy <= np.array([slide.width_px, slide.height_px]) + slack)).all(axis=(1, 2))
-    return build.polygons(
+    return build.make_polygons(
         shapely.polygons(xy[whole]),
         pd.RangeIndex(int(whole.sum())),
-        in_pixels(slide),
+        pixel_transformations(slide),
         array_row=rows[whole],
         array_col=columns[whole],
     )
 
 
-def tissue_share(slide: Histology, frame: Any) -> np.ndarray:
-    mask = raster(slide, lambda window: slide.tissue(window)[None].astype(np.uint8), 1, np.uint8)
-    return aggregate(mask, placement.in_pixels(frame, np.eye(3)), "mean").values[:, 0]
+def tissue_share_of(slide: Histology, frame: Any) -> np.ndarray:
+    mask = make_raster(slide, lambda window: slide.tissue(window)[None].astype(np.uint8), 1, np.uint8)
+    return aggregate(mask, placement.to_pixel_shapes(frame, np.eye(3)), "mean").values[:, 0]
 
 
-def measure(
+def measure_counts(
     slide: Histology, rates: da.Array, key: str, frame: Any, random: np.random.Generator, progress: bool | None
 ) -> Any:
     """A table of counts as a sequencer would give it: Poisson about the true rate's integral over each shape."""
-    shapes = placement.in_pixels(frame, np.eye(3))
+    shapes = placement.to_pixel_shapes(frame, np.eye(3))
     expected = aggregate(rates, shapes, "sum", progress=progress).values * slide.mpp**2 @ slide.loadings
     counts = sp.csr_matrix(random.poisson(expected).astype(np.int32))
     genes = pd.DataFrame(index=pd.Index(slide.genes))
-    return build.table(counts, genes, key, frame.index, spatial=shapes.centroid * slide.mpp)
+    return build.make_table(counts, genes, key, frame.index, spatial=shapes.centroid * slide.mpp)

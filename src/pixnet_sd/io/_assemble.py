@@ -24,7 +24,7 @@ SPATIAL = ("region", "instance_id", "spatial")
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class GlobalFrame:
     """Where things lie in the coordinate system "global"."""
 
     image: np.ndarray = field(default_factory=lambda: np.eye(3))
@@ -34,7 +34,9 @@ class Frame:
 
     def systems(self, to_global: np.ndarray) -> build.Transformations:
         """Of an element that lies in "global" by a matrix."""
-        return build.systems({"global": to_global, "micrometers": np.diag([self.um, self.um, 1.0]) @ to_global})
+        return build.make_transformations(
+            {"global": to_global, "micrometers": np.diag([self.um, self.um, 1.0]) @ to_global}
+        )
 
     @property
     def image_mpp(self) -> float:
@@ -42,7 +44,7 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class ReadShapes:
     """Shapes with their counts."""
 
     name: str
@@ -77,7 +79,9 @@ def choose_mpp(image_key: str, asked: float | None, known: dict[str, float]) -> 
     return value
 
 
-def assemble(scan: Scan, frame: Frame, measured: Sequence[Measured] = (), image_key: str = IMAGE) -> SpatialData:
+def assemble_section(
+    scan: Scan, frame: GlobalFrame, measured: Sequence[ReadShapes] = (), image_key: str = IMAGE
+) -> SpatialData:
     """The object, with µm per pixel of its image recorded."""
     elements: dict[str, Any] = {image_key: from_levels(scan.levels, scan.channels, frame.systems(frame.image))}
     for one in measured:
@@ -87,23 +91,25 @@ def assemble(scan: Scan, frame: Frame, measured: Sequence[Measured] = (), image_
     height, width = scan.shape
     found = "".join(f", {len(one.counts):,} {one.name}" for one in measured)
     logger.info("%s: %d x %d px of %.4g µm%s", scan.path.name, height, width, frame.image_mpp, found)
-    return build.section(elements, {}, {image_key: frame.image_mpp})
+    return build.make_section(elements, {}, {image_key: frame.image_mpp})
 
 
-def shapes_of(one: Measured, frame: Frame) -> Any:
+def shapes_of(one: ReadShapes, frame: GlobalFrame) -> Any:
     systems = frame.systems(one.to_global)
     if one.radius is None:
-        return build.polygons(one.geometries, one.ids, systems)
-    return build.circles(shapely.get_coordinates(one.geometries), one.radius, one.ids, systems)
+        return build.make_polygons(one.geometries, one.ids, systems)
+    return build.make_circles(shapely.get_coordinates(one.geometries), one.radius, one.ids, systems)
 
 
-def table_of(one: Measured, frame: Frame) -> AnnData:
+def table_of(one: ReadShapes, frame: GlobalFrame) -> AnnData:
     """The counts as they were read, with what the vendor says of each gene and each shape."""
     told = {name: column.to_numpy() for name, column in one.counts.obs.items() if name not in SPATIAL}
-    return build.table(one.counts.X, one.counts.var.copy(), one.name, one.ids, obs=told, spatial=one.centres * frame.um)
+    return build.make_table(
+        one.counts.X, one.counts.var.copy(), one.name, one.ids, obs=told, spatial=one.centres * frame.um
+    )
 
 
-def warn_if_elsewhere(one: Measured, scan: Scan, frame: Frame) -> None:
+def warn_if_elsewhere(one: ReadShapes, scan: Scan, frame: GlobalFrame) -> None:
     """Counts that were aligned to another image lie outside this one, or crowd in its corner."""
     inverse = np.linalg.inv(frame.image)
     x, y = (one.centres @ inverse[:2, :2].T + inverse[:2, 2]).T

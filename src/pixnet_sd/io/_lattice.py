@@ -30,7 +30,7 @@ class Lattice:
         return np.asarray(shapely.polygons(centres_xy[:, None, :] + corners.T[None]))
 
 
-def fit(columns: np.ndarray, rows: np.ndarray, centres_xy: np.ndarray, what: str) -> Lattice:
+def fit_lattice(columns: np.ndarray, rows: np.ndarray, centres_xy: np.ndarray, what: str) -> Lattice:
     """Least squares over all places; three that are not in line are enough."""
     places = np.column_stack([columns, rows]).astype(float)
     places -= places.mean(axis=0) if len(places) else 0.0

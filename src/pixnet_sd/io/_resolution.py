@@ -20,10 +20,10 @@ SQUARE = 0.05
 
 def stated_mpp(tiff: tifffile.TiffFile, series: int) -> dict[str, float]:
     """Every statement that the file makes about one of its images, the most reliable first."""
-    return {source: square(source, *sides) for source, sides in statements(tiff, series)}
+    return {source: square_side(source, *sides) for source, sides in iterate_statements(tiff, series)}
 
 
-def statements(tiff: tifffile.TiffFile, series: int) -> Iterator[tuple[str, tuple[float, float]]]:
+def iterate_statements(tiff: tifffile.TiffFile, series: int) -> Iterator[tuple[str, tuple[float, float]]]:
     """Where it is stated, and the sides (x, y) of a pixel in µm."""
     page: Any = tiff.series[series].pages[0]
     if tiff.ome_metadata and (sides := from_ome(tifffile.xml2dict(tiff.ome_metadata), series)):
@@ -60,7 +60,7 @@ def from_tags(page: Any) -> tuple[float, float] | None:
     return UM_PER_TAG_UNIT[int(unit)] / rates[0], UM_PER_TAG_UNIT[int(unit)] / rates[1]
 
 
-def square(source: str, x_um: float, y_um: float) -> float:
+def square_side(source: str, x_um: float, y_um: float) -> float:
     """The side of a pixel; on a slide they are square."""
     if not abs(np.log(x_um / y_um)) <= SQUARE:
         raise PixnetValueError(

@@ -68,20 +68,20 @@ def channel_axis(axes: str, shape: tuple[int, ...], path: Path) -> str:
 def level_array(path: Path, series: int, level: int, axes: str, channels: str) -> da.Array:
     """(c, y, x) of one level, lazy."""
     source = TiffLevel(str(path), series, level)
-    whole = da.from_array(source, chunks=blocks(source.pixels.chunks, source.shape, axes), name=False)
+    whole = da.from_array(source, chunks=block_sizes(source.pixels.chunks, source.shape, axes), name=False)
     kept = tuple(slice(None) if axis in ("Y", "X", channels) else 0 for axis in axes)
     left = "".join(axis for axis in axes if axis in ("Y", "X", channels))
     plane = whole[kept]
     plane = plane.transpose([left.index(axis) for axis in (*channels, "Y", "X")])
-    return (plane if channels else plane[None]).rechunk((-1, *map(narrowed, plane.chunksize[-2:])))
+    return (plane if channels else plane[None]).rechunk((-1, *map(split_chunk, plane.chunksize[-2:])))
 
 
-def blocks(tile: tuple[int, ...], shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+def block_sizes(tile: tuple[int, ...], shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
     """Whole tiles, about `BLOCK_PX` along y and x, and all of every other axis."""
     sizes = zip(axes, tile, shape, strict=True)
     return tuple(min(n, max(1, BLOCK_PX // part) * part) if axis in "YX" else n for axis, part, n in sizes)
 
 
-def narrowed(chunk: int) -> int:
+def split_chunk(chunk: int) -> int:
     """Strips are as wide as the slide; what is handed on is not, so that windows of it are cheap."""
     return chunk if chunk < 2 * BLOCK_PX else BLOCK_PX

@@ -17,7 +17,7 @@ FAILURES = (AssertionError, IndexError, KeyError, OSError, RuntimeError, TypeErr
 INSTALL = 'pip install "pixnet-sd[io]"'
 
 
-def readers() -> ModuleType:
+def import_readers() -> ModuleType:
     try:
         import spatialdata_io
     except ImportError as error:
@@ -28,7 +28,7 @@ def readers() -> ModuleType:
 
 
 @contextmanager
-def explained(folder: Path, kind: str) -> Iterator[None]:
+def named_folder_errors(folder: Path, kind: str) -> Iterator[None]:
     """Whatever fails inside is told as one error about the folder, without warnings about images that are not used."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -57,7 +57,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def only(found: list[Path], what: str, argument: str) -> Path | None:
+def single_file(found: list[Path], what: str, argument: str) -> Path | None:
     """The one file that was found, if any; several are for the caller to choose from."""
     if len(found) > 1:
         names = [path.name for path in found]

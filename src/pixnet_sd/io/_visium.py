@@ -40,30 +40,30 @@ def visium(path: str | Path, *, image: str | Path | None = None, mpp: float | No
     >>> sdata = ps.io.visium("outs", image="section.tif")  # doctest: +SKIP
     """
     folder = _vendor.folder_of(path, COUNTS, "a folder of Space Ranger")
-    counts, centres = read_spots(folder)
-    fit = _lattice.fit(counts.obs["array_col"].to_numpy(), counts.obs["array_row"].to_numpy(), centres, "spots")
-    scan, to_global = read_image(folder / "spatial", image)
+    counts, centres = read_visium_spots(folder)
+    fit = _lattice.fit_lattice(counts.obs["array_col"].to_numpy(), counts.obs["array_row"].to_numpy(), centres, "spots")
+    scan, to_global = read_visium_image(folder / "spatial", image)
     scale = to_global[0, 0]
     known = {"the spots' pitch of 100 µm": fit.mpp(_lattice.VISIUM_STEP_UM) * scale, **scan.stated_mpp}
-    frame = _assemble.Frame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
-    spots = _assemble.Measured("spots", shapely.points(centres), counts, radius=SPOT_DIAMETER_UM / 2 / frame.um)
-    return _assemble.assemble(scan, frame, [spots])
+    frame = _assemble.GlobalFrame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
+    spots = _assemble.ReadShapes("spots", shapely.points(centres), counts, radius=SPOT_DIAMETER_UM / 2 / frame.um)
+    return _assemble.assemble_section(scan, frame, [spots])
 
 
-def read_spots(folder: Path) -> tuple[AnnData, np.ndarray]:
+def read_visium_spots(folder: Path) -> tuple[AnnData, np.ndarray]:
     """Counts, and the centres of their spots in pixels of the microscope image."""
-    counts_file = _vendor.only(sorted(folder.glob(COUNTS)), "the counts", "path")
+    counts_file = _vendor.single_file(sorted(folder.glob(COUNTS)), "the counts", "path")
     assert counts_file is not None
     prefixed = counts_file.name != COUNTS[1:]
-    readers = _vendor.readers()
-    with _vendor.explained(folder, "a folder of Space Ranger"):
+    readers = _vendor.import_readers()
+    with _vendor.named_folder_errors(folder, "a folder of Space Ranger"):
         found = readers.visium(folder, dataset_id=None if prefixed else "visium")
         (shapes,), (table,) = found.shapes.values(), found.tables.values()
     table.obs = table.obs.drop(columns="spot_id")
     return table, shapely.get_coordinates(shapes.geometry.to_numpy())
 
 
-def read_image(spatial: Path, image: str | Path | None) -> tuple[_scan.Scan, np.ndarray]:
+def read_visium_image(spatial: Path, image: str | Path | None) -> tuple[_scan.Scan, np.ndarray]:
     """An image, and the matrix from its pixels to those of the microscope image."""
     if image is not None:
         return _scan.read_scan(image), np.eye(3)

@@ -9,7 +9,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.io import _assemble, _lattice, _vendor
-from pixnet_sd.io._visium import read_image
+from pixnet_sd.io._visium import read_visium_image
 
 BINS = "binned_outputs/square_*um"
 KIND = "a folder of Space Ranger for Visium HD"
@@ -52,8 +52,8 @@ def visium_hd(
     """
     folder = _vendor.folder_of(path, BINS, KIND)
     sizes = check_sizes(folder, [bins_um] if isinstance(bins_um, int) else list(bins_um))
-    readers = _vendor.readers()
-    with _vendor.explained(folder, KIND):
+    readers = _vendor.import_readers()
+    with _vendor.named_folder_errors(folder, KIND):
         found = readers.visium_hd(
             folder,
             dataset_id="hd" if (folder / "feature_slice.h5").exists() else None,
@@ -63,19 +63,19 @@ def visium_hd(
             fullres_image_file=folder / NO_IMAGE,
         )
     fits = {size: fit_bins(found, size) for size in sizes}
-    spatial = folder / "binned_outputs" / directory(sizes[0]) / "spatial"
-    scan, to_global = read_image(spatial, image or find_image(folder))
+    spatial = folder / "binned_outputs" / bin_directory(sizes[0]) / "spatial"
+    scan, to_global = read_visium_image(spatial, image or find_hd_image(folder))
     scale = to_global[0, 0]
     known = {
         "scalefactors_json.json": _vendor.read_json(spatial / "scalefactors_json.json")["microns_per_pixel"] * scale,
         **{f"the pitch of bins of {size} µm": fit.mpp((size, size)) * scale for size, fit in fits.items()},
         **scan.stated_mpp,
     }
-    frame = _assemble.Frame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
-    return _assemble.assemble(scan, frame, [*(bins_of(found, *one) for one in fits.items()), *cells_of(found)])
+    frame = _assemble.GlobalFrame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
+    return _assemble.assemble_section(scan, frame, [*(bins_of(found, *one) for one in fits.items()), *cells_of(found)])
 
 
-def directory(size_um: int) -> str:
+def bin_directory(size_um: int) -> str:
     return f"square_{size_um:03}um"
 
 
@@ -86,27 +86,27 @@ def check_sizes(folder: Path, asked: list[int]) -> list[int]:
     return asked
 
 
-def find_image(folder: Path) -> Path | None:
+def find_hd_image(folder: Path) -> Path | None:
     inside = [file for file in sorted((folder / "microscope_image").glob("*")) if file.is_file()]
-    return _vendor.only(inside or sorted(folder.glob("*tissue_image.*")), "the microscope image", "image")
+    return _vendor.single_file(inside or sorted(folder.glob("*tissue_image.*")), "the microscope image", "image")
 
 
 def fit_bins(found: SpatialData, size: int) -> _lattice.Lattice:
-    table = found.tables[directory(size)]
-    return _lattice.fit(
+    table = found.tables[bin_directory(size)]
+    return _lattice.fit_lattice(
         table.obs["array_col"].to_numpy(), table.obs["array_row"].to_numpy(), table.obsm["spatial"], "bins"
     )
 
 
-def bins_of(found: SpatialData, size: int, fit: _lattice.Lattice) -> _assemble.Measured:
-    table = found.tables[directory(size)]
+def bins_of(found: SpatialData, size: int, fit: _lattice.Lattice) -> _assemble.ReadShapes:
+    table = found.tables[bin_directory(size)]
     table.obs = table.obs.drop(columns="location_id")
-    return _assemble.Measured(f"bins_{size}um", fit.cells(table.obsm["spatial"]), table)
+    return _assemble.ReadShapes(f"bins_{size}um", fit.cells(table.obsm["spatial"]), table)
 
 
-def cells_of(found: SpatialData) -> list[_assemble.Measured]:
+def cells_of(found: SpatialData) -> list[_assemble.ReadShapes]:
     """What Space Ranger segmented, if it did: the rows of the table are in the order of the polygons."""
     if "cell_segmentations" not in found.tables:
         return []
     (shapes,) = (one for name, one in found.shapes.items() if name.endswith("cell_segmentations"))
-    return [_assemble.Measured("cells", shapes.geometry.to_numpy(), found["cell_segmentations"])]
+    return [_assemble.ReadShapes("cells", shapes.geometry.to_numpy(), found["cell_segmentations"])]

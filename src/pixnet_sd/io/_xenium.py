@@ -51,16 +51,16 @@ def xenium(
     """
     folder = _vendor.folder_of(path, SPECS, KIND)
     pixel_um = float(_vendor.read_json(folder / SPECS)["pixel_size"])
-    he = Path(image) if image is not None else find_image(folder)
-    frame = _assemble.Frame(read_alignment(he, alignment), pixel_um)
+    he = Path(image) if image is not None else find_he_image(folder)
+    frame = _assemble.GlobalFrame(read_alignment(he, alignment), pixel_um)
     cells = read_cells(folder, pixel_um)
     scan = _scan.read_scan(he)
     _assemble.choose_mpp(_assemble.IMAGE, None, {"its alignment": frame.image_mpp, **scan.stated_mpp})
-    return _assemble.assemble(scan.in_colour(), frame, [cells])
+    return _assemble.assemble_section(scan.in_colour(), frame, [cells])
 
 
-def find_image(folder: Path) -> Path:
-    found = _vendor.only(sorted(folder.glob(f"*{IMAGE_ENDING}")), "the H&E image", "image")
+def find_he_image(folder: Path) -> Path:
+    found = _vendor.single_file(sorted(folder.glob(f"*{IMAGE_ENDING}")), "the H&E image", "image")
     if found is None:
         raise PixnetValueError(f"{folder} has no file that ends in {IMAGE_ENDING}. Pass image=... and alignment=...")
     return found
@@ -69,14 +69,14 @@ def find_image(folder: Path) -> Path:
 def read_alignment(image: Path, given: str | Path | np.ndarray | None) -> np.ndarray:
     """3 x 3: pixels of the H&E image to pixels of the morphology image."""
     if isinstance(given, np.ndarray):
-        return check_alignment(given, "the array given")
+        return check_alignment_matrix(given, "the array given")
     file = Path(given) if given is not None else image.with_name(f"{image.name.removesuffix('.ome.tif')}alignment.csv")
     if not file.is_file():
         raise PixnetValueError(
             f"There is no alignment of {image.name} at {file}. Pass alignment=..., the matrix that Xenium Explorer "
             "exports; if the pixels are those of the morphology image, pass numpy.eye(3)."
         )
-    return check_alignment(read_numbers(file), str(file))
+    return check_alignment_matrix(read_numbers(file), str(file))
 
 
 def read_numbers(file: Path) -> np.ndarray:
@@ -88,7 +88,7 @@ def read_numbers(file: Path) -> np.ndarray:
         ) from error
 
 
-def check_alignment(matrix: np.ndarray, source: str) -> np.ndarray:
+def check_alignment_matrix(matrix: np.ndarray, source: str) -> np.ndarray:
     regular = matrix.shape == (3, 3) and np.isfinite(matrix).all() and np.allclose(matrix[2], [0, 0, 1])
     if not regular or abs(np.linalg.det(matrix)) < 1e-12:
         raise PixnetValueError(
@@ -98,13 +98,13 @@ def check_alignment(matrix: np.ndarray, source: str) -> np.ndarray:
     return matrix.astype(float)
 
 
-def read_cells(folder: Path, pixel_um: float) -> _assemble.Measured:
+def read_cells(folder: Path, pixel_um: float) -> _assemble.ReadShapes:
     """Outlines in µm and counts of the cells that have both."""
     skipped: dict[str, Any] = dict.fromkeys(
         ("nucleus_boundaries", "cells_labels", "nucleus_labels", "transcripts", "morphology_mip"), False
     )
-    readers = _vendor.readers()
-    with _vendor.explained(folder, KIND):
+    readers = _vendor.import_readers()
+    with _vendor.named_folder_errors(folder, KIND):
         found = readers.xenium(folder, morphology_focus=False, aligned_images=False, **skipped)
     outlines, counts = found.shapes["cell_boundaries"], found.tables["table"]
     counts.obs_names = counts.obs["cell_id"].astype(str)
@@ -114,7 +114,7 @@ def read_cells(folder: Path, pixel_um: float) -> _assemble.Measured:
     geometries = outlines.set_index(outlines.index.astype(str)).loc[both].geometry.to_numpy()
     kept = counts[both].copy()
     kept.obs = kept.obs.drop(columns="cell_id")
-    return _assemble.Measured("cells", geometries, kept, to_global=to_global)
+    return _assemble.ReadShapes("cells", geometries, kept, to_global=to_global)
 
 
 def tell_what_is_left(outlines: int, counts: AnnData, both: int) -> None:

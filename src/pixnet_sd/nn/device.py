@@ -27,20 +27,20 @@ def check_name(device: str | torch.device) -> str:
     try:
         kind = torch.device(device).type
     except (RuntimeError, TypeError) as error:
-        raise PixnetValueError(f"device={device!r} is not the name of a device. {advice()}") from error
+        raise PixnetValueError(f"device={device!r} is not the name of a device. {device_advice()}") from error
     if kind == "meta":
-        raise PixnetValueError(f"device={device!r} computes nothing. {advice()}")
+        raise PixnetValueError(f"device={device!r} computes nothing. {device_advice()}")
     return str(device)
 
 
-def require_device(device: str | torch.device) -> str:
+def check_device(device: str | torch.device) -> str:
     """The name of a device that this machine has; asked before long work begins."""
     name = check_name(device)
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA at all asserts
         reason = str(error).partition("\n")[0]
-        raise PixnetRuntimeError(f"There is no device {name!r} here ({reason}). {advice()}") from error
+        raise PixnetRuntimeError(f"There is no device {name!r} here ({reason}). {device_advice()}") from error
     return name
 
 
@@ -62,7 +62,7 @@ def moved(tensor: Tensor, device: str | torch.device, memory_format: torch.memor
     return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
 
 
-def advice() -> str:
+def device_advice() -> str:
     return f'Give "cpu", "cuda", "cuda:1" or "mps"; the fastest here is "{best_device()}".'
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FeatureSource:
     """One feature map that a decoder receives."""
 
     channels: int
@@ -25,19 +25,19 @@ class Source:
     """Stride of the pyramid level where it is used; a coarse ViT layer may feed a fine level."""
 
 
-def pool(maps: Tensor, factor: int) -> Tensor:
+def pool_maps(maps: Tensor, factor: int) -> Tensor:
     """Mean over squares of `factor` pixels."""
     return F.avg_pool2d(maps, factor) if factor > 1 else maps
 
 
-def upsample(maps: Tensor, factor: int) -> Tensor:
+def upsample_maps(maps: Tensor, factor: int) -> Tensor:
     """Bilinear; pixel centres stay where they are."""
     return F.interpolate(maps, scale_factor=float(factor), mode="bilinear") if factor > 1 else maps
 
 
-def resample(maps: Tensor, stride: int, to: int) -> Tensor:
+def resample_map(maps: Tensor, stride: int, to: int) -> Tensor:
     """From one power-of-two stride to another: means on the way down, bilinear on the way up."""
-    return pool(maps, to // stride) if to >= stride else upsample(maps, stride // to)
+    return pool_maps(maps, to // stride) if to >= stride else upsample_maps(maps, stride // to)
 
 
 def box_mean(maps: Tensor, side: int) -> Tensor:
@@ -61,7 +61,7 @@ def box_contexts(maps: Tensor, sides: Sequence[int]) -> list[Tensor]:
     return [box_mean(maps, side) for side in sides]
 
 
-def look_from_afar(encoder: Callable[[Tensor], list[Tensor]], image: Tensor, zoom: int) -> Tensor:
+def encode_downsampled(encoder: Callable[[Tensor], list[Tensor]], image: Tensor, zoom: int) -> Tensor:
     """The encoder's maps of the image at 1/zoom of its resolution, side by side at the coarsest one's stride."""
-    maps = encoder(pool(image, zoom))
-    return torch.cat([pool(m, m.shape[-1] // maps[-1].shape[-1]) for m in maps], dim=1)
+    maps = encoder(pool_maps(image, zoom))
+    return torch.cat([pool_maps(m, m.shape[-1] // maps[-1].shape[-1]) for m in maps], dim=1)

@@ -15,7 +15,7 @@ from pixnet_sd._zonal.shapes import Shapes
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredSet:
     """Counts of one set of shapes."""
 
     shapes: Shapes
@@ -25,8 +25,8 @@ class Measured:
     totals: np.ndarray
     """(shapes,) counts over all genes that were measured, not only the model's."""
 
-    def take(self, rows: np.ndarray) -> Measured:
-        return Measured(self.shapes.take(rows), self.counts[rows], self.totals[rows])
+    def take(self, rows: np.ndarray) -> MeasuredSet:
+        return MeasuredSet(self.shapes.take(rows), self.counts[rows], self.totals[rows])
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Slide:
     """At the model's µm per pixel."""
     mpp: float
     """That µm per pixel."""
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredSet, ...]
     """One or more sets of shapes, e.g. bins of 2, 8 and 16 µm."""
 
     def density(self, number: int) -> float:
@@ -81,9 +81,11 @@ def hold_out_corner(slide: Slide, buffer_px: float) -> tuple[Slide, Slide]:
     places = slide.measured[0].shapes.centroid
     left = float(np.median(places[:, 0]))
     top = float(np.median(places[places[:, 0] >= left, 1]))
-    away = [distance(measured, left, top) for measured in slide.measured]
-    training = part(slide, [far > buffer_px + extent(m) for far, m in zip(away, slide.measured, strict=True)])
-    validation = part(slide, [far == 0 for far in away])
+    away = [distance_to_corner(measured, left, top) for measured in slide.measured]
+    training = select_shapes(
+        slide, [far > buffer_px + largest_extent(m) for far, m in zip(away, slide.measured, strict=True)]
+    )
+    validation = select_shapes(slide, [far == 0 for far in away])
     for name, one in (("train on", training), ("validate on", validation)):
         fewest = min(len(measured.shapes) for measured in one.measured)
         if fewest < LEAST_SHAPES:
@@ -127,13 +129,13 @@ def same_section(one: Slide, other: Slide) -> bool:
     )
 
 
-def same_counts(one: Measured, other: Measured) -> bool:
+def same_counts(one: MeasuredSet, other: MeasuredSet) -> bool:
     if one.counts.shape != other.counts.shape or not np.array_equal(one.totals, other.totals):
         return False
     return (one.counts != other.counts).nnz == 0
 
 
-def same_pixels(one: Slide, here: Measured, other: Slide, there: Measured) -> bool:
+def same_pixels(one: Slide, here: MeasuredSet, other: Slide, there: MeasuredSet) -> bool:
     """Some shapes have the same bounds in both, and the pixels there are equal."""
     common = sorted({tuple(row) for row in here.shapes.bounds} & {tuple(row) for row in there.shapes.bounds})
     some = [common[k] for k in np.unique(np.linspace(0, len(common) - 1, LOOKS).astype(int))] if common else []
@@ -141,16 +143,16 @@ def same_pixels(one: Slide, here: Measured, other: Slide, there: Measured) -> bo
     return bool(windows) and all(np.array_equal(one.picture.read(w), other.picture.read(w)) for w in windows)
 
 
-def distance(measured: Measured, left: float, top: float) -> np.ndarray:
+def distance_to_corner(measured: MeasuredSet, left: float, top: float) -> np.ndarray:
     """(shapes,) pixels from each middle to the region right of and below a corner."""
     x, y = measured.shapes.centroid.T
     return np.hypot(np.maximum(left - x, 0), np.maximum(top - y, 0))
 
 
-def extent(measured: Measured) -> float:
+def largest_extent(measured: MeasuredSet) -> float:
     bounds = measured.shapes.bounds
     return float(np.nanmax(bounds[:, 2:] - bounds[:, :2]))
 
 
-def part(slide: Slide, keep: list[np.ndarray]) -> Slide:
+def select_shapes(slide: Slide, keep: list[np.ndarray]) -> Slide:
     return replace(slide, measured=tuple(m.take(k.nonzero()[0]) for m, k in zip(slide.measured, keep, strict=True)))

@@ -12,14 +12,14 @@ from spatialdata import SpatialData
 
 from pixnet_sd._metrics.alignment import Raster, tissue_share
 from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.alignment import evenly, read_overview, read_shapes, read_tissue
+from pixnet_sd._sdata.alignment import even_rows, read_overview, read_shapes_in_image, read_tissue_overview
 from pixnet_sd._sdata.drawing import Box
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, read_backdrop
-from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, finish, picture_panels
-from pixnet_sd.pl._draw.furniture import frame, legend, legend_in
+from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, finish_figure, picture_panels
+from pixnet_sd.pl._draw.furniture import draw_frame, draw_legend, legend_width
 from pixnet_sd.pl._draw.theme import Theme, theme_of
-from pixnet_sd.pl._draw.view import View, find_view
+from pixnet_sd.pl._draw.view import MapView, find_view
 from pixnet_sd.pl._shapes import Style, draw_filled
 
 NAMES = ("shapes", "tissue")
@@ -81,22 +81,26 @@ def alignment(
     >>> ax.get_title()
     'spots: 100 % on tissue'
     """
-    image, key, theme = elements.image_key(sdata, image_key), elements.shapes_key(sdata, shapes_key), theme_of(dark)
-    placed = read_shapes(sdata, key, image, coordinate_system)
-    tissue = read_tissue(sdata, image, read_overview(sdata, image, value_range))
-    view = around_both(find_view(sdata, image, None, "px"), placed)
-    room_in = legend_in(NAMES, MULTIPLE_IN)
+    image, key, theme = (
+        elements.find_image_key(sdata, image_key),
+        elements.find_shapes_key(sdata, shapes_key),
+        theme_of(dark),
+    )
+    placed = read_shapes_in_image(sdata, key, image, coordinate_system)
+    tissue = read_tissue_overview(sdata, image, read_overview(sdata, image, value_range))
+    view = view_of_both(find_view(sdata, image, None, "px"), placed)
+    room_in = legend_width(NAMES, MULTIPLE_IN)
     (panel,) = picture_panels(1, view.aspect, ax=ax, ncols=1, beside_in=room_in, theme=theme)
     draw_backdrop(panel.ax, read_backdrop(sdata, view, Backdrop(True, he, value_range), panel, theme))
-    frame(panel, view, theme, title(key, placed, tissue))
+    draw_frame(panel, view, theme, describe_shapes(key, placed, tissue))
     draw_outline(panel.ax, tissue, TISSUE[dark])
-    draw_filled(panel.ax, placed, None, outlines(len(placed), theme))
-    legend(panel, NAMES, [theme.outline, TISSUE[dark]], theme)
-    finish([panel.ax], new=ax is None, show=show, save=save)
+    draw_filled(panel.ax, placed, None, outline_style(len(placed), theme))
+    draw_legend(panel, NAMES, [theme.outline, TISSUE[dark]], theme)
+    finish_figure([panel.ax], new=ax is None, show=show, save=save)
     return panel.ax
 
 
-def around_both(view: View, shapes: Shapes) -> View:
+def view_of_both(view: MapView, shapes: Shapes) -> MapView:
     """The image, and the shapes beside it as far as they are not absurdly far."""
     x0, y0, x1, y1 = view.box
     beside = FARTHEST * np.array([x1 - x0, y1 - y0])
@@ -106,12 +110,12 @@ def around_both(view: View, shapes: Shapes) -> View:
     return replace(view, box=Box(float(left), float(top), float(right), float(bottom)))
 
 
-def title(key: str, shapes: Shapes, tissue: Raster) -> str:
+def describe_shapes(key: str, shapes: Shapes, tissue: Raster) -> str:
     centres = shapes.centroid[shapes.area > 0]
-    return f"{key}: {100 * tissue_share(tissue, centres[evenly(len(centres))]):.0f} % on tissue"
+    return f"{key}: {100 * tissue_share(tissue, centres[even_rows(len(centres))]):.0f} % on tissue"
 
 
-def outlines(count: int, theme: Theme) -> Style:
+def outline_style(count: int, theme: Theme) -> Style:
     width = OUTLINE_PT * min(1.0, float(np.sqrt(CROWD / count)))
     return Style(None, None, None, None, 1.0, None, width, theme)
 

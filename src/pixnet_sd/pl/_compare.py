@@ -13,13 +13,13 @@ from spatialdata import SpatialData
 
 from pixnet_sd._sdata import elements
 from pixnet_sd.pl._draw.backdrop import Backdrop, read_backdrop
-from pixnet_sd.pl._draw.canvas import Panel, finish, picture_panels
-from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, LARGE, plain_axes
+from pixnet_sd.pl._draw.canvas import Panel, finish_figure, picture_panels
+from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, LARGE, style_axes
 from pixnet_sd.pl._draw.profiles import Profiles, read_profiles
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 from pixnet_sd.pl._draw.values import Numbers
 from pixnet_sd.pl._draw.view import Region, find_view
-from pixnet_sd.pl._shapes import Style, draw_panel, visible
+from pixnet_sd.pl._shapes import Style, draw_panel, visible_shapes
 
 UNIT = "log(1 + counts per 10,000)"
 FEW_POINTS, MOST_POINTS = 300, 20_000
@@ -111,21 +111,21 @@ def compare(
     ['COL1A1 measured', 'COL1A1 predicted']
     """
     pair = read_profiles(sdata, gene, measured_table, predicted_table, shapes_key, layer, unit)
-    shapes, image, theme = pair.shapes_key, elements.image_key(sdata, image_key), theme_of(dark)
+    shapes, image, theme = pair.shapes_key, elements.find_image_key(sdata, image_key), theme_of(dark)
     view = find_view(sdata, image, shapes if box is None else box, box_unit, coordinate_system)
     panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOUR_BAR_IN, theme=theme)
     below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
-    placed, rows = visible(sdata, shapes, view, coordinate_system)
-    style = same_scale(pair, cmap, theme)
+    placed, rows = visible_shapes(sdata, shapes, view, coordinate_system)
+    style = shared_scale(pair, cmap, theme)
     for panel, word, values in zip(panels, ("measured", "predicted"), (pair.measured, pair.predicted), strict=False):
         draw_panel(panel, view, below, placed, Numbers(values[rows], UNIT), f"{gene} {word}", style)
     draw_scatter(panels[2], pair, theme)
     axes = [panel.ax for panel in panels]
-    finish(axes, new=ax is None, show=show, save=save)
+    finish_figure(axes, new=ax is None, show=show, save=save)
     return axes
 
 
-def same_scale(pair: Profiles, cmap: str | Colormap | None, theme: Theme) -> Style:
+def shared_scale(pair: Profiles, cmap: str | Colormap | None, theme: Theme) -> Style:
     # Logs of counts per 10,000 do not begin at 0: a scale that does would show one colour.
     both = np.concatenate([pair.measured, pair.predicted])
     return Style(cmap, "p1", "p99", None, 0.85, None, 0.0, theme, common=both)
@@ -138,14 +138,14 @@ def draw_scatter(panel: Panel, pair: Profiles, theme: Theme) -> None:
     ax.axline((0, 0), slope=1, color=theme.faint, linewidth=0.8, linestyle="--", zorder=1)
     point = {"s": 14 - 11 * crowd, "alpha": 0.75 - 0.6 * crowd, "linewidths": 0, "zorder": 2, "rasterized": crowd > 0.5}
     ax.scatter(x, y, color=plt.get_cmap("magma")(0.45 if theme.paper == "#ffffff" else 0.75), **point)
-    ends = padded(np.concatenate([x, y]))
+    ends = pad_limits(np.concatenate([x, y]))
     ax.set(xlim=ends, ylim=ends, box_aspect=1, xlabel=f"measured, {UNIT}", ylabel="predicted")
-    plain_axes(ax, theme)
+    style_axes(ax, theme)
     pearson = "Pearson undefined" if np.isnan(pair.pearson) else f"Pearson {pair.pearson:.2f}"
     ax.set_title(f"{pearson}, {len(x):,} shapes", fontsize=LARGE)
 
 
-def padded(values: np.ndarray) -> tuple[float, float]:
+def pad_limits(values: np.ndarray) -> tuple[float, float]:
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
     margin = 0.04 * ((high - low) or 1.0)
     return float(low - margin), float(high + margin)

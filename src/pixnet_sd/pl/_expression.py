@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from spatialdata import SpatialData
 
-from pixnet_sd._keys import as_list, require_known
+from pixnet_sd._keys import as_list, check_known
 from pixnet_sd._sdata import elements, maps, provenance
 from pixnet_sd._sdata.drawing import map_picture
 from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, place_image, read_backdrop
-from pixnet_sd.pl._draw.canvas import Panel, finish, one_or_all, picture_panels
-from pixnet_sd.pl._draw.colours import Limit, colours_of, limits
-from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, colour_bar, frame, written
+from pixnet_sd.pl._draw.canvas import Panel, finish_figure, one_or_all, picture_panels
+from pixnet_sd.pl._draw.colours import Limit, find_limits, make_colours
+from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, draw_colour_bar, draw_frame, format_unit
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 from pixnet_sd.pl._draw.view import Region, find_view
 
@@ -111,30 +111,30 @@ def expression(
     panels = picture_panels(len(names), view.aspect, ax=ax, ncols=ncols, beside_in=COLOUR_BAR_IN, theme=theme)
     below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
     above = map_picture(sdata, raster, view.image_key, view.box, panels[0].width_px, coordinate_system)
-    colours = colours_of(cmap, opacity if over else 1.0, theme, fade=over)
+    colours = make_colours(cmap, opacity if over else 1.0, theme, fade=over)
     for panel, name, values in zip(panels, names, above.data, strict=True):
         draw_backdrop(panel.ax, below)
-        draw_values(panel, values, above.to_image, colours, (vmin, vmax), written(raster.unit), theme)
-        frame(panel, view, theme, name)
+        draw_values(panel, values, above.to_image, colours, (vmin, vmax), format_unit(raster.unit), theme)
+        draw_frame(panel, view, theme, name)
     axes = [panel.ax for panel in panels]
-    finish(axes, new=ax is None, show=show, save=save)
+    finish_figure(axes, new=ax is None, show=show, save=save)
     return one_or_all(axes, isinstance(genes, str))
 
 
 def read_genes(sdata: SpatialData, map_key: str | None, names: list[str]) -> maps.Map:
     raster = maps.read_map(sdata, map_key, argument="map_key")
-    require_known(names, raster.genes, f"the map {raster.key!r}")
-    return maps.of_genes(raster, names)
+    check_known(names, raster.genes, f"the map {raster.key!r}")
+    return maps.select_genes_of(raster, names)
 
 
 def frame_key(sdata: SpatialData, image_key: str | None, raster: maps.Map, over: bool) -> str:
     """The image that the drawing is laid out in: the H&E, or the map itself where it is drawn alone."""
-    source = (provenance.recorded(sdata, raster.key) or {}).get("image")
+    source = (provenance.get_record(sdata, raster.key) or {}).get("image")
     if image_key is None and source in sdata.images:
         return str(source)
     if image_key is None and not over:
         return raster.key
-    return elements.image_key(sdata, image_key)
+    return elements.find_image_key(sdata, image_key)
 
 
 def draw_values(
@@ -147,6 +147,6 @@ def draw_values(
     theme: Theme,
 ) -> None:
     drawn = place_image(
-        panel.ax, np.ma.masked_invalid(values), to_image, cmap=colours, norm=limits(values, *ends), zorder=1
+        panel.ax, np.ma.masked_invalid(values), to_image, cmap=colours, norm=find_limits(values, *ends), zorder=1
     )
-    colour_bar(panel, drawn, unit, theme)
+    draw_colour_bar(panel, drawn, unit, theme)

@@ -62,12 +62,12 @@ def model(model: Carded) -> Styler:
     """
     if not (hasattr(model, "genes") and hasattr(model, "card")):
         raise PixnetTypeError(f"A model is needed, with its genes and card; got {type(model).__name__}.")
-    table = gene_scores(model)
+    table = gene_score_table(model)
     styled = table.style.format({"score": "{:.2f}"}, na_rep="")
-    return styled.apply(warn_of_weak, axis=1).set_caption(head(model, table))
+    return styled.apply(warn_of_weak, axis=1).set_caption(table_head(model, table))
 
 
-def gene_scores(model: Carded) -> pd.DataFrame:
+def gene_score_table(model: Carded) -> pd.DataFrame:
     scores = pd.Series([model.card.scores.get(gene, np.nan) for gene in model.genes], dtype=float)
     note = np.select([scores.isna(), scores < RELIABLE], ["never scored", f"weak, below {RELIABLE}"], "")
     table = pd.DataFrame({"score": scores.to_numpy(), "note": note}, index=pd.Index(model.genes, name="gene"))
@@ -78,7 +78,7 @@ def warn_of_weak(row: pd.Series) -> list[str]:
     return [WARNING if row["note"] else ""] * len(row)
 
 
-def head(model: Carded, table: pd.DataFrame) -> str:
+def table_head(model: Carded, table: pd.DataFrame) -> str:
     card, scores = model.card, table["score"].dropna()
     origin = f"{card.name}: {len(table)} genes, {card.tissue}, {card.species}"
     if scores.empty:

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._keys import require_known
-from pixnet_sd.pl._draw.canvas import finish, new_figure
+from pixnet_sd._keys import check_known
+from pixnet_sd.pl._draw.canvas import finish_figure, new_figure
 from pixnet_sd.pl._draw.colours import safe_palette
-from pixnet_sd.pl._draw.furniture import SMALL, plain_axes
+from pixnet_sd.pl._draw.furniture import SMALL, style_axes
 from pixnet_sd.pl._draw.theme import DARK, Theme, theme_of
-from pixnet_sd.pl._scores import NAME_IN, apart, axes_height_in
+from pixnet_sd.pl._scores import NAME_IN, axes_height_in, spread_apart
 
 WIDTH_IN, HEIGHT_IN = 4.4, 3.6
 CHARACTER_IN = 0.075
@@ -66,26 +66,26 @@ def scales(
     >>> [text.get_text() for text in ax.texts]
     ['a', 'b']
     """
-    table, theme = checked(results), theme_of(dark)
+    table, theme = check_results(results), theme_of(dark)
     # In the order of the rows: colours then stay as methods are added.
     methods = [str(name) for name in table["method"].unique()]
     width_in = WIDTH_IN + CHARACTER_IN * max(map(len, methods))
     chosen = new_figure((width_in, HEIGHT_IN), theme).add_subplot() if ax is None else ax
-    plain_axes(chosen, theme)
+    style_axes(chosen, theme)
     chosen.set_xscale("log")
     curves = [table[table["method"].astype(str) == name].sort_values("size_um") for name in methods]
     colours = line_colours(len(methods), theme)
     for curve, colour in zip(curves, colours, strict=True):
-        draw_curve(chosen, curve, colour)
+        draw_method(chosen, curve, colour)
     label_axes(chosen, table["size_um"].unique(), theme)
-    name_ends(chosen, methods, curves, colours, theme)
-    finish([chosen], new=ax is None, show=show, save=save)
+    label_methods(chosen, methods, curves, colours, theme)
+    finish_figure([chosen], new=ax is None, show=show, save=save)
     return chosen
 
 
-def checked(results: pd.DataFrame) -> pd.DataFrame:
+def check_results(results: pd.DataFrame) -> pd.DataFrame:
     """The rows that can be drawn."""
-    require_known(REQUIRED, results.columns, "the results' columns")
+    check_known(REQUIRED, results.columns, "the results' columns")
     if sum(name in results for name in BAND) == 1:
         raise PixnetValueError("A band needs both ends: give the columns 'lower' and 'upper', or neither.")
     table = results[results["pcc"].notna()]
@@ -110,7 +110,7 @@ def line_colours(count: int, theme: Theme) -> Sequence[str]:
     return known[:count] if count <= len(known) else safe_palette(max(count, 9), theme)[:count]
 
 
-def draw_curve(ax: Axes, curve: pd.DataFrame, colour: str) -> None:
+def draw_method(ax: Axes, curve: pd.DataFrame, colour: str) -> None:
     ax.plot(curve["size_um"], curve["pcc"], color=colour, linewidth=1.6, marker="o", markersize=4, zorder=3)
     if set(BAND) <= set(curve):
         ax.fill_between(
@@ -121,14 +121,14 @@ def draw_curve(ax: Axes, curve: pd.DataFrame, colour: str) -> None:
 def label_axes(ax: Axes, sizes: np.ndarray, theme: Theme) -> None:
     ax.margins(x=0.04)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))  # an axis that began elsewhere would enlarge differences
-    ticks = spaced(np.sort(sizes), TICK_STEP)
+    ticks = space_sizes(np.sort(sizes), TICK_STEP)
     ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
     ax.xaxis.set_ticklabels([f"{tick:g}" for tick in ticks])
     ax.set_xlabel("size of the shapes, µm", color=theme.ink, fontsize=SMALL)
     ax.set_ylabel("Pearson correlation", color=theme.ink, fontsize=SMALL)
 
 
-def spaced(sizes: np.ndarray, share: float) -> list[float]:
+def space_sizes(sizes: np.ndarray, share: float) -> list[float]:
     """Sizes so far apart on a logarithmic axis that their numbers do not run into each other."""
     least = share * np.log(sizes[-1] / sizes[0])
     kept = [float(sizes[0])]
@@ -138,14 +138,14 @@ def spaced(sizes: np.ndarray, share: float) -> list[float]:
     return kept
 
 
-def name_ends(
+def label_methods(
     ax: Axes, methods: Sequence[str], curves: Sequence[pd.DataFrame], colours: Sequence[str], theme: Theme
 ) -> None:
     """Names to the right of the axes, tied to where their lines end."""
     low, high = ax.get_ylim()
     gap = NAME_IN / axes_height_in(ax) * (high - low)
     ends = [(float(curve["size_um"].iloc[-1]), float(curve["pcc"].iloc[-1])) for curve in curves]
-    places = apart(np.array([y for _, y in ends]), gap, low, high)
+    places = spread_apart(np.array([y for _, y in ends]), gap, low, high)
     for name, end, place, colour in zip(methods, ends, places, colours, strict=True):
         ax.annotate(
             name,

@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._keys import require_known
-from pixnet_sd.pl._draw.canvas import finish, new_figure
-from pixnet_sd.pl._draw.furniture import SMALL, plain_axes
+from pixnet_sd._keys import check_known
+from pixnet_sd.pl._draw.canvas import finish_figure, new_figure
+from pixnet_sd.pl._draw.furniture import SMALL, style_axes
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 
 SIZE_IN = (6.4, 3.8)
@@ -68,19 +68,19 @@ def scores(
     >>> ax.get_xlabel()
     '3 genes, best first'
     """
-    require_known([column], scores.columns, "the scores' columns")
-    ranked, theme = rank(scores[column], column), theme_of(dark)
+    check_known([column], scores.columns, "the scores' columns")
+    ranked, theme = rank_scores(scores[column], column), theme_of(dark)
     chosen = new_figure(SIZE_IN, theme).add_subplot() if ax is None else ax
-    draw_curve(chosen, ranked, BLUE[dark])
+    draw_ranked(chosen, ranked, BLUE[dark])
     chosen.set(xlabel=axis_label(len(ranked), len(scores)), ylabel=column.capitalize())
-    plain_axes(chosen, theme)
+    style_axes(chosen, theme)
     summaries = mark_summaries(chosen, ranked, column == "pearson", theme)
-    name_ends(chosen, ranked, summaries, n_named, theme)
-    finish([chosen], new=ax is None, show=show, save=save)
+    label_genes(chosen, ranked, summaries, n_named, theme)
+    finish_figure([chosen], new=ax is None, show=show, save=save)
     return chosen
 
 
-def rank(column: pd.Series, name: str) -> pd.Series:
+def rank_scores(column: pd.Series, name: str) -> pd.Series:
     ranked = column.astype(float).dropna().sort_values(ascending=False, kind="stable")
     if ranked.empty:
         raise PixnetValueError(f"None of the {len(column)} genes has a score in column {name!r}; all are NaN.")
@@ -92,7 +92,7 @@ def axis_label(drawn: int, given: int) -> str:
     return f"{drawn:,} genes, best first{left_out}"
 
 
-def draw_curve(ax: Axes, ranked: pd.Series, colour: str) -> None:
+def draw_ranked(ax: Axes, ranked: pd.Series, colour: str) -> None:
     """The curve, with room for names on both sides of it."""
     count = len(ranked)
     places = np.arange(1, count + 1)
@@ -114,7 +114,7 @@ def mark_summaries(ax: Axes, ranked: pd.Series, pearson: bool, theme: Theme) -> 
     return {f"{name} {value:.2f}": value for name, value in values.items()}
 
 
-def name_ends(ax: Axes, ranked: pd.Series, summaries: dict[str, float], n_named: int, theme: Theme) -> None:
+def label_genes(ax: Axes, ranked: pd.Series, summaries: dict[str, float], n_named: int, theme: Theme) -> None:
     """The best genes to the left of the curve; the worst to its right, with the summaries among them."""
     height_in = axes_height_in(ax)
     count = min(n_named, len(ranked) // 2, int(height_in / NAME_IN) - len(summaries))
@@ -132,7 +132,7 @@ def write_column(
 ) -> None:
     """Names, each with the point (x, y) that it belongs to, below each other and tied to their points."""
     low, high = ax.get_ylim()
-    places = apart(np.array([y for _, _, y in labels]), gap, low + gap / 2, high - gap / 2)
+    places = spread_apart(np.array([y for _, _, y in labels]), gap, low + gap / 2, high - gap / 2)
     for (name, x, y), place in zip(labels, places, strict=True):
         ax.annotate(
             name,
@@ -147,7 +147,7 @@ def write_column(
         )
 
 
-def apart(values: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+def spread_apart(values: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
     """Places from `low` to `high` in the order of the values, `gap` apart, moved as little as squares can say."""
     order = np.argsort(values, kind="stable")
     steps = gap * np.arange(len(values))

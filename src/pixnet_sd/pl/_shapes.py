@@ -14,17 +14,24 @@ from spatialdata import SpatialData
 
 from pixnet_sd._keys import as_list
 from pixnet_sd._sdata import elements, images
-from pixnet_sd._sdata.drawing import Picture
+from pixnet_sd._sdata.drawing import PlacedPicture
 from pixnet_sd._sdata.shapes import read_shapes
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, read_backdrop
-from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, Panel, finish, one_or_all, picture_panels
-from pixnet_sd.pl._draw.colours import Limit, colours_of, limits, palette_for
-from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, colour_bar, frame, legend, legend_in, written
-from pixnet_sd.pl._draw.patches import collections
+from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, Panel, finish_figure, one_or_all, picture_panels
+from pixnet_sd.pl._draw.colours import Limit, find_limits, make_colours, palette_for
+from pixnet_sd.pl._draw.furniture import (
+    COLOUR_BAR_IN,
+    draw_colour_bar,
+    draw_frame,
+    draw_legend,
+    format_unit,
+    legend_width,
+)
+from pixnet_sd.pl._draw.patches import shape_collections
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 from pixnet_sd.pl._draw.values import Categories, Numbers, Values, read_values
-from pixnet_sd.pl._draw.view import Region, View, find_view
+from pixnet_sd.pl._draw.view import MapView, Region, find_view
 
 Palette = Sequence[str] | Mapping[str, str]
 OUTLINE_PT = 0.7
@@ -148,33 +155,35 @@ def shapes(
     >>> ax.get_title()
     'cell_type'
     """
-    key, theme = elements.shapes_key(sdata, shapes_key), theme_of(dark)
+    key, theme = elements.find_shapes_key(sdata, shapes_key), theme_of(dark)
     colors = [None] if color is None else as_list(color, "color")
     style = Style(cmap, vmin, vmax, palette, opacity, outline, linewidth, theme)
     values = [
         None if name is None else read_values(sdata, key, name, table_key=table_key, layer=layer) for name in colors
     ]
-    view = find_view(sdata, elements.image_key(sdata, image_key), box, box_unit, coordinate_system)
+    view = find_view(sdata, elements.find_image_key(sdata, image_key), box, box_unit, coordinate_system)
     panels = picture_panels(
-        len(colors), view.aspect, ax=ax, ncols=ncols, beside_in=max(map(room_beside, values)), theme=theme
+        len(colors), view.aspect, ax=ax, ncols=ncols, beside_in=max(map(side_width, values)), theme=theme
     )
     below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
-    placed, rows = visible(sdata, key, view, coordinate_system)
+    placed, rows = visible_shapes(sdata, key, view, coordinate_system)
     for panel, name, value in zip(panels, colors, values, strict=True):
-        draw_panel(panel, view, below, placed, take(value, rows), name or key, style)
+        draw_panel(panel, view, below, placed, take_rows(value, rows), name or key, style)
     axes = [panel.ax for panel in panels]
-    finish(axes, new=ax is None, show=show, save=save)
+    finish_figure(axes, new=ax is None, show=show, save=save)
     return one_or_all(axes, color is None or isinstance(color, str))
 
 
-def room_beside(values: Values | None) -> float:
+def side_width(values: Values | None) -> float:
     """Inches for a colour bar, a legend, or nothing."""
     if values is None:
         return 0.1
-    return COLOUR_BAR_IN if isinstance(values, Numbers) else legend_in(values.names, MULTIPLE_IN)
+    return COLOUR_BAR_IN if isinstance(values, Numbers) else legend_width(values.names, MULTIPLE_IN)
 
 
-def visible(sdata: SpatialData, key: str, view: View, coordinate_system: str | None) -> tuple[Shapes, np.ndarray]:
+def visible_shapes(
+    sdata: SpatialData, key: str, view: MapView, coordinate_system: str | None
+) -> tuple[Shapes, np.ndarray]:
     """The shapes that reach into the view, in finest pixels of its image, and their rows."""
     grid = images.read_image(sdata, view.image_key).grid
     found = read_shapes(sdata, key, view.image_key, grid, coordinate_system).shapes
@@ -183,17 +192,23 @@ def visible(sdata: SpatialData, key: str, view: View, coordinate_system: str | N
     return found.take(rows), rows
 
 
-def take(values: Values | None, rows: np.ndarray) -> Values | None:
+def take_rows(values: Values | None, rows: np.ndarray) -> Values | None:
     if isinstance(values, Numbers):
         return replace(values, values=values.values[rows])
     return None if values is None else replace(values, codes=values.codes[rows])
 
 
 def draw_panel(
-    panel: Panel, view: View, below: Picture | None, placed: Shapes, values: Values | None, title: str, style: Style
+    panel: Panel,
+    view: MapView,
+    below: PlacedPicture | None,
+    placed: Shapes,
+    values: Values | None,
+    title: str,
+    style: Style,
 ) -> None:
     draw_backdrop(panel.ax, below)
-    frame(panel, view, style.theme, title)
+    draw_frame(panel, view, style.theme, title)
     if values is None:
         draw_filled(panel.ax, placed, None, style)
     elif isinstance(values, Numbers):
@@ -204,11 +219,11 @@ def draw_panel(
 
 def draw_numbers(panel: Panel, placed: Shapes, numbers: Numbers, style: Style) -> None:
     scaled = numbers.values if style.common is None else style.common
-    norm = limits(scaled, style.vmin, style.vmax)
-    scale = ScalarMappable(norm, colours_of(style.cmap, style.opacity, style.theme, fade=False))
+    norm = find_limits(scaled, style.vmin, style.vmax)
+    scale = ScalarMappable(norm, make_colours(style.cmap, style.opacity, style.theme, fade=False))
     scale.set_array(scaled)
     draw_filled(panel.ax, placed, scale.to_rgba(np.ma.masked_invalid(numbers.values)), style)
-    colour_bar(panel, scale, written(numbers.unit), style.theme)
+    draw_colour_bar(panel, scale, format_unit(numbers.unit), style.theme)
 
 
 def draw_categories(panel: Panel, placed: Shapes, categories: Categories, style: Style) -> None:
@@ -216,13 +231,13 @@ def draw_categories(panel: Panel, placed: Shapes, categories: Categories, style:
     rgba = np.vstack([to_rgba_array(colours, style.opacity), np.zeros((1, 4))])  # -1 is the last: nothing
     draw_filled(panel.ax, placed, rgba[categories.codes], style)
     seen = np.unique(categories.codes[categories.codes >= 0])
-    legend(panel, [categories.names[code] for code in seen], [colours[code] for code in seen], style.theme)
+    draw_legend(panel, [categories.names[code] for code in seen], [colours[code] for code in seen], style.theme)
 
 
 def draw_filled(ax: Axes, placed: Shapes, fill: np.ndarray | None, style: Style) -> None:
     """`fill` is (n, 4); None for outlines only."""
     line = style.outline or (style.theme.outline if fill is None else "none")
-    for rows, collection in collections(placed, ax):
+    for rows, collection in shape_collections(placed, ax):
         collection.set(
             facecolor="none" if fill is None else fill[rows],
             edgecolor=line,

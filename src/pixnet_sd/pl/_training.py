@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
-from pixnet_sd.pl._draw.canvas import finish, new_figure
-from pixnet_sd.pl._draw.furniture import LARGE, plain_axes
+from pixnet_sd.pl._draw.canvas import finish_figure, new_figure
+from pixnet_sd.pl._draw.furniture import LARGE, style_axes
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 
 SIZE_IN = (5.6, 3.4)
@@ -76,7 +76,7 @@ def training(
     history, theme = checked_history(model), theme_of(dark)
     losses, scores = curves_of(history, "loss"), curves_of(history, "validation")
     left = new_figure(SIZE_IN, theme).add_subplot() if ax is None else ax
-    plain_axes(left, theme)
+    style_axes(left, theme)
     axes = [left] if not scores else [left, right_axes(left, theme)]
     draw_curves(left, losses, "loss", LOSS[dark])
     if scores:
@@ -85,7 +85,7 @@ def training(
     left.set_xlabel("epoch", color=theme.ink)
     left.set_xticks(whole_epochs(max(map(len, losses))))
     left.set_title(what_was_kept(losses, scores), color=theme.ink, fontsize=LARGE)
-    finish(axes, new=ax is None, show=show, save=save)
+    finish_figure(axes, new=ax is None, show=show, save=save)
     return axes
 
 
@@ -107,7 +107,7 @@ def curves_of(history: Mapping[str, Sequence[float]], kind: str) -> Curves:
 
 def right_axes(left: Axes, theme: Theme) -> Axes:
     right = left.twinx()
-    plain_axes(right, theme)
+    style_axes(right, theme)
     right.spines["right"].set(visible=True, color=theme.faint)
     right.spines["left"].set_visible(False)
     right.patch.set_visible(False)

@@ -68,24 +68,24 @@ def bins(
     >>> len(sdata.shapes["bins_16um"])
     64
     """
-    key = elements.image_key(sdata, image_key)
+    key = elements.find_image_key(sdata, image_key)
     name = key_added or f"bins_{size_um:g}um"
     if inplace:
         check_results(sdata, {name: "shapes"}, overwrite=overwrite)
     size_px = size_um / units.image_mpp(sdata, key)
-    rows, columns = lattice(images.read_image(sdata, key).grid, size_px, size_um)
+    rows, columns = bin_lattice(images.read_image(sdata, key).grid, size_px, size_um)
     squares = shapely.box(columns * size_px, rows * size_px, (columns + 1) * size_px, (rows + 1) * size_px)
-    labels_key = find_tissue(sdata, key, tissue_key)
-    kept = on_tissue(sdata, key, labels_key, squares, min_tissue)
+    labels_key = find_tissue_key(sdata, key, tissue_key)
+    kept = select_on_tissue(sdata, key, labels_key, squares, min_tissue)
     if not kept.any():
         raise PixnetValueError(
             f"None of the {len(kept):,} bins of {size_um:g} µm has {min_tissue:g} of its area in {labels_key!r}, and "
             "an element cannot be empty. Look at the labels, or pass a smaller min_tissue."
         )
-    frame = build.polygons(
+    frame = build.make_polygons(
         squares[kept],
         pd.RangeIndex(int(kept.sum())),
-        affine.transformations(sdata.images[key]),
+        affine.get_transformations(sdata.images[key]),
         array_row=rows[kept],
         array_col=columns[kept],
     )
@@ -96,7 +96,7 @@ def bins(
     return None
 
 
-def lattice(grid: PixelGrid, size_px: float, size_um: float) -> tuple[np.ndarray, np.ndarray]:
+def bin_lattice(grid: PixelGrid, size_px: float, size_um: float) -> tuple[np.ndarray, np.ndarray]:
     """Row and column numbers of all bins that fit into the image, row by row."""
     if not size_px > 0:
         raise PixnetValueError(f"size_um must be positive; got {size_um}.")
@@ -110,7 +110,7 @@ def lattice(grid: PixelGrid, size_px: float, size_um: float) -> tuple[np.ndarray
     return rows.ravel(), columns.ravel()
 
 
-def find_tissue(sdata: SpatialData, image_key: str, tissue_key: str | None) -> str | None:
+def find_tissue_key(sdata: SpatialData, image_key: str, tissue_key: str | None) -> str | None:
     key = tissue_key or default_tissue_key(image_key)
     if key in sdata.labels:
         return key
@@ -120,11 +120,11 @@ def find_tissue(sdata: SpatialData, image_key: str, tissue_key: str | None) -> s
     return None
 
 
-def on_tissue(
+def select_on_tissue(
     sdata: SpatialData, image_key: str, labels_key: str | None, squares: np.ndarray, min_tissue: float
 ) -> np.ndarray:
     if labels_key is None:
         return np.ones(len(squares), dtype=bool)
-    shapes = from_polygons(squares, affine.between(sdata, image_key, labels_key))
+    shapes = from_polygons(squares, affine.matrix_between(sdata, image_key, labels_key))
     share = aggregate(images.read_mask(sdata, labels_key), shapes, "mean").values[:, 0]
     return np.nan_to_num(share) >= min_tissue

@@ -62,7 +62,7 @@ def select_genes(
     >>> int(sdata.tables["spots_counts"].var["selected"].sum())
     10
     """
-    key = elements.table_key(sdata, table_key)
+    key = elements.find_table_key(sdata, table_key)
     table = sdata.tables[key]
     if method not in SCORES:
         raise PixnetValueError(f"method={method!r} is unknown; use one of {sorted(SCORES)}.")
@@ -70,7 +70,7 @@ def select_genes(
         raise PixnetValueError(f"n={n} genes were asked for; table {key!r} has {table.n_vars}.")
     matrix = counts.to_csr(table, layer, key)
     counts.check_counts(matrix, key, layer)
-    scores = SCORES[method](normalised(matrix), table, n)
+    scores = SCORES[method](normalize_counts(matrix), table, n)
     best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:n]
     columns = pd.DataFrame({key_added: False, f"{key_added}_score": scores}, index=table.var_names)
     columns.iloc[best, 0] = True
@@ -81,21 +81,21 @@ def select_genes(
     return None
 
 
-def normalised(matrix: sp.csr_array) -> sp.csr_array:
+def normalize_counts(matrix: sp.csr_array) -> sp.csr_array:
     """Counts per 10,000; rows without counts stay zero."""
     totals = np.asarray(matrix.sum(axis=1)).ravel()
     factors = np.divide(TARGET_SUM, totals, out=np.zeros(len(totals)), where=totals > 0)
     return sp.csr_array(sp.diags_array(factors) @ matrix)
 
 
-def mean_score(rates: sp.csr_array, table: AnnData, n: int) -> np.ndarray:
+def mean_rate_score(rates: sp.csr_array, table: AnnData, n: int) -> np.ndarray:
     return np.asarray(rates.mean(axis=0)).ravel()
 
 
 def highly_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.ndarray:
     import scanpy as sc
 
-    found = sc.pp.highly_variable_genes(logged(rates, table), n_top_genes=n, inplace=False)
+    found = sc.pp.highly_variable_genes(log_rates(rates, table), n_top_genes=n, inplace=False)
     return found["dispersions_norm"].to_numpy(dtype=float)
 
 
@@ -104,9 +104,9 @@ def spatially_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.
 
     if "spatial" not in table.obsm:
         raise PixnetValueError("method='spatially_variable' needs the places of the rows in table.obsm['spatial'].")
-    means = mean_score(rates, table, n)
+    means = mean_rate_score(rates, table, n)
     candidates = np.sort(np.argsort(-means, kind="stable")[: 4 * n])
-    logs = logged(rates, table)[:, candidates].copy()
+    logs = log_rates(rates, table)[:, candidates].copy()
     sq.gr.spatial_neighbors(logs, coord_type="generic", n_neighs=6)
     found = sq.gr.spatial_autocorr(logs, mode="moran", n_perms=None, copy=True, show_progress_bar=False)
     scores = np.full(table.n_vars, np.nan)
@@ -114,14 +114,14 @@ def spatially_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.
     return scores
 
 
-def logged(rates: sp.csr_array, table: AnnData) -> AnnData:
+def log_rates(rates: sp.csr_array, table: AnnData) -> AnnData:
     spatial = {"spatial": table.obsm["spatial"]} if "spatial" in table.obsm else {}
     matrix = sp.csr_matrix(rates).log1p()  # scanpy does not know sparse arrays everywhere yet
     return AnnData(matrix, obs=pd.DataFrame(index=table.obs_names), var=table.var[[]], obsm=spatial)
 
 
 SCORES = {
-    "mean": mean_score,
+    "mean": mean_rate_score,
     "highly_variable": highly_variable_score,
     "spatially_variable": spatially_variable_score,
 }

@@ -52,7 +52,7 @@ def mpp(
     >>> ps.pp.mpp(sdata)
     0.5
     """
-    key = elements.image_key(sdata, image_key)
+    key = elements.find_image_key(sdata, image_key)
     given = {"mpp": mpp, "coordinate_system": coordinate_system, "spots_key": spots_key}
     given = {name: value for name, value in given.items() if value is not None}
     if len(given) > 1 or (spots_key is None) != (pitch_um is None):
@@ -62,15 +62,15 @@ def mpp(
         )
     if not given:
         return units.image_mpp(sdata, key)
-    name, found = derive(sdata, key, mpp, coordinate_system, spots_key, pitch_um)
+    name, found = derive_mpp(sdata, key, mpp, coordinate_system, spots_key, pitch_um)
     units.check_mpp(key, name, found)
-    units.warn_about_differences(key, {name: found, **units.sources(sdata, key)})
+    units.warn_about_differences(key, {name: found, **units.stated_mpp(sdata, key)})
     if inplace:
-        provenance.record_mpp(sdata, key, found)
+        provenance.set_mpp_record(sdata, key, found)
     return found
 
 
-def derive(
+def derive_mpp(
     sdata: SpatialData,
     image_key: str,
     mpp: float | None,
@@ -84,5 +84,5 @@ def derive(
     if coordinate_system is not None:
         return f"coordinate system {coordinate_system!r}", units.mpp_from_system(sdata, image_key, coordinate_system)
     assert spots_key is not None and pitch_um is not None
-    key = elements.shapes_key(sdata, spots_key)
+    key = elements.find_shapes_key(sdata, spots_key)
     return f"the pitch of {key!r}", units.mpp_from_pitch(sdata, image_key, key, pitch_um)

@@ -58,19 +58,19 @@ def tissue(
     >>> sdata.labels["he_tissue"].dims
     ('y', 'x')
     """
-    key = elements.image_key(sdata, image_key)
+    key = elements.find_image_key(sdata, image_key)
     name = key_added or tissue_key(key)
     mpp = units.image_mpp(sdata, key)
     if inplace:
         check_results(sdata, {name: "labels"}, overwrite=overwrite)
     image = images.read_rgb(sdata, key, value_range)
     step = max(1.0, WORKING_MPP / mpp)
-    check_size(image, step)
-    level = images.overview(image, step)
+    check_image_size(image, step)
+    level = images.read_overview_level(image, step)
     mask = tissue_mask(load_lazy(level.data), images.level_mpp(level, mpp))
     if not mask.any():
         warnings.warn(f"No tissue was found on image {key!r}; it may be empty glass.", PixnetWarning, stacklevel=2)
-    labels = build.labels(mask.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
+    labels = build.make_labels(mask.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
     if not inplace:
         return labels
     facts = {"kind": "tissue", "image": key, "mpp": images.level_mpp(level, mpp), "share": float(mask.mean())}
@@ -78,7 +78,7 @@ def tissue(
     return None
 
 
-def check_size(image: images.Image, step: float) -> None:
+def check_image_size(image: images.Image, step: float) -> None:
     needed = image.grid.height * image.grid.width / step**2
     if needed > LARGEST_PX:
         raise PixnetValueError(

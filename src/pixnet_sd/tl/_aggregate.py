@@ -20,8 +20,8 @@ from pixnet_sd.tl._tables import (
     check_overlap,
     check_statistic,
     check_uncertainty,
-    provenance,
-    quantities,
+    table_facts,
+    to_quantities,
     to_table,
 )
 
@@ -97,7 +97,7 @@ def aggregate(
     ['r', 'g', 'b']
     """
     raster = maps.read_map(sdata, image_key, genes, unit=unit)
-    key = elements.shapes_key(sdata, shapes_key)
+    key = elements.find_shapes_key(sdata, shapes_key)
     name = key_added or expression_key(key)
     statistic = check_statistic(statistic, raster)
     if uncertainty:
@@ -107,8 +107,8 @@ def aggregate(
     grid = PixelGrid(*raster.data.shape[-2:])
     placed = read_shapes(sdata, key, raster.key, grid, coordinate_system)
     check_overlap(placed, grid, raster.key)
-    values, pooled = compute(raster, placed, statistic, quantile, progress)
-    facts = provenance(raster, key, statistic, quantile, raster.facts)
+    values, pooled = compute_statistic(raster, placed, statistic, quantile, progress)
+    facts = table_facts(raster, key, statistic, quantile, raster.facts)
     table = to_table(values, pooled, raster, placed, facts, uncertainty)
     if not inplace:
         return table
@@ -116,11 +116,11 @@ def aggregate(
     return None
 
 
-def compute(
+def compute_statistic(
     raster: maps.Map, placed: PlacedShapes, statistic: str, quantile: float, progress: bool | None
 ) -> tuple[np.ndarray, Pooled]:
     """(shapes x quantities) in the unit that the statistic has, and what was pooled to get there."""
     factorised = raster.loadings is not None and statistic in LINEAR
     data = raster.data if factorised else raster.expanded()
     pooled = pool(data, placed.shapes, statistic, quantile=quantile, progress=progress)
-    return quantities(pooled.values, raster, statistic, factorised=factorised), pooled
+    return to_quantities(pooled.values, raster, statistic, factorised=factorised), pooled

@@ -10,7 +10,7 @@ import pandas as pd
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._metrics.alignment import Place, Raster, explained, moved, other_places, tissue_share
+from pixnet_sd._metrics.alignment import Place, Raster, explained_share, move_centres, other_places, tissue_share
 from pixnet_sd._sdata import alignment, elements, images, units
 from pixnet_sd._zonal.coverage import coverage as coverage_weights
 from pixnet_sd._zonal.shapes import ELLIPSE, Shapes
@@ -30,12 +30,12 @@ COLUMNS = ["check", "value", "verdict", "finding"]
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportLine:
     """One line of the report."""
 
     check: str
     value: float
-    verdict: str
+    verdict_word: str
     finding: str
 
 
@@ -95,95 +95,97 @@ def check_alignment(
     >>> bool((report["verdict"] == "check").any())
     False
     """
-    image, key = elements.image_key(sdata, image_key), elements.shapes_key(sdata, shapes_key)
-    shapes = alignment.read_shapes(sdata, key, image, coordinate_system)
+    image, key = elements.find_image_key(sdata, image_key), elements.find_shapes_key(sdata, shapes_key)
+    shapes = alignment.read_shapes_in_image(sdata, key, image, coordinate_system)
     centres = np.where((shapes.area > 0)[:, None], shapes.centroid, np.nan)
     known = centres[np.isfinite(centres).all(axis=1)]
-    drawn = known[alignment.evenly(len(known))]
+    drawn = known[alignment.even_rows(len(known))]
     size_px = images.read_image(sdata, image).grid.shape
     places = other_places(size_px, known)
     level = alignment.read_overview(sdata, image, value_range)
-    tissue = alignment.read_tissue(sdata, image, level)
+    tissue = alignment.read_tissue_overview(sdata, image, level)
     colour = alignment.read_colour(level, float(np.sqrt(np.median(shapes.area))))
     lines = [
-        on_image(drawn, size_px, image),
-        *on_tissue(tissue, drawn, places),
-        expression(sdata, (key, table_key, layer), centres, colour, places),
-        covered(sdata, key, map_key or image, coordinate_system),
-        *pitch(sdata, image, shapes, known, pitch_um),
+        image_line(drawn, size_px, image),
+        *tissue_line(tissue, drawn, places),
+        expression_line(sdata, (key, table_key, layer), centres, colour, places),
+        covered_share(sdata, key, map_key or image, coordinate_system),
+        *pitch_line(sdata, image, shapes, known, pitch_um),
     ]
     return pd.DataFrame([astuple(line) for line in lines], columns=COLUMNS).set_index("check")
 
 
-def verdict(good: bool) -> str:
+def verdict_word(good: bool) -> str:
     return OK if good else CHECK
 
 
-def on_image(centres: np.ndarray, size_px: tuple[int, int], image_key: str) -> Line:
+def image_line(centres: np.ndarray, size_px: tuple[int, int], image_key: str) -> ReportLine:
     height, width = size_px
     share = float(((centres >= 0) & (centres < [width, height])).all(axis=1).mean())
     finding = f"{share:.0%} of the centres lie on image {image_key!r} of {width} x {height} px"
-    return Line("on the image", share, verdict(share >= ON_IMAGE), finding)
+    return ReportLine("on the image", share, verdict_word(share >= ON_IMAGE), finding)
 
 
-def on_tissue(tissue: Raster, centres: np.ndarray, places: Sequence[Place]) -> list[Line]:
+def tissue_line(tissue: Raster, centres: np.ndarray, places: Sequence[Place]) -> list[ReportLine]:
     """The share as placed, and that of the best other place."""
     here = tissue_share(tissue, centres)
-    place, there = best(places, lambda place: tissue_share(tissue, moved(centres, place)))
+    place, there = best_place(places, lambda place: tissue_share(tissue, move_centres(centres, place)))
     finding = f"{here:.0%} of the centres lie on tissue, which fills {tissue.values.mean():.0%} of the image"
     fits = there <= here + MORE_TISSUE
     other = f"{place.words}, {there:.0%} would lie on tissue" if not fits else "no other place tried has clearly more"
     return [
-        Line("on tissue", here, verdict(here >= ON_TISSUE), finding),
-        Line("on tissue, against other places", there, verdict(fits), other),
+        ReportLine("on tissue", here, verdict_word(here >= ON_TISSUE), finding),
+        ReportLine("on tissue, against other places", there, verdict_word(fits), other),
     ]
 
 
-def best(places: Sequence[Place], score: Callable[[Place], float]) -> tuple[Place, float]:
+def best_place(places: Sequence[Place], score: Callable[[Place], float]) -> tuple[Place, float]:
     scores = [score(place) for place in places]
     first = int(np.argmax(scores))
     return places[first], scores[first]
 
 
-def expression(
+def expression_line(
     sdata: SpatialData,
     keys: tuple[str, str | None, str | None],
     centres: np.ndarray,
     colour: Raster,
     places: Sequence[Place],
-) -> Line:
+) -> ReportLine:
     """Whether colour explains more of the counts from another place; `keys` name shapes, table and layer."""
     shapes_key, table_key, layer = keys
     name = "expression, against other places"
     try:
         table = alignment.measured_table(sdata, shapes_key, table_key)
-        measured = alignment.read_measured(sdata, shapes_key, centres, table, layer)
+        measured = alignment.read_measured_expression(sdata, shapes_key, centres, table, layer)
     except PixnetValueError as error:
         if table_key is not None:
             raise
-        return Line(name, float("nan"), UNKNOWN, str(error))
-    here = explained(colour, measured.centres, measured.expression)
-    place, there = best(places, lambda place: explained(colour, moved(measured.centres, place), measured.expression))
+        return ReportLine(name, float("nan"), UNKNOWN, str(error))
+    here = explained_share(colour, measured.centres, measured.expression)
+    place, there = best_place(
+        places, lambda place: explained_share(colour, move_centres(measured.centres, place), measured.expression)
+    )
     fits = there <= max(here + MORE_EXPLAINED, here * TIMES_EXPLAINED)
     finding = f"colour explains {here:.1%} of the expression; {place.words}, it would explain {there:.1%}"
-    return Line(name, there, verdict(fits), finding)
+    return ReportLine(name, there, verdict_word(fits), finding)
 
 
-def covered(sdata: SpatialData, shapes_key: str, raster_key: str, coordinate_system: str | None) -> Line:
+def covered_share(sdata: SpatialData, shapes_key: str, raster_key: str, coordinate_system: str | None) -> ReportLine:
     """The share of the shapes' area that lies on the raster, exactly."""
-    raster = elements.image_key(sdata, raster_key)
-    shapes = alignment.read_shapes(sdata, shapes_key, raster, coordinate_system)
+    raster = elements.find_image_key(sdata, raster_key)
+    shapes = alignment.read_shapes_in_image(sdata, shapes_key, raster, coordinate_system)
     drawn = shapes.take(np.flatnonzero(shapes.area > 0))
-    drawn = drawn.take(alignment.evenly(len(drawn)))
+    drawn = drawn.take(alignment.even_rows(len(drawn)))
     weights = coverage_weights(drawn, images.read_image(sdata, raster).grid.window)
     share = float(weights.sum() / drawn.area.sum())
     finding = f"{raster!r} covers {share:.0%} of the area of the shapes"
-    return Line("covered", share, verdict(share >= COVERED), finding)
+    return ReportLine("covered", share, verdict_word(share >= COVERED), finding)
 
 
-def pitch(
+def pitch_line(
     sdata: SpatialData, image_key: str, shapes: Shapes, centres: np.ndarray, stated_um: float | None
-) -> list[Line]:
+) -> list[ReportLine]:
     """µm per pixel by the distance of neighbouring spots, against the one that is stated; only for equal circles."""
     diameters = np.sqrt(shapes.area * 4 / np.pi)
     equal = (shapes.kind == ELLIPSE).all() and np.ptp(diameters) < PITCH * diameters.max()
@@ -193,15 +195,17 @@ def pitch(
     pitch_px, diameter_um = units.lattice_pitch(centres), float(diameters.mean() * mpp)
     found = f"spots of {diameter_um:.0f} µm stand {pitch_px * mpp:.0f} µm apart by {mpp:.4g} µm per pixel"
     if stated_um is not None:
-        fits = near(pitch_px * mpp, stated_um)
+        fits = is_near(pitch_px * mpp, stated_um)
         finding = f"{found}; at {stated_um:g} µm apart it would be {stated_um / pitch_px:.4g}"
-        return [Line("µm per pixel", stated_um / pitch_px, verdict(fits), finding)]
+        return [ReportLine("µm per pixel", stated_um / pitch_px, verdict_word(fits), finding)]
     known = [
-        name for name, (size, apart) in ARRAYS_UM.items() if near(diameter_um, size) and near(pitch_px * mpp, apart)
+        name
+        for name, (size, apart) in ARRAYS_UM.items()
+        if is_near(diameter_um, size) and is_near(pitch_px * mpp, apart)
     ]
     finding = f"{found}, as on {known[0]}" if known else f"{found}, as on no array known here; pass pitch_um=..."
-    return [Line("µm per pixel", mpp, verdict(bool(known)), finding)]
+    return [ReportLine("µm per pixel", mpp, verdict_word(bool(known)), finding)]
 
 
-def near(found: float, wanted: float) -> bool:
+def is_near(found: float, wanted: float) -> bool:
     return abs(found - wanted) <= PITCH * wanted

@@ -47,8 +47,8 @@ def coverage(
     >>> weights.shape[1] == 256 * 256
     True
     """
-    image = elements.image_key(sdata, image_key)
+    image = elements.find_image_key(sdata, image_key)
     grid = images.read_image(sdata, image).grid
-    placed = read_shapes(sdata, elements.shapes_key(sdata, shapes_key), image, grid, coordinate_system)
+    placed = read_shapes(sdata, elements.find_shapes_key(sdata, shapes_key), image, grid, coordinate_system)
     check_overlap(placed, grid, image)
     return coverage_weights(placed.shapes, grid.window)

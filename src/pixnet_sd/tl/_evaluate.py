@@ -15,7 +15,7 @@ from pixnet_sd._metrics.scores import (
     BEST,
     LOW_CEILING,
     best_mean,
-    blocks,
+    column_blocks,
     log_profile,
     mean_of_known,
     noise_ceiling,
@@ -109,20 +109,20 @@ def evaluate(
     chosen = asked_genes(genes)
     pair = read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=chosen or ())
     unit = unit_of(sdata.tables[predicted_table], predicted_table, unit)
-    compared = pair.of_shapes(usable(pair, unit))
+    compared = pair.of_shapes(usable_shapes(pair, unit))
     columns = pd.Index(pair.genes).get_indexer(pd.Index(chosen or pair.genes))
-    scores = score(compared, columns, unit)
+    scores = score_blocks(compared, columns, unit)
     warn_if_few_genes(scores, compared, unit)
     if ceiling:
         require_profile(compared, unit)
         scores["ceiling"] = noise_ceiling(compared.counts[:, columns], compared.totals, seed=seed)
         scores["share_of_ceiling"] = share_of_ceiling(scores["pearson"], scores["ceiling"])
-    scores.attrs = summary(scores, compared, len(pair.totals), unit)
-    report(scores.attrs)
+    scores.attrs = summarize_scores(scores, compared, len(pair.totals), unit)
+    log_summary(scores.attrs)
     return scores
 
 
-def usable(pair: Pair, unit: str) -> np.ndarray:
+def usable_shapes(pair: Pair, unit: str) -> np.ndarray:
     """Which shapes can be compared: both sides have a profile."""
     measured, predicted = have_profiles(pair, unit)
     keep: np.ndarray = measured & predicted
@@ -158,11 +158,11 @@ def warn_if_few_genes(scores: pd.DataFrame, pair: Pair, unit: str) -> None:
         )
 
 
-def score(pair: Pair, columns: np.ndarray, unit: str) -> pd.DataFrame:
+def score_blocks(pair: Pair, columns: np.ndarray, unit: str) -> pd.DataFrame:
     """One row per gene; dense only for a block of genes at a time."""
     totals, values, own = on_one_scale(pair, unit)
     counts, tables = pair.counts.tocsc(), []
-    for block in blocks(len(pair.totals), len(columns)):
+    for block in column_blocks(len(pair.totals), len(columns)):
         measured, predicted = counts[:, columns[block]].toarray(), values[:, columns[block]]
         profile = predicted if own is None else log_profile(predicted, own)
         table = score_genes(profile, log_profile(measured, totals))
@@ -175,7 +175,7 @@ def score(pair: Pair, columns: np.ndarray, unit: str) -> pd.DataFrame:
     return scores
 
 
-def summary(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) -> dict[str, Any]:
+def summarize_scores(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) -> dict[str, Any]:
     """Plain numbers and strings, which any file format takes."""
     pearson = scores["pearson"].to_numpy()
     found = {
@@ -200,7 +200,7 @@ def summary(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) 
     return found
 
 
-def report(found: dict[str, Any]) -> None:
+def log_summary(found: dict[str, Any]) -> None:
     quality = ", ".join(f"{name} {found[name]:.3f}" for name in ("PCC@F", "PCC@S", "PCC@M"))
     how = ", compared as a rate: one gene has no profile" if found["compared"] == "rate" else ""
     logger.info("%s over %d genes and %d shapes%s", quality, found["n_genes"], found["n_shapes"], how)

@@ -65,18 +65,18 @@ def expand(
         raise PixnetKeyError(f"{raster.key!r} has no loadings, so it holds its quantities already: {raster.genes[:5]}.")
     facts = raster.facts
     name = key_added or facts.get("expression") or expression_key(facts.get("image", raster.key))
-    check_size(raster)
-    element = levels.expanded(sdata.images[raster.key], raster)
+    check_raster_size(raster)
+    element = levels.expand_genes(sdata.images[raster.key], raster)
     known = {key: facts[key] for key in INHERITED if key in facts}
     made = {"kind": "expression", "programmes": raster.key, **known}
     if not inplace:
         return provenance.stamped(element, provenance.described(element, name, made))
-    check_free(sdata, name, overwrite=overwrite)
+    check_name_free(sdata, name, overwrite=overwrite)
     attach_in_memory(sdata, {name: element}, {name: made})
     return None
 
 
-def check_size(raster: maps.Map) -> None:
+def check_raster_size(raster: maps.Map) -> None:
     """A write makes a lazy element real, so one that is too large for that is not attached."""
     needed = len(raster.genes) * raster.data[0].size * 4
     if needed > settings.raster_limit:
@@ -86,7 +86,7 @@ def check_size(raster: maps.Map) -> None:
         )
 
 
-def check_free(sdata: SpatialData, name: str, *, overwrite: bool) -> None:
+def check_name_free(sdata: SpatialData, name: str, *, overwrite: bool) -> None:
     """An element in the store stays: a lazy one of the same name would hide it until the store is read again."""
     check_results(sdata, {name: "images"}, overwrite=overwrite)
     if sdata.is_backed() and (store_path(sdata) / "images" / name).exists():

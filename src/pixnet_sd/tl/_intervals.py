@@ -9,11 +9,11 @@ import numpy as np
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._keys import choose
+from pixnet_sd._keys import resolve_key
 from pixnet_sd._metrics.conformal import calibrate, residual_scores
 from pixnet_sd._metrics.scores import log_profile
 from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.comparison import dense, read_pair, unit_of
+from pixnet_sd._sdata.comparison import read_pair, to_dense, unit_of
 from pixnet_sd._sdata.maps import LOG
 from pixnet_sd._sdata.storage.attach import attach, check_results
 
@@ -76,14 +76,14 @@ def intervals(
     True
     """
     elements.check_sdata(sdata)
-    choose("tables", predicted_table, sdata.tables, "predicted_table")
+    resolve_key("tables", predicted_table, sdata.tables, "predicted_table")
     table = sdata.tables[predicted_table].copy()
     require_counts(table, predicted_table, unit)
     if inplace:
         check_results(sdata, {predicted_table: "tables"}, overwrite=True, theirs=True)
-    profile = own_profile(dense(table, predicted_table))
+    profile = panel_profile(to_dense(table, predicted_table))
     genes = list(map(str, table.var_names))
-    scores = [residuals(*section, genes, layer, unit) for section in calibration]
+    scores = [section_residuals(*section, genes, layer, unit) for section in calibration]
     found = calibrate(scores, level, confidence=confidence)
     table.layers["profile"] = profile
     table.layers["lower"], table.layers["upper"] = found.interval(profile, np.ones_like(profile))
@@ -95,18 +95,18 @@ def intervals(
     return None
 
 
-def residuals(
+def section_residuals(
     sdata: SpatialData, predicted: str, measured: str, genes: Sequence[str], layer: str | None, unit: str | None
 ) -> np.ndarray:
     """(shapes, genes): how far measured profiles lie from predicted ones; NaN where one of them is not known."""
     pair = read_pair(sdata, predicted, measured, layer=layer, genes=genes)
     require_counts(sdata.tables[predicted], predicted, unit)
     order = [pair.genes.index(gene) for gene in genes]
-    here, there = own_profile(pair.predicted[:, order]), own_profile(pair.counts[:, order].toarray())
+    here, there = panel_profile(pair.predicted[:, order]), panel_profile(pair.counts[:, order].toarray())
     return residual_scores(there, here, np.ones_like(here))
 
 
-def own_profile(values: np.ndarray) -> np.ndarray:
+def panel_profile(values: np.ndarray) -> np.ndarray:
     """Of the genes that are there; NaN for shapes without any."""
     totals = values.sum(axis=1)
     return log_profile(values, np.where(totals > 0, totals, np.nan)).astype(np.float32)

@@ -13,13 +13,13 @@ from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._sdata import levels, provenance
 from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
-from pixnet_sd.nn.device import require_device
+from pixnet_sd.nn.device import check_device
 from pixnet_sd.tl._prediction.dask import compute_on_workers, has_workers
-from pixnet_sd.tl._prediction.diagnostics import report_seam, warn_if_strange
-from pixnet_sd.tl._prediction.local import collect, compute_here
-from pixnet_sd.tl._prediction.many import one_after_the_other
-from pixnet_sd.tl._prediction.options import Request
-from pixnet_sd.tl._prediction.output import Task, is_small
+from pixnet_sd.tl._prediction.diagnostics import report_seam, warn_if_unfamiliar
+from pixnet_sd.tl._prediction.local import compute_locally, compute_raster
+from pixnet_sd.tl._prediction.many import for_each_slide
+from pixnet_sd.tl._prediction.options import PredictOptions
+from pixnet_sd.tl._prediction.output import MapOutput, is_small
 from pixnet_sd.tl._prediction.plan import load_model
 from pixnet_sd.tl._prediction.store import forget_genes, predict_to_store, renew_genes
 
@@ -117,7 +117,7 @@ def predict(
     >>> ps.tl.predict(sdata, model="my_model")  # doctest: +SKIP
     >>> sdata.images["he_expression"].sel(c="EPCAM")  # doctest: +SKIP
     """
-    request = Request(
+    request = PredictOptions(
         image_key,
         image_key_added,
         asked_genes(genes),
@@ -137,33 +137,33 @@ def predict(
     one = partial(
         predict_one, request=request, model=load_model(model), resume=resume, inplace=inplace, progress=progress
     )
-    return one(sdata) if not isinstance(sdata, Sequence) else one_after_the_other(one, sdata, inplace=inplace)
+    return one(sdata) if not isinstance(sdata, Sequence) else for_each_slide(one, sdata, inplace=inplace)
 
 
 def predict_one(
-    sdata: SpatialData, *, request: Request, model: Any, resume: bool, inplace: bool, progress: bool | None
+    sdata: SpatialData, *, request: PredictOptions, model: Any, resume: bool, inplace: bool, progress: bool | None
 ) -> Any:
-    task = Task(sdata, request, request.job(sdata, model))
-    warn_if_strange(task.job)
+    task = MapOutput(sdata, request, request.job(sdata, model))
+    warn_if_unfamiliar(task.job)
     to_store = inplace and sdata.is_backed()
     if to_store and has_workers(task):
         return predict_to_store(task, partial(compute_on_workers, progress=progress), resume=resume)
-    require_device(task.job.how.device)
+    check_device(task.job.how.device)
     if not to_store:
         return predict_in_memory(task, inplace=inplace, progress=progress)
-    return predict_to_store(task, partial(compute_here, progress=progress), resume=resume)
+    return predict_to_store(task, partial(compute_locally, progress=progress), resume=resume)
 
 
-def predict_in_memory(task: Task, *, inplace: bool, progress: bool | None) -> Any:
+def predict_in_memory(task: MapOutput, *, inplace: bool, progress: bool | None) -> Any:
     names = task.names
     if inplace:
         check_results(task.sdata, names.kinds, overwrite=task.request.overwrite)
     report_seam(task.job)
-    programmes = levels.filled(task.blank, collect(task.job, progress))
+    programmes = levels.fill_levels(task.blank, compute_raster(task.job, progress))
     raster = task.raster(programmes, task.genes)
-    expression = levels.expanded(programmes, raster)
+    expression = levels.expand_genes(programmes, raster)
     if task.genes is not None:
-        expression = levels.filled(expression, levels.arrays_of(expression)[0].compute())
+        expression = levels.fill_levels(expression, levels.arrays_of(expression)[0].compute())
     if not inplace:
         return task.stamped(names.expression, expression)
     facts = provenance.described(programmes, names.programmes, task.facts[names.programmes])

@@ -19,23 +19,23 @@ from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.shapes import PlacedShapes, read_shapes
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._zonal.aggregate import Accumulator
-from pixnet_sd.nn.device import require_device
-from pixnet_sd.tl._prediction.diagnostics import report_seam, warn_if_strange
-from pixnet_sd.tl._prediction.local import shown
-from pixnet_sd.tl._prediction.plan import Job, prepare
+from pixnet_sd.nn.device import check_device
+from pixnet_sd.tl._prediction.diagnostics import report_seam, warn_if_unfamiliar
+from pixnet_sd.tl._prediction.local import show_progress
+from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
 from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
     check_statistic,
     check_uncertainty,
-    provenance,
-    quantities,
+    table_facts,
+    to_quantities,
     to_table,
 )
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TableTarget:
     """One table to be made."""
 
     placed: PlacedShapes
@@ -132,11 +132,11 @@ def predict_shapes(
     >>> ps.tl.predict_shapes(sdata, ["cells", "bins_8um"], model="my_model")  # doctest: +SKIP
     >>> sdata.tables["cells_expression"]  # doctest: +SKIP
     """
-    keys = [elements.shapes_key(sdata, key) for key in as_list(shapes_key)]
+    keys = [elements.find_shapes_key(sdata, key) for key in list_shapes_keys(shapes_key)]
     names, chosen = table_names(keys, key_added), asked_genes(genes)
     if inplace:
         check_results(sdata, dict.fromkeys(names.values(), "tables"), overwrite=overwrite)
-    job = prepare(
+    job = make_plan(
         sdata,
         image_key,
         model,
@@ -150,16 +150,16 @@ def predict_shapes(
         augment=augment,
         compile=compile,
     )
-    require_device(job.how.device)
-    raster = never_held(job, chosen)
+    check_device(job.how.device)
+    raster = lazy_map(job, chosen)
     statistic = check_linear(check_statistic(statistic, raster))
     if uncertainty:
         check_uncertainty(raster, statistic)
-    wanted = [place(sdata, key, job, statistic, coordinate_system) for key in keys]
-    warn_if_strange(job)
+    wanted = [place_target(sdata, key, job, statistic, coordinate_system) for key in keys]
+    warn_if_unfamiliar(job)
     report_seam(job)
-    pool(job, wanted, progress)
-    tables = {names[one.placed.key]: finish(one, raster, statistic, job, uncertainty) for one in wanted}
+    pool_blocks(job, wanted, progress)
+    tables = {names[one.placed.key]: make_table(one, raster, statistic, job, uncertainty) for one in wanted}
     if not inplace:
         return tables if not (shapes_key is None or isinstance(shapes_key, str)) else next(iter(tables.values()))
     facts = {name: {"kind": "table", **table.uns["pixnet_sd"]} for name, table in tables.items()}
@@ -167,7 +167,7 @@ def predict_shapes(
     return None
 
 
-def as_list(shapes_key: str | Sequence[str] | None) -> list[str | None]:
+def list_shapes_keys(shapes_key: str | Sequence[str] | None) -> list[str | None]:
     listed: list[str | None] = [shapes_key] if shapes_key is None or isinstance(shapes_key, str) else [*shapes_key]
     if not listed or len(set(listed)) < len(listed):
         raise PixnetValueError(f"shapes_key must name one or more different shapes elements; got {listed}.")
@@ -188,10 +188,10 @@ def table_names(keys: Sequence[str], key_added: str | Mapping[str, str] | None) 
     return names
 
 
-def never_held(job: Job, genes: Sequence[str] | None) -> maps.Map:
+def lazy_map(job: PredictionPlan, genes: Sequence[str] | None) -> maps.Map:
     """The map as `predict` would store it; its pixels are never asked for."""
     found = job.as_map(job.image_key, da.empty(job.shape, chunks=-1, dtype=np.float32))
-    return found if genes is None else maps.of_genes(found, genes)
+    return found if genes is None else maps.select_genes_of(found, genes)
 
 
 def check_linear(statistic: str) -> str:
@@ -203,27 +203,29 @@ def check_linear(statistic: str) -> str:
     return statistic
 
 
-def place(sdata: SpatialData, key: str, job: Job, statistic: str, coordinate_system: str | None) -> Wanted:
+def place_target(
+    sdata: SpatialData, key: str, job: PredictionPlan, statistic: str, coordinate_system: str | None
+) -> TableTarget:
     placed = read_shapes(sdata, key, job.image_key, job.grid, coordinate_system)
     check_overlap(placed, job.grid, job.image_key)
-    return Wanted(placed, Accumulator(placed.shapes, job.shape[0], statistic))
+    return TableTarget(placed, Accumulator(placed.shapes, job.shape[0], statistic))
 
 
-def pool(job: Job, wanted: Sequence[Wanted], progress: bool | None) -> None:
-    plan = [tile for tile in job.plan if any(meets(one, job, tile) for one in wanted)]
-    with closing(shown(job, plan, progress)) as blocks:  # also after an error: tiles are no longer read
+def pool_blocks(job: PredictionPlan, wanted: Sequence[TableTarget], progress: bool | None) -> None:
+    plan = [tile for tile in job.plan if any(intersects(one, job, tile) for one in wanted)]
+    with closing(show_progress(job, plan, progress)) as blocks:  # also after an error: tiles are no longer read
         for window, block in blocks:
             for one in wanted:
                 one.pooling.add(window, block)
 
 
-def meets(one: Wanted, job: Job, tile: Tile) -> bool:
+def intersects(one: TableTarget, job: PredictionPlan, tile: Tile) -> bool:
     return one.pooling.finder.meeting(job.window(tile)).size > 0
 
 
-def finish(one: Wanted, raster: maps.Map, statistic: str, job: Job, uncertainty: bool) -> Any:
+def make_table(one: TableTarget, raster: maps.Map, statistic: str, job: PredictionPlan, uncertainty: bool) -> Any:
     pooled = one.pooling.result()
-    values = quantities(pooled.values, raster, statistic, factorised=True)
-    facts = {**provenance(raster, one.placed.key, statistic, 0.5), **job.facts()}
+    values = to_quantities(pooled.values, raster, statistic, factorised=True)
+    facts = {**table_facts(raster, one.placed.key, statistic, 0.5), **job.facts()}
     facts["unit"] = "counts" if raster.unit == maps.RATE and statistic == "sum" else raster.unit
     return to_table(values, pooled, raster, one.placed, facts, uncertainty)

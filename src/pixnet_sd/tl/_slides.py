@@ -12,14 +12,14 @@ from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import counts, elements, images, units
 from pixnet_sd._sdata.shapes import read_shapes
-from pixnet_sd.nn.slides import Measured, Slide
+from pixnet_sd.nn.slides import MeasuredSet, Slide
 from pixnet_sd.tl._prediction.plan import at_step, check_resolution
 
 LEAST_SHAPES = 10
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How sections are read: the same for all."""
 
     image_key: str | None
@@ -31,22 +31,22 @@ class Reading:
     allow_upsample: bool
 
 
-def read_slide(sdata: SpatialData, name: str, how: Reading) -> Slide:
+def read_slide(sdata: SpatialData, name: str, how: ReadOptions) -> Slide:
     """One section with the measured shapes of its tables."""
-    key = elements.image_key(sdata, how.image_key)
+    key = elements.find_image_key(sdata, how.image_key)
     image_mpp = units.image_mpp(sdata, key)
     check_resolution(key, image_mpp, how.mpp, allow_upsample=how.allow_upsample)
     picture, step = at_step(images.read_rgb(sdata, key, how.value_range), how.mpp / image_mpp)
     grid = PixelGrid(picture.grid.height, picture.grid.width, step)
     asked: Sequence[str | None] = how.table_keys or [None]
-    names = [elements.table_key(sdata, table) for table in asked]
+    names = [elements.find_table_key(sdata, table) for table in asked]
     measured = [read_measured(sdata, key, grid, table, how.layer, how.genes) for table in names]
     return Slide(name, picture, image_mpp * step[0], tuple(measured))
 
 
 def read_measured(
     sdata: SpatialData, image_key: str, grid: PixelGrid, table_key: str, layer: str | None, genes: Sequence[str]
-) -> Measured:
+) -> MeasuredSet:
     """The shapes that a table measures, those over the picture, with their counts."""
     shapes_key = counts.annotated_shapes(sdata, table_key)
     found = counts.read_counts(sdata, table_key, shapes_key, layer=layer, genes=genes)
@@ -72,4 +72,4 @@ def read_measured(
             f"{len(kept)} shapes on image {image_key!r}, with {found.totals[kept].sum():g} counts over all genes. "
             "There is nothing to learn from; choose other genes, or check the layer with raw counts."
         )
-    return Measured(shapes.take(kept), found.matrix[kept], found.totals[kept])
+    return MeasuredSet(shapes.take(kept), found.matrix[kept], found.totals[kept])

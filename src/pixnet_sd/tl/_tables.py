@@ -74,7 +74,7 @@ def check_overlap(placed: PlacedShapes, grid: PixelGrid, raster_key: str) -> Non
         )
 
 
-def quantities(pooled: np.ndarray, raster: maps.Map, statistic: str, *, factorised: bool) -> np.ndarray:
+def to_quantities(pooled: np.ndarray, raster: maps.Map, statistic: str, *, factorised: bool) -> np.ndarray:
     """(shapes x quantities), float32, in the statistic's unit, from pooled quantities or pooled programmes."""
     factor = pixel_area_um2(raster) if raster.unit == maps.RATE and statistic == "sum" else 1.0
     if not factorised:
@@ -116,7 +116,7 @@ def pixel_area_um2(raster: maps.Map) -> float:
     return raster.mpp**2
 
 
-def provenance(
+def table_facts(
     raster: maps.Map, shapes_key: str, statistic: str, quantile: float, made: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What is recorded of a table; `made` is what is recorded of its raster, whose model it names."""
@@ -143,7 +143,7 @@ def to_table(
 ) -> Any:
     area = placed.shapes.area
     share = np.divide(pooled.covered, area[:, None], out=np.zeros_like(pooled.covered), where=area[:, None] > 0)
-    table = build.table(
+    table = build.make_table(
         values,
         raster.var.copy(),
         placed.key,

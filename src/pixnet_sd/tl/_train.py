@@ -14,14 +14,14 @@ from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.counts import annotating_table, asked_genes
 from pixnet_sd._settings import settings
-from pixnet_sd.nn.device import require_device
+from pixnet_sd.nn.device import check_device
 from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.network import NetworkConfig
 from pixnet_sd.nn.slides import Slide, hold_out_corner, refuse_known
 from pixnet_sd.nn.training.config import TrainConfig
-from pixnet_sd.nn.training.fit import Schooling, train_pixnet
+from pixnet_sd.nn.training.fit import TrainingData, train_pixnet
 from pixnet_sd.nn.training.ridge import train_ridge
-from pixnet_sd.tl._slides import Reading, read_slide
+from pixnet_sd.tl._slides import ReadOptions, read_slide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,26 +122,26 @@ def train(
     >>> model.unit
     'counts/um2'
     """
-    config, device = asked_config(method, config, model), require_device(device)
+    config, device = asked_config(method, config, model), check_device(device)
     if method == "ridge":
         require_no_epochs(validation, checkpoint)
-    sections = as_list(sdata)
+    sections = list_sections(sdata)
     if not sections:
         raise PixnetValueError("There is nothing to train on: the list of sections is empty.")
     tables = asked_tables(sections[0], shapes_key, table_key)
     chosen = genes_to_model(asked_genes(genes), model) or marked_genes(sections[0], tables)
-    reading = Reading(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
+    reading = ReadOptions(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
     if method == "ridge":
         refuse_known(slides, slides, "Give each section once.")
-    card = Card(name, tissue=tissue, species=species, data=summary(slides))
+    card = Card(name, tissue=tissue, species=species, data=describe_data(slides))
     bar = progress_bars(settings.progress if progress is None else progress)
     if method == "ridge":
         return train_ridge(
             slides, chosen, config.network, card, encoder_weights=encoder_weights, device=device, bar=bar
         )
     return train_pixnet(
-        schooling(slides, validation, reading, config),
+        split_data(slides, validation, reading, config),
         chosen,
         config,
         card,
@@ -213,7 +213,7 @@ def asked_tables(
     return [annotating_table(sdata, key) for key in ([shapes_key] if isinstance(shapes_key, str) else shapes_key)]
 
 
-def as_list(sdata: SpatialData | Sequence[SpatialData]) -> list[SpatialData]:
+def list_sections(sdata: SpatialData | Sequence[SpatialData]) -> list[SpatialData]:
     several = [sdata] if isinstance(sdata, SpatialData) else list(sdata if isinstance(sdata, list | tuple) else [sdata])
     wrong = [type(one).__name__ for one in several if not isinstance(one, SpatialData)]
     if wrong:
@@ -221,36 +221,36 @@ def as_list(sdata: SpatialData | Sequence[SpatialData]) -> list[SpatialData]:
     return several
 
 
-def schooling(
+def split_data(
     slides: Sequence[Slide],
     validation: SpatialData | Sequence[SpatialData] | str | None,
-    reading: Reading,
+    reading: ReadOptions,
     config: TrainConfig,
-) -> Schooling:
+) -> TrainingData:
     """What is learnt from, and what is kept for validation."""
     if validation is None:
-        return Schooling(slides, [], "none")
+        return TrainingData(slides, [], "none")
     if isinstance(validation, str):
         if validation != CORNER:
             raise PixnetValueError(f"validation must be {CORNER!r}, sections, or None; got {validation!r}.")
         buffer_um = max(config.network.context_um, default=0.0) / 2
         parts = [hold_out_corner(slide, buffer_um / slide.mpp) for slide in slides]
         held_out = "a quarter of each section, which chose the epoch"
-        return Schooling([part[0] for part in parts], [part[1] for part in parts], held_out)
-    others = as_list(validation)
+        return TrainingData([part[0] for part in parts], [part[1] for part in parts], held_out)
+    others = list_sections(validation)
     read = [read_slide(section, f"validation {n}", reading) for n, section in enumerate(others, 1)]
     refuse_known(slides, read, f"Give sections that are not learnt from, or validation={CORNER!r}.")
-    return Schooling(slides, read, f"{len(read)} section(s), which chose the epoch")
+    return TrainingData(slides, read, f"{len(read)} section(s), which chose the epoch")
 
 
-def summary(slides: Sequence[Slide]) -> str:
+def describe_data(slides: Sequence[Slide]) -> str:
     shapes = sum(len(measured.shapes) for slide in slides for measured in slide.measured)
     return f"{len(slides)} section(s), {shapes} shapes"
 
 
 def marked_genes(sdata: SpatialData, tables: Sequence[str] | None) -> list[str]:
     """Genes that were selected in the first table, or all of its genes."""
-    var: pd.DataFrame = sdata.tables[elements.table_key(sdata, tables[0] if tables else None)].var
+    var: pd.DataFrame = sdata.tables[elements.find_table_key(sdata, tables[0] if tables else None)].var
     return list(map(str, var.index[var[SELECTED]] if SELECTED in var else var.index))
 
 
@@ -259,12 +259,12 @@ def progress_bars(shown: bool) -> Callable[[int, str], Callable[..., object]]:
 
     def start(total: int, text: str) -> Callable[[int], object]:
         bar = tqdm(total=total, desc=text, unit="step", disable=not shown)
-        return partial(advance, bar)
+        return partial(advance_bar, bar)
 
     return start
 
 
-def advance(bar: tqdm, steps: int, told: str = "") -> None:
+def advance_bar(bar: tqdm, steps: int, told: str = "") -> None:
     bar.set_postfix_str(told, refresh=False)
     bar.update(steps)
     if bar.n >= bar.total:

@@ -16,17 +16,19 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine, build
-from pixnet_sd._sdata.provenance import recorded
+from pixnet_sd._sdata.provenance import get_record
 from pixnet_sd._sdata.storage import attach, locks, places
 
-SYSTEMS = build.systems({"global": np.eye(3), "um": np.array([[0.5, 0.1, 3.0], [-0.1, 0.5, 4.0], [0, 0, 1]])})
+SYSTEMS = build.make_transformations(
+    {"global": np.eye(3), "um": np.array([[0.5, 0.1, 3.0], [-0.1, 0.5, 4.0], [0, 0, 1]])}
+)
 IMAGE = np.arange(3 * 20 * 30, dtype=np.uint8).reshape(3, 20, 30)
 
 
 @pytest.fixture
 def backed(tmp_path: Path) -> SpatialData:
-    spots = build.circles(np.array([[5.0, 5.0], [15.0, 9.0]]), 3.0, pd.Index(["a", "b"]), SYSTEMS)
-    build.section({"he": build.image(IMAGE, "rgb", SYSTEMS), "spots": spots}, {}, {"he": 0.5}).write(
+    spots = build.make_circles(np.array([[5.0, 5.0], [15.0, 9.0]]), 3.0, pd.Index(["a", "b"]), SYSTEMS)
+    build.make_section({"he": build.make_image(IMAGE, "rgb", SYSTEMS), "spots": spots}, {}, {"he": 0.5}).write(
         tmp_path / "s.zarr"
     )
     return sd.read_zarr(tmp_path / "s.zarr")
@@ -38,9 +40,9 @@ def results(sdata: SpatialData, value: float) -> dict:
     raster[:, 0, 0] = np.nan
     values = np.full((2, 1), value)
     return {
-        "map": build.image(raster, ["p0", "p1"], affine.grid_transformations(sdata["he"], grid)),
-        "mask": build.labels(np.ones(grid.shape, np.uint8), affine.grid_transformations(sdata["he"], grid)),
-        "result": build.table(values, pd.DataFrame(index=["G"]), "spots", sdata["spots"].index),
+        "map": build.make_image(raster, ["p0", "p1"], affine.grid_transformations(sdata["he"], grid)),
+        "mask": build.make_labels(np.ones(grid.shape, np.uint8), affine.grid_transformations(sdata["he"], grid)),
+        "result": build.make_table(values, pd.DataFrame(index=["G"]), "spots", sdata["spots"].index),
     }
 
 
@@ -54,10 +56,10 @@ def test_round_trip_keeps_rasters_tables_transforms_and_provenance(backed: Spati
     np.testing.assert_array_equal(again["map"].values, expected["map"].values)
     np.testing.assert_array_equal(again["mask"].values, expected["mask"].values)
     np.testing.assert_array_equal(again["result"].X, [[2.0], [2.0]])
-    for name, wanted in affine.transformations(expected["map"]).items():
-        found = affine.transformations(again["map"])[name]
-        np.testing.assert_allclose(affine.matrix(found), affine.matrix(wanted), atol=1e-12)
-    assert (recorded(again, "map") or {})["unit"] == "counts/um2"
+    for name, wanted in affine.get_transformations(expected["map"]).items():
+        found = affine.get_transformations(again["map"])[name]
+        np.testing.assert_allclose(affine.to_matrix(found), affine.to_matrix(wanted), atol=1e-12)
+    assert (get_record(again, "map") or {})["unit"] == "counts/um2"
     assert again["result"].uns["spatialdata_attrs"]["region"] == "spots"
 
 
@@ -65,7 +67,7 @@ def test_round_trip_keeps_rasters_tables_transforms_and_provenance(backed: Spati
 def test_nothing_is_said_of_tables_that_come_before_what_they_annotate(backed: SpatialData, in_store: bool) -> None:
     sdata = backed if in_store else SpatialData.init_from_elements({name: backed[name] for name in ("he", "spots")})
     raster = results(sdata, 2.0)["map"]
-    table = build.loadings(np.eye(2), ["p0", "p1"], pd.DataFrame(index=["A", "B"]), "map")
+    table = build.make_loadings(np.eye(2), ["p0", "p1"], pd.DataFrame(index=["A", "B"]), "map")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         attach.attach(sdata, {"loadings": table, "map": raster}, {"loadings": {}, "map": {}}, overwrite=False)
@@ -109,9 +111,9 @@ def test_a_write_that_fails_half_way_leaves_the_store_as_it_was(
 
 def test_an_unrelated_write_afterwards_leaves_the_store_readable(backed: SpatialData) -> None:
     attach.attach(backed, results(backed, 2.0), FACTS, overwrite=False)
-    backed["other"] = build.labels(np.ones((4, 4), np.uint8), SYSTEMS)
+    backed["other"] = build.make_labels(np.ones((4, 4), np.uint8), SYSTEMS)
     backed.write_element("other")
-    assert {"he", "map", "mask", "other"} <= attach.names(sd.read_zarr(str(backed.path)))
+    assert {"he", "map", "mask", "other"} <= attach.element_names(sd.read_zarr(str(backed.path)))
 
 
 def test_a_store_that_cannot_be_written_is_refused_before_the_work(
@@ -123,11 +125,11 @@ def test_a_store_that_cannot_be_written_is_refused_before_the_work(
 
 
 def test_in_memory(backed: SpatialData) -> None:
-    sdata = build.section({"he": build.image(IMAGE, "rgb", SYSTEMS), "spots": backed["spots"]}, {}, {})
+    sdata = build.make_section({"he": build.make_image(IMAGE, "rgb", SYSTEMS), "spots": backed["spots"]}, {}, {})
     attach.attach(sdata, results(sdata, 2.0), FACTS, overwrite=False)
     attach.attach(sdata, results(sdata, 4.0), FACTS, overwrite=True)
     assert float(sdata["map"].max()) == 4.0
-    assert recorded(sdata, "result") is not None
+    assert get_record(sdata, "result") is not None
 
 
 def test_exchange_swaps_two_directories(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_two_objects_of_one_store_keep_each_others_results(backed: SpatialData) 
         attach.attach(sdata, {name: mask()}, {name: {"kind": name}}, overwrite=False)
     again = sd.read_zarr(path)
     assert {"one", "two", "three"} <= set(again.labels)
-    assert [(recorded(again, name) or {})["kind"] for name in ("one", "two", "three")] == ["one", "two", "three"]
+    assert [(get_record(again, name) or {})["kind"] for name in ("one", "two", "three")] == ["one", "two", "three"]
     assert "told" not in again.attrs
 
 
@@ -171,13 +173,13 @@ def test_what_a_killed_process_left_beside_the_store_goes(backed: SpatialData) -
     (left / "staged.zarr").mkdir(parents=True)
     busy.mkdir()
     (precious / f"{attach.REPLACED}mask").mkdir(parents=True)
-    with locks.turn(busy):
+    with locks.store_lock(busy):
         attach.attach(backed, {"one": mask()}, {"one": {}}, overwrite=False)
     assert [path.exists() for path in (left, busy, precious)] == [False, True, True]
 
 
 def mask(value: int = 1) -> Any:
-    return build.labels(np.full((4, 4), value, np.uint8), SYSTEMS)
+    return build.make_labels(np.full((4, 4), value, np.uint8), SYSTEMS)
 
 
 def test_a_name_that_differs_only_in_case_is_refused(backed: SpatialData) -> None:

@@ -9,7 +9,7 @@ import zarr
 from hardening.slides import picture, section, squares
 
 from pixnet_sd._sdata import build
-from pixnet_sd._sdata.affine import transformations
+from pixnet_sd._sdata.affine import get_transformations
 from pixnet_sd._sdata.storage import attach, consolidated
 
 ROOT = "zarr.json"
@@ -18,7 +18,7 @@ ROOT = "zarr.json"
 def test_without_strays_they_are_those_of_zarr(tmp_path: Path) -> None:
     section(cells=squares()).write(tmp_path / "s.zarr")
     sdata = sd.read_zarr(tmp_path / "s.zarr")
-    mask = build.labels(np.ones((4, 4), np.uint8), transformations(sdata["he"]))
+    mask = build.make_labels(np.ones((4, 4), np.uint8), get_transformations(sdata["he"]))
     attach.attach(sdata, {"mask": mask}, {"mask": {}}, overwrite=False)
     ours = json.loads((tmp_path / "s.zarr" / ROOT).read_text())
     zarr.consolidate_metadata(tmp_path / "s.zarr")

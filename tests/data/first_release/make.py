@@ -62,13 +62,13 @@ def section() -> SpatialData:
     tissue[:, :8] = 0
     counts = np.arange(len(shapes) * len(GENES)).reshape(len(shapes), len(GENES))
     elements = {
-        "he": build.image(pixels, list("rgb"), systems),
-        "he_tissue": build.labels(tissue, systems),
-        "cells": build.polygons(shapes, ids, systems),
-        "spots": build.circles(np.array([(30.0, 30.0), (80.0, 50.0)]), 22.0, pd.RangeIndex(2), systems),
-        "counts": build.table(counts, pd.DataFrame(index=list(GENES)), "cells", ids),
+        "he": build.make_image(pixels, list("rgb"), systems),
+        "he_tissue": build.make_labels(tissue, systems),
+        "cells": build.make_polygons(shapes, ids, systems),
+        "spots": build.make_circles(np.array([(30.0, 30.0), (80.0, 50.0)]), 22.0, pd.RangeIndex(2), systems),
+        "counts": build.make_table(counts, pd.DataFrame(index=list(GENES)), "cells", ids),
     }
-    return build.section(elements, {}, {"he": 0.5})
+    return build.make_section(elements, {}, {"he": 0.5})
 
 
 def make(folder: Path) -> None:

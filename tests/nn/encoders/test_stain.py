@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from pixnet_sd._raster.stain import compose, optical_density, separate
+from pixnet_sd._raster.stain import compose_rgb, optical_density, separate_stains
 from pixnet_sd.nn.encoders.stain import BOXES, SMALLEST_VARIANCE, StainEncoder
 
 
@@ -16,7 +16,7 @@ def test_the_numpy_twin_gives_the_same_numbers():
     pixels, image = picture()
     density, stains = StainEncoder().stains(image)[0].split([3, 2])
     np.testing.assert_allclose(density.numpy(), optical_density(pixels), atol=1e-5)
-    np.testing.assert_allclose(stains.numpy(), separate(pixels), atol=1e-5)
+    np.testing.assert_allclose(stains.numpy(), separate_stains(pixels), atol=1e-5)
 
 
 def test_white_has_no_density_and_no_stain():
@@ -25,7 +25,7 @@ def test_white_has_no_density_and_no_stain():
 
 def test_a_known_mixture_comes_apart():
     h, e = np.full((8, 8), 0.4), np.full((8, 8), 0.2)
-    image = torch.from_numpy(compose(h, e))[None] / 255
+    image = torch.from_numpy(compose_rgb(h, e))[None] / 255
     found = StainEncoder().stains(image)[0, 3:]
     torch.testing.assert_close(found.mean((1, 2)), torch.tensor([0.4, 0.2]), rtol=0, atol=0.01)
 

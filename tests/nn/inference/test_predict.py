@@ -15,14 +15,14 @@ from torch import Tensor
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd.nn.inference.predict import (
-    compiled,
+    apply_view,
+    compile_network,
     for_inference,
     plan_tiles,
     predict_blocks,
-    resolve,
-    turn,
-    turn_back,
-    turned,
+    resolve_inference,
+    rotated_views,
+    undo_view,
 )
 from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.ensemble import Ensemble
@@ -39,7 +39,7 @@ def network() -> Ensemble:
 
 def raster(network: Ensemble, *, chunk: int = 64, **options) -> np.ndarray:
     picture = Picture(da.from_array(PIXELS, chunks=(3, chunk, chunk)))
-    how = resolve(network, device="cpu", **options)
+    how = resolve_inference(network, device="cpu", **options)
     out = np.full((len(network.loadings), *picture.grid.coarsened(network.stride).shape), np.nan, np.float32)
     for window, block in predict_blocks(network, picture, plan_tiles(network, picture, how), how):
         assert np.isnan(out[:, *window.slices]).all()
@@ -74,7 +74,7 @@ def test_turning_back_undoes_turning() -> None:
     image = torch.rand(1, 2, 4, 6)
     for turns in range(4):
         for mirror in (False, True):
-            torch.testing.assert_close(turn_back(turn(image, turns, mirror), turns, mirror), image)
+            torch.testing.assert_close(undo_view(apply_view(image, turns, mirror), turns, mirror), image)
 
 
 def test_the_mean_of_views_turns_with_the_picture() -> None:
@@ -84,9 +84,9 @@ def test_the_mean_of_views_turns_with_the_picture() -> None:
         return image.cumsum(-1)
 
     image = torch.rand(1, 2, 6, 6)
-    mean = turned(rightward)
-    torch.testing.assert_close(mean(turn(image, 1, True)), turn(mean(image), 1, True))
-    assert not torch.allclose(rightward(turn(image, 1, True)), turn(rightward(image), 1, True))
+    mean = rotated_views(rightward)
+    torch.testing.assert_close(mean(apply_view(image, 1, True)), apply_view(mean(image), 1, True))
+    assert not torch.allclose(rightward(apply_view(image, 1, True)), apply_view(rightward(image), 1, True))
 
 
 def test_views_do_not_depend_on_tiles(network: Ensemble) -> None:
@@ -107,7 +107,7 @@ def test_the_graph_of_a_network_gives_the_same(monkeypatch: pytest.MonkeyPatch) 
 def test_what_is_compiled_gives_the_same_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # a pool of processes would start for nothing
     image = torch.rand(1, 3, 8, 8)
-    assert_close(compiled(lambda image: image.square() + 1)(image), image.square() + 1)
+    assert_close(compile_network(lambda image: image.square() + 1)(image), image.square() + 1)
 
 
 def test_without_a_compiler_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_without_a_compiler_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(config, "fx_graph_cache", False)
     monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     with pytest.raises(PixnetRuntimeError, match="compiler.*compile=False"):
-        compiled(lambda image: image.square() + 1)(torch.ones(1, 3, 4, 4))
+        compile_network(lambda image: image.square() + 1)(torch.ones(1, 3, 4, 4))
 
 
 def test_a_network_for_inference_leaves_the_one_that_was_given_as_it_is() -> None:
@@ -146,7 +146,7 @@ def test_a_network_for_inference_shares_all_weights_but_those_of_convolutions() 
 def test_two_threads_with_one_network_give_what_each_gives_alone() -> None:
     """The second begins while the first is between two tiles, and goes on when the first has ended."""
     network = lived_in_cnn()
-    picture, how = Picture(da.from_array(PIXELS)), resolve(network, device="cpu", tile_size=64)
+    picture, how = Picture(da.from_array(PIXELS)), resolve_inference(network, device="cpu", tile_size=64)
     plan = plan_tiles(network, picture, how)
     alone = [block for _, block in predict_blocks(network, picture, plan, how)]
     first, second = (predict_blocks(network, picture, plan, how) for _ in range(2))
@@ -160,9 +160,9 @@ def test_two_threads_with_one_network_give_what_each_gives_alone() -> None:
 
 def test_what_cannot_be_is_refused(network: Ensemble) -> None:
     with pytest.raises(PixnetValueError, match="at least 1; got 0 and None"):
-        resolve(network, tile_size=0)
-    assert resolve(network, device="cuda:1").batch_size > 1
-    assert resolve(network, device="cpu", tile_size=100).tile_px == 104
+        resolve_inference(network, tile_size=0)
+    assert resolve_inference(network, device="cuda:1").batch_size > 1
+    assert resolve_inference(network, device="cpu", tile_size=100).tile_px == 104
 
 
 def lived_in_cnn() -> Ensemble:
@@ -181,7 +181,7 @@ def test_between_two_blocks_the_network_is_as_it_was() -> None:
     """A traceback keeps the generator alive, as the last one does in a notebook."""
     network = lived_in_cnn()
     before = set(network.state_dict())
-    picture, how = Picture(da.from_array(PIXELS)), resolve(network, device="cpu", tile_size=64)
+    picture, how = Picture(da.from_array(PIXELS)), resolve_inference(network, device="cpu", tile_size=64)
     blocks = predict_blocks(network, picture, plan_tiles(network, picture, how), how)
     next(blocks)
     assert not torch.is_inference_mode_enabled()
@@ -192,7 +192,7 @@ def test_between_two_blocks_the_network_is_as_it_was() -> None:
 def test_a_model_that_is_saved_while_it_predicts_is_the_same_model(tmp_path: Path) -> None:
     model = Model(lived_in_cnn().members, list("ABCD"), Card("cnn"))
     sha256, picture = model.sha256, Picture(da.from_array(PIXELS))
-    how = resolve(model.network, device="cpu", tile_size=64)
+    how = resolve_inference(model.network, device="cpu", tile_size=64)
     blocks = predict_blocks(model.network, picture, plan_tiles(model.network, picture, how), how)
     next(blocks)
     model.save(tmp_path / "meanwhile")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from pixnet_sd._errors import PixnetRuntimeError
-from pixnet_sd._raster.grid import tiles
+from pixnet_sd._raster.grid import make_tiles
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._settings import logger
 from pixnet_sd.nn.inference.tiling import WithinMemory, over_tiles
@@ -30,7 +30,7 @@ def whole() -> list[np.ndarray]:
 
 
 def assembled(size: int, batch_size: int) -> list[np.ndarray]:
-    plan = tiles(45, 70, size=size, stride=4, margin=4)
+    plan = make_tiles(45, 70, size=size, stride=4, margin=4)
     out = [np.full((3, 45, 70), np.nan), np.full((3, 12, 18), np.nan)]
     for done in over_tiles(blur, PICTURE, plan, (1, 4), batch_size=batch_size):
         for target, part, stride in zip(out, done.maps, (1, 4), strict=True):
@@ -51,7 +51,7 @@ def test_the_network_is_called_once_for_each_tile() -> None:
         seen.append(len(image))
         return blur(image)
 
-    plan = list(tiles(45, 70, size=16, stride=4))
+    plan = list(make_tiles(45, 70, size=16, stride=4))
     list(over_tiles(counted, PICTURE, plan, (1, 4), batch_size=4))
     assert sum(seen) == len(plan)
     assert max(seen) == 4
@@ -91,4 +91,4 @@ def test_an_error_while_reading_is_raised_and_ends_the_readers() -> None:
         da.map_blocks(lambda block: 1 / 0, PICTURE.data, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
     )
     with pytest.raises(PixnetRuntimeError, match=r"cannot be read \(ZeroDivisionError"):
-        list(over_tiles(blur, broken, tiles(45, 70, size=16, stride=4), (1, 4)))
+        list(over_tiles(blur, broken, make_tiles(45, 70, size=16, stride=4), (1, 4)))

@@ -14,20 +14,20 @@ from pixnet_sd.nn.model.domain import (
     PATCHES,
     SIDE_PX,
     StainDomain,
+    describe_all,
     describe_around,
     describe_patches,
-    described,
     learn_domain,
     sample_places,
 )
 from pixnet_sd.nn.slides import Slide
-from pixnet_sd.tl._slides import Reading, read_slide
+from pixnet_sd.tl._slides import ReadOptions, read_slide
 
 
 def slide_of(seed: int, size_px: int = 768) -> Slide:
     section = ps.datasets.toy(seed=seed, size_px=size_px, bins_um=16)
     genes = list(section["bins_16um_counts"].var_names[:1])
-    return read_slide(section, "toy", Reading("he", ["bins_16um_counts"], None, genes, 0.5, None, False))
+    return read_slide(section, "toy", ReadOptions("he", ["bins_16um_counts"], None, genes, 0.5, None, False))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_the_bundled_model_knows_breast_cancer_from_what_it_never_saw(
     known = ps.Model.load("default").appearance
     assert known is not None
     section = ps.datasets.her2st("C3")
-    reading = Reading("he", ["spots_counts"], None, ["KRT19"], 0.7, None, False)
+    reading = ReadOptions("he", ["spots_counts"], None, ["KRT19"], 0.7, None, False)
     assert share(known, read_slide(section, "C3", reading)) < 0.1
     assert share(known, slides[0]) > 0.9
-    assert described(describe_around(slides[0].picture, sample_places(slides[0])[:4])).shape == (4, len(known.mean))
+    assert describe_all(describe_around(slides[0].picture, sample_places(slides[0])[:4])).shape == (4, len(known.mean))

@@ -14,7 +14,7 @@ import torch
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet, Reach
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet, ReceptiveField
 
 GENES = ("ESR1", "ERBB2", "CD3E")
 
@@ -22,7 +22,7 @@ GENES = ("ESR1", "ERBB2", "CD3E")
 def member(seed: int = 0, genes: int = 3, **changes) -> PixNet:
     torch.manual_seed(seed)
     config = NetworkConfig(**{"encoder": "stain", "widths": (4, 4), "programmes": 2, "context_um": (), **changes})
-    return PixNet(config, genes, reach=Reach(64, 0))
+    return PixNet(config, genes, reach=ReceptiveField(64, 0))
 
 
 def make(members: int = 1, **changes) -> Model:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from pixnet_sd.nn.network.decoder import ChannelNorm, Decoder, FusionBlock, Lateral, SeparableConv
-from pixnet_sd.nn.ops import Source, resample
+from pixnet_sd.nn.ops import FeatureSource, resample_map
 
-SOURCES = (Source(3, 4, 4), Source(5, 16, 4), Source(4, 8, 8), Source(2, 2, 16))
+SOURCES = (FeatureSource(3, 4, 4), FeatureSource(5, 16, 4), FeatureSource(4, 8, 8), FeatureSource(2, 2, 16))
 
 
 def settle(module: Any) -> Any:
@@ -54,14 +54,14 @@ def test_the_coarsest_block_has_nothing_below():
 def test_projecting_before_upsampling_is_the_same():
     for source, features in zip(SOURCES, maps(), strict=True):
         lateral = settle(Lateral(source, 6))
-        after = lateral.project(lateral.standardise(resample(features, source.stride, source.level)))
+        after = lateral.project(lateral.standardise(resample_map(features, source.stride, source.level)))
         torch.testing.assert_close(lateral(features), after, rtol=1e-4, atol=1e-5)
 
 
 def test_the_sum_of_projections_is_the_projection_of_all():
     decoder, features = settle(Decoder(SOURCES, (4, 8, 16), (6, 8, 10))), maps()
     first, second = decoder.lateral[0], decoder.lateral[1]
-    together = torch.cat([features[0], resample(features[1], 16, 4)], dim=1)
+    together = torch.cat([features[0], resample_map(features[1], 16, 4)], dim=1)
     weight = torch.cat([first.project.weight, second.project.weight], dim=1)
     mean, var = (
         torch.cat([getattr(one.standardise, name) for one in (first, second)])

@@ -6,7 +6,7 @@ from torch import nn
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.network.margin import measure_margin
-from pixnet_sd.nn.ops import box_mean, pool, upsample
+from pixnet_sd.nn.ops import box_mean, pool_maps, upsample_maps
 
 
 def conv(kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -22,7 +22,7 @@ class DownAndUp(nn.Module):
     """Each pixel of a 4-fold upsampling sees one neighbour of its coarse pixel: 4 input pixels further."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return upsample(pool(image, 4), 4)
+        return upsample_maps(pool_maps(image, 4), 4)
 
 
 class Sideways(nn.Module):

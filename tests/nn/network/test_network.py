@@ -10,9 +10,9 @@ from PIL import Image
 from precision import assert_close
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._raster.grid import Window, tiles
+from pixnet_sd._raster.grid import Window, make_tiles
 from pixnet_sd.nn.network.heads import RateHead
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet, Reach
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet, ReceptiveField
 from pixnet_sd.nn.network.pixelwise import fit_ridge
 
 SMALL: dict[str, Any] = {"widths": (8, 12, 16), "programmes": 3, "mpp": 1.0, "context_um": (48.0,)}
@@ -49,7 +49,7 @@ def by_tiles(network: PixNet, image: torch.Tensor, size: int, margin: int) -> to
     height, width = image.shape[-2:]
     stride = network.stride
     result = torch.full((network.loadings.shape[0], height // stride, width // stride), torch.nan)
-    for tile in tiles(height, width, size=size, stride=network.alignment, margin=margin):
+    for tile in make_tiles(height, width, size=size, stride=network.alignment, margin=margin):
         with torch.inference_mode():
             programmes = network(read(image, tile.read))[0]
         core = tile.core.coarsened(stride)
@@ -154,7 +154,7 @@ def test_a_configuration_names_what_is_wrong(wrong):
 
 def test_a_margin_that_is_given_must_keep_the_alignment():
     with pytest.raises(PixnetValueError, match="`margin` must be a multiple of its alignment 8; got 12"):
-        PixNet(NetworkConfig(encoder="stain"), genes=5, reach=Reach(12, 0))
+        PixNet(NetworkConfig(encoder="stain"), genes=5, reach=ReceptiveField(12, 0))
 
 
 def test_a_frozen_encoder_rests_while_the_decoder_trains():

@@ -9,9 +9,9 @@ from sklearn.linear_model import Ridge
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.network.pixelwise import Readout, fit_ridge, group_folds
-from pixnet_sd.nn.ops import Source
+from pixnet_sd.nn.ops import FeatureSource
 
-SOURCES = (Source(3, 2, 4), Source(2, 4, 4), Source(4, 16, 16))
+SOURCES = (FeatureSource(3, 2, 4), FeatureSource(2, 4, 4), FeatureSource(4, 16, 16))
 
 
 def data(shapes: int = 40, features: int = 6, genes: int = 5, noise: float = 0.1, seed: int = 0):

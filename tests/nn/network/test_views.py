@@ -17,8 +17,8 @@ from pixnet_sd.nn.model.model import Card
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.training.config import TrainConfig
-from pixnet_sd.nn.training.fit import Schooling, lesson_of, train_pixnet
-from pixnet_sd.nn.training.prepare import prepared
+from pixnet_sd.nn.training.fit import TrainingData, make_training_set, train_pixnet
+from pixnet_sd.nn.training.prepare import cached_datasets
 
 STAIN = NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(8,), programmes=3, context_um=(20.0,))
 CNN = replace(STAIN, encoder="tf_efficientnet_lite0", levels=(0, 1))
@@ -36,7 +36,7 @@ def lying_otherwise(one: Slide) -> Slide:
 
 def means(network: PixNet, slides: Sequence[Slide], views: int) -> np.ndarray:
     """(slides, views, shapes, features) over what is drawn of each shape."""
-    with prepared(network, slides, "cpu", silent, 1000, views) as sets:
+    with cached_datasets(network, slides, "cpu", silent, 1000, views) as sets:
         samples = [[material.samples for material in own] for own in sets]
         return np.array([[np.einsum("sdm,sm->sd", one.features, one.weights) for one in own if one] for own in samples])
 
@@ -54,8 +54,8 @@ def test_a_slide_gives_the_same_however_it_lies() -> None:
 def test_every_view_is_a_section_of_its_own() -> None:
     network = PixNet(STAIN, 4, encoder_weights=None).eval()
     slides = [slide(0), slide(1, depth=0.25)]
-    with prepared(network, slides, "cpu", silent, 64, 4) as sets:
-        lesson = lesson_of(Schooling(slides, [], ""), sets, [], "cpu")
+    with cached_datasets(network, slides, "cpu", silent, 64, 4) as sets:
+        lesson = make_training_set(TrainingData(slides, [], ""), sets, [], "cpu")
     assert [material.slide.name for material in lesson.training] == ["slide 0"] * 4 + ["slide 1"] * 4
     assert len(set(lesson.size_factors[:4])) == len(set(lesson.size_factors[4:])) == 1
     assert lesson.size_factors[0] == pytest.approx(4 * lesson.size_factors[4])
@@ -64,7 +64,7 @@ def test_every_view_is_a_section_of_its_own() -> None:
 def test_what_is_learnt_from_views_fits() -> None:
     config = TrainConfig(network=STAIN, steps=200, crops=32, feature_dropout=0.0, dropout=0.0, lr=2e-2, views=4)
     torch.manual_seed(0)
-    schooling = Schooling([slide(0), slide(1)], [slide(2)], "test")
+    schooling = TrainingData([slide(0), slide(1)], [slide(2)], "test")
     model = train_pixnet(schooling, list("ABCN"), config, Card("x"), device="cpu", bar=silent)
     assert min(model.card.scores[gene] for gene in "ABC") > 0.8
 

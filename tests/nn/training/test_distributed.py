@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from nn.test_train import CONFIG, slide, train
+from nn.training.test_fit import CONFIG, slide, train
 
 SCRIPT = """
 import sys
@@ -14,7 +14,7 @@ import torch.distributed as dist
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from nn.test_train import CONFIG, slide, train
+from nn.training.test_fit import CONFIG, slide, train
 dist.init_process_group("gloo")
 model = train([slide(0)], replace(CONFIG, steps=12), (slide(2),), folder=Path(sys.argv[2]) / "state")
 if dist.get_rank() == 0:

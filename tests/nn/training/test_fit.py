@@ -15,12 +15,12 @@ from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.nn.slides import Slide, size_factors
 from pixnet_sd.nn.training import checkpoint, fit
 from pixnet_sd.nn.training.config import TrainConfig
-from pixnet_sd.nn.training.dataset import Lesson
+from pixnet_sd.nn.training.dataset import TrainingSet
 from pixnet_sd.nn.training.evaluate import count_ratios, gene_scores
-from pixnet_sd.nn.training.fit import Schooling, train_pixnet
-from pixnet_sd.nn.training.loop import rise_and_fall
+from pixnet_sd.nn.training.fit import TrainingData, train_pixnet
+from pixnet_sd.nn.training.loop import learning_rate_factor
 from pixnet_sd.nn.training.loss import RateLoss
-from pixnet_sd.nn.training.prepare import decoder_margin, prepared
+from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin
 
 NETWORK = NetworkConfig(
     encoder="stain", levels=None, decoder="pixel", widths=(8,), programmes=3, context_um=(20.0,), stride=8
@@ -35,7 +35,7 @@ def train(
     model: Model | None = None,
     folder: Path | None = None,
 ) -> Model:
-    lesson = Schooling(slides, validation, "test")
+    lesson = TrainingData(slides, validation, "test")
     return train_pixnet(lesson, list("ABCN"), config, Card("x"), model=model, folder=folder, device="cpu", bar=silent)
 
 
@@ -59,9 +59,9 @@ def test_expected_counts_add_up_to_those_measured() -> None:
     sets = [slide(0), slide(1)]
     model = train(sets, replace(CONFIG, feature_dropout=0.5, dropout=0.5))
     network = model.network.members[0]
-    with prepared(network, sets, "cpu", silent) as ready:
+    with cached_datasets(network, sets, "cpu", silent) as ready:
         factors = [factor for own in size_factors(sets) for factor in own]
-        ratios = count_ratios(network, Lesson([material for own in ready for material in own], factors))
+        ratios = count_ratios(network, TrainingSet([material for own in ready for material in own], factors))
     np.testing.assert_allclose(ratios, 1, atol=0.02)
 
 
@@ -100,7 +100,7 @@ def test_shuffled_counts_score_nothing() -> None:
     for seed in range(4):
         model = train([shuffled(0, seed), shuffled(1, seed + 10)], few)
         members = list(model.network.members)
-        with prepared(members[0], [slide(2)], "cpu", silent) as sets:
+        with cached_datasets(members[0], [slide(2)], "cpu", silent) as sets:
             means.append(gene_scores(members, sets[0], "cpu")[:3].mean())
     assert abs(np.mean(means)) < 0.35, means
 
@@ -116,7 +116,7 @@ def test_one_batch_can_be_overfitted() -> None:
     few = [replace(one, measured=(one.measured[0].take(np.arange(8)),)) for one in (slide(0), slide(1))]
     network = replace(NETWORK, widths=(32,), programmes=8)
     random = replace(CONFIG, network=network, steps=300, lr=5e-2, weight_decay=0.0, ema=0.0)
-    lesson = Schooling(few, few, "themselves")
+    lesson = TrainingData(few, few, "themselves")
     fitted = train_pixnet(lesson, list("ABCN"), random, Card("x"), device="cpu", bar=silent)
     assert min(fitted.card.scores.values()) > 0.9
 
@@ -160,19 +160,19 @@ class Interrupted(Exception):
 def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, steps=12, members=2, dropout=0.2)
     straight = train([slide(0)], config, (slide(2),))
-    stored = checkpoint.store
+    stored = checkpoint.save_checkpoint
     for rounds in (2, 2):
         left = iter(range(rounds))
 
-        def store_some(path: Path, run: fit.Run, identity: dict, left=left) -> None:
+        def store_some(path: Path, run: fit.TrainState, identity: dict, left=left) -> None:
             if next(left, None) is None:
                 raise Interrupted
             stored(path, run, identity)
 
-        monkeypatch.setattr(checkpoint, "store", store_some)
+        monkeypatch.setattr(checkpoint, "save_checkpoint", store_some)
         with pytest.raises(Interrupted):
             train([slide(0)], config, (slide(2),), folder=tmp_path)
-    monkeypatch.setattr(checkpoint, "store", stored)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", stored)
     resumed = train([slide(0)], config, (slide(2),), folder=tmp_path)
     assert resumed.sha256 == straight.sha256
     assert resumed.history == straight.history
@@ -236,7 +236,7 @@ def test_features_that_do_not_fit_on_the_disk_are_refused_with_both_numbers(monk
 
 
 def test_the_rate_of_learning_rises_and_falls() -> None:
-    curve = [rise_and_fall(step, 100, 0.1) for step in range(100)]
+    curve = [learning_rate_factor(step, 100, 0.1) for step in range(100)]
     assert np.argmax(curve) in (9, 10)
     assert curve[0] == pytest.approx(0.1)
     assert curve[-1] < 0.01
@@ -261,7 +261,7 @@ def test_impossible_settings_are_refused(wrong: dict) -> None:
 def test_one_gene_is_learnt_and_scored_as_a_rate() -> None:
     """Its share among the model's genes is 1 everywhere, which said nothing and scored nothing."""
     one, other = (only(slide(number), [0]) for number in (0, 1))
-    lesson = Schooling([one], (other,), "another slide")
+    lesson = TrainingData([one], (other,), "another slide")
     model = train_pixnet(lesson, ["A"], CONFIG, Card("x"), device="cpu", bar=silent)
     assert model.card.scores["A"] > 0.8
     assert np.isfinite(model.history["validation 1"]).all()
@@ -271,7 +271,7 @@ def test_one_gene_is_learnt_and_scored_as_a_rate() -> None:
 def test_few_genes_say_on_the_card_what_their_profile_allows() -> None:
     """A and the square of it rise and fall together: their shares hardly vary."""
     one, other = (only(slide(number), [0, 2]) for number in (0, 1))
-    lesson = Schooling([one], (other,), "another slide")
+    lesson = TrainingData([one], (other,), "another slide")
     model = train_pixnet(lesson, ["A", "C"], replace(CONFIG, steps=8), Card("x"), device="cpu", bar=silent)
     assert "; as shares among 2 genes, for which the measured counts themselves would score 0." in model.card.validation
 

@@ -7,29 +7,29 @@ from scipy import stats
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.training.loss import (
-    Counts,
+    BatchCounts,
     RateLoss,
     correlation_loss,
-    multinomial,
-    negative_binomial,
+    multinomial_loss,
+    negative_binomial_loss,
     paper_loss,
-    pearson,
-    poisson,
-    pool,
+    pearson_columns,
+    poisson_loss,
+    pool_weighted,
     rate_loss,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 
 
-def measure(shapes: int = 7, genes: int = 3, **changes) -> Counts:
+def measure(shapes: int = 7, genes: int = 3, **changes) -> BatchCounts:
     rng = np.random.default_rng(0)
     values = {
         "counts": torch.tensor(rng.poisson(3.0, (shapes, genes)) + 1.0),
         "size_factors": torch.ones(shapes, dtype=torch.float64),
         "sections": torch.zeros(shapes, dtype=torch.int64),
     }
-    return Counts(**{**values, **changes})
+    return BatchCounts(**{**values, **changes})
 
 
 def means(shapes: int = 7, genes: int = 3) -> torch.Tensor:
@@ -45,7 +45,7 @@ def weights() -> torch.Tensor:
 
 def test_pooling_is_a_weighted_sum_per_shape():
     programmes = torch.arange(24, dtype=torch.float64).reshape(2, 2, 2, 3)
-    pooled = pool(programmes, weights().to_sparse_csr())
+    pooled = pool_weighted(programmes, weights().to_sparse_csr())
     # Crop 0, programme 0 holds 0..5; programme 1 holds 6..11. Crop 1: 12..17 and 18..23.
     expected = [[0.5 * 0, 0.5 * 6], [3 + 4 + 5, 9 + 10 + 11], [0.25 * (13 + 14), 0.25 * (19 + 20)]]
     torch.testing.assert_close(pooled, torch.tensor(expected, dtype=torch.float64))
@@ -55,7 +55,7 @@ def test_pooling_commutes_with_the_loadings():
     programmes, loadings = torch.rand(2, 4, 2, 3, dtype=torch.float64), torch.rand(4, 6, dtype=torch.float64)
     genes = torch.einsum("bkhw,kg->bghw", programmes, loadings)
     sparse = weights().to_sparse_csr()
-    torch.testing.assert_close(pool(genes, sparse), pool(programmes, sparse) @ loadings)
+    torch.testing.assert_close(pool_weighted(genes, sparse), pool_weighted(programmes, sparse) @ loadings)
 
 
 @pytest.mark.parametrize("layout", ["csr", "coo"])
@@ -66,20 +66,20 @@ def test_gradient_of_the_pooled_loss_through_the_coverage(layout):
     programmes = (torch.rand(2, 2, 2, 3, dtype=torch.float64) + 0.1).requires_grad_()
 
     def loss(programmes: torch.Tensor, dispersion: torch.Tensor) -> torch.Tensor:
-        return rate_loss(pool(programmes, sparse) @ loadings, measured, dispersion, RateLoss())
+        return rate_loss(pool_weighted(programmes, sparse) @ loadings, measured, dispersion, RateLoss())
 
     assert torch.autograd.gradcheck(loss, (programmes, dispersion))
 
 
 def test_weights_of_another_crop_are_refused():
     with pytest.raises(PixnetValueError, match=r"12 pixels do not fit programmes of 8"):
-        pool(torch.ones(1, 2, 2, 4, dtype=torch.float64), weights().to_sparse_csr())
+        pool_weighted(torch.ones(1, 2, 2, 4, dtype=torch.float64), weights().to_sparse_csr())
 
 
 def test_pearson_is_numpy_s():
     a, b = means(), means()
     expected = [np.corrcoef(a[:, gene], b[:, gene])[0, 1] for gene in range(3)]
-    np.testing.assert_allclose(pearson(a, b).numpy(), expected)
+    np.testing.assert_allclose(pearson_columns(a, b).numpy(), expected)
 
 
 def test_paper_loss_by_hand():
@@ -93,13 +93,13 @@ def test_negative_binomial_is_scipy_s():
     measured, mu, dispersion = measure(), means(), torch.tensor([0.1, 1.0, 5.0], dtype=torch.float64)
     shape = 1 / dispersion.numpy()
     expected = -stats.nbinom.logpmf(measured.counts.numpy(), shape, shape / (shape + mu.numpy())).mean()
-    assert negative_binomial(mu, measured, dispersion).item() == pytest.approx(expected)
+    assert negative_binomial_loss(mu, measured, dispersion).item() == pytest.approx(expected)
 
 
 def test_negative_binomial_becomes_the_poisson_as_its_dispersion_vanishes():
     measured, mu = measure(), means()
-    limit = negative_binomial(mu, measured, torch.full((3,), 1e-7, dtype=torch.float64))
-    assert limit.item() == pytest.approx(poisson(mu, measured, torch.ones(3)).item(), rel=1e-5)
+    limit = negative_binomial_loss(mu, measured, torch.full((3,), 1e-7, dtype=torch.float64))
+    assert limit.item() == pytest.approx(poisson_loss(mu, measured, torch.ones(3)).item(), rel=1e-5)
 
 
 def test_poisson_is_the_multinomial_and_the_poisson_of_the_section_s_total():
@@ -109,8 +109,8 @@ def test_poisson_is_the_multinomial_and_the_poisson_of_the_section_s_total():
     for section in (0, 1):
         own = sections == section
         total -= stats.poisson.logpmf(measured.counts[own].sum(0).numpy(), mu[own].sum(0).numpy()).sum()
-    together = multinomial(mu, measured, torch.ones(3)).item() * mu.numel() + total
-    assert together == pytest.approx(poisson(mu, measured, torch.ones(3)).item() * mu.numel())
+    together = multinomial_loss(mu, measured, torch.ones(3)).item() * mu.numel() + total
+    assert together == pytest.approx(poisson_loss(mu, measured, torch.ones(3)).item() * mu.numel())
 
 
 def test_size_factors_scale_the_expected_counts():
@@ -150,7 +150,7 @@ def test_the_scaled_correlation_has_a_gradient_that_does_not_fade_as_predictions
 def test_shapes_without_counts_are_masked(likelihood):
     measured, mu, loss = measure(), means(), RateLoss(likelihood)
     dispersion = torch.ones(3, dtype=torch.float64)
-    empty = Counts(
+    empty = BatchCounts(
         torch.cat([measured.counts, torch.zeros(2, 3)]),
         torch.ones(9, dtype=torch.float64),
         torch.zeros(9, dtype=torch.int64),

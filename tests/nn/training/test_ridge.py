@@ -18,9 +18,9 @@ from pixnet_sd.nn.inference.tiling import to_unit
 from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.nn.network.pixelwise import Readout
-from pixnet_sd.nn.slides import Measured, Slide
-from pixnet_sd.nn.training.pooled import Pooled, corners, pool_slides
-from pixnet_sd.nn.training.prepare import decoder_margin, prepared
+from pixnet_sd.nn.slides import MeasuredSet, Slide
+from pixnet_sd.nn.training.pooled import PooledFeatures, corners, pool_slides
+from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin
 from pixnet_sd.nn.training.ridge import train_ridge
 
 CONFIG = NetworkConfig(encoder="stain", levels=None, decoder="readout", head="log", programmes=4, context_um=(20.0,))
@@ -30,7 +30,7 @@ def test_pooled_features_are_the_means_of_the_dense_map() -> None:
     network = PixNet(CONFIG, 4, encoder_weights=None).eval()
     assert isinstance(network.decoder, Readout)
     one = slide(0)
-    with prepared(network, [one], "cpu", silent) as ready:
+    with cached_datasets(network, [one], "cpu", silent) as ready:
         pooled = pool_slides(network, network.decoder, ready, "cpu")
     margin = network.margin
     window = one.picture.grid.window.grow(margin)
@@ -83,7 +83,7 @@ def noise(seed: int, side: int = 20) -> Slide:
     field = gaussian_filter(random.normal(size=(20, side, side)), (0, 2.5, 2.5))
     counts = random.poisson(10 * np.exp(0.5 * field / field.std((1, 2), keepdims=True)).reshape(20, -1).T)
     places = np.indices((side, side))[::-1].reshape(2, -1).T * 16.0 + 8
-    measured = Measured(from_circles(places, 7.0, np.eye(3)), sp.csr_array(counts), counts.sum(axis=1).astype(float))
+    measured = MeasuredSet(from_circles(places, 7.0, np.eye(3)), sp.csr_array(counts), counts.sum(axis=1).astype(float))
     return Slide("noise", Picture(da.from_array(image.astype(np.uint8))), 0.5, (measured,))
 
 
@@ -100,7 +100,7 @@ def test_an_image_that_says_nothing_of_smooth_counts_scores_0() -> None:
 
 def test_blocks_that_are_left_out_share_no_pixel_with_what_is_learnt_from() -> None:
     places = np.random.default_rng(0).uniform(0, 400, (300, 2))
-    pooled = Pooled(places, places, np.hstack([places - 5, places + 5]), np.zeros(300, int))
+    pooled = PooledFeatures(places, places, np.hstack([places - 5, places + 5]), np.zeros(300, int))
     for fold in pooled.folds(40.0):
         between = np.abs(places[fold.left_out][:, None] - places[fold.known]).max(axis=2) - 10
         assert between.min() >= 40
@@ -110,7 +110,7 @@ def test_blocks_that_are_left_out_share_no_pixel_with_what_is_learnt_from() -> N
 
 def test_smaller_corners_are_left_out_where_a_quarter_leaves_too_few() -> None:
     places = np.random.default_rng(0).uniform(0, 400, (400, 2))
-    pooled = Pooled(places, places, np.hstack([places - 5, places + 5]), np.zeros(400, int))
+    pooled = PooledFeatures(places, places, np.hstack([places - 5, places + 5]), np.zeros(400, int))
     assert [fold.left_out.sum() for fold in pooled.folds(100.0)] == [100] * 4
     assert [fold.left_out.sum() for fold in pooled.folds(220.0)] == [25] * 4
     assert pooled.folds(330.0) == []

@@ -22,17 +22,17 @@ from spatialdata import SpatialData
 
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
-from pixnet_sd._raster.grid import PixelGrid, Window, tiles
+from pixnet_sd._raster.grid import PixelGrid, Window, make_tiles
 from pixnet_sd._sdata import affine, build
 from pixnet_sd._sdata.storage import growing, locks, publish
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._prediction import dask, diagnostics, options, shards
-from pixnet_sd.tl._prediction.options import Request
-from pixnet_sd.tl._prediction.parts import inseparable, parts
+from pixnet_sd.tl._prediction.options import PredictOptions
+from pixnet_sd.tl._prediction.parts import group_tiles, split_parts
 
 GENES = ["EPCAM", "VIM"]
-REQUEST = Request("he", device="cpu", tile_size=64)
+REQUEST = PredictOptions("he", device="cpu", tile_size=64)
 FILE_PX = 32
 """Side of what one file holds: the raster of 64 pixels has four files, of four tiles each."""
 
@@ -59,8 +59,10 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toy = ps.datasets.toy(size_px=256)
     mask = np.ones((16, 16), np.uint8)
     mask[:4, :4] = 0
-    slide = build.section({"he": toy["he"]}, {}, {"he": 0.5})
-    slide["he_tissue"] = build.labels(mask, affine.grid_transformations(toy["he"], PixelGrid(16, 16, (16.0, 16.0))))
+    slide = build.make_section({"he": toy["he"]}, {}, {"he": 0.5})
+    slide["he_tissue"] = build.make_labels(
+        mask, affine.grid_transformations(toy["he"], PixelGrid(16, 16, (16.0, 16.0)))
+    )
     path = tmp_path_factory.mktemp("slide") / "s.zarr"
     slide.write(path)
     return path
@@ -114,8 +116,8 @@ def stopped_model(after: int) -> Model:
 def test_parts_share_no_tile_no_batch_and_no_file(
     height: int, width: int, tile: int, file: int, batch: int, count: int
 ) -> None:
-    windows = dict(enumerate(one.core for one in tiles(height, width, size=tile)))
-    cut = parts(windows, (file, file), batch, count)
+    windows = dict(enumerate(one.core for one in make_tiles(height, width, size=tile)))
+    cut = split_parts(windows, (file, file), batch, count)
     assert len(cut) == count
     assert sorted(number for part in cut for number in part) == list(windows)
     batches = [{number // batch for number in part} for part in cut]
@@ -129,12 +131,12 @@ def files_of(window: Window, file: int) -> set[tuple[int, int]]:
 
 
 def test_parts_of_aligned_tiles_are_equally_long_and_in_order() -> None:
-    windows = dict(enumerate(tile.core for tile in tiles(100, 100, size=10)))
-    cut = parts(windows, (10, 10), 1, 8)
+    windows = dict(enumerate(tile.core for tile in make_tiles(100, 100, size=10)))
+    cut = split_parts(windows, (10, 10), 1, 8)
     assert {len(part) for part in cut} == {12, 13}
     assert [number for part in cut for number in part] == list(range(100))
-    assert parts({}, (10, 10), 1, 2) == [[], []]
-    assert inseparable(windows, (11, 11), 1) == [list(range(100))]
+    assert split_parts({}, (10, 10), 1, 2) == [[], []]
+    assert group_tiles(windows, (11, 11), 1) == [list(range(100))]
 
 
 def test_workers_write_the_bytes_of_one_process(
@@ -155,8 +157,8 @@ def test_what_a_killed_worker_was_writing_does_not_reach_the_store(
         undisturbed(futures, growing, *others)
         (growing.element / "0.1234.partial").touch()
 
-    undisturbed = dask.wait
-    monkeypatch.setattr(dask, "wait", wait)
+    undisturbed = dask.wait_for_workers
+    monkeypatch.setattr(dask, "wait_for_workers", wait)
     with Client(cluster):
         run(sd.read_zarr(path))
     assert digests(path) == expected
@@ -176,7 +178,7 @@ def test_one_process_takes_up_what_workers_left(
     def stop(*_: object) -> None:
         raise Stopped
 
-    monkeypatch.setattr(dask, "wait", stop)
+    monkeypatch.setattr(dask, "wait_for_workers", stop)
     with Client(cluster), pytest.raises(Stopped):
         run(sd.read_zarr(path))
     assert "he_programmes" not in sd.read_zarr(path)
@@ -187,7 +189,7 @@ def test_one_process_takes_up_what_workers_left(
 def test_an_image_that_is_not_the_one_on_disk_is_noticed(path: Path, client: Client) -> None:
     sdata = sd.read_zarr(path)
     changed = 255 - sdata["he"].values
-    sdata.images["he"] = build.image(changed, "rgb", affine.transformations(sdata["he"]))
+    sdata.images["he"] = build.make_image(changed, "rgb", affine.get_transformations(sdata["he"]))
     with pytest.raises(PixnetRuntimeError, match=r"is not the one in its store.*\d of \d tiles .* differ"):
         run(sdata)
     assert "he_programmes" not in sd.read_zarr(path)
@@ -204,15 +206,15 @@ def test_shards_write_the_bytes_of_one_process(path: Path, expected: dict[str, s
     for number in (3, 1):
         shard(path, number)
     with pytest.raises(PixnetRuntimeError, match=r"of 15 tiles of 'he_programmes' are missing, of shards 2/3\."):
-        shards.finish(sd.read_zarr(path))
+        shards.finish_shards(sd.read_zarr(path))
     assert "he_programmes" not in sd.read_zarr(path)
     shard(path, 2)
-    assert shards.finish(sd.read_zarr(path)) == ["he_programmes"]
+    assert shards.finish_shards(sd.read_zarr(path)) == ["he_programmes"]
     assert digests(path) == expected
     assert [one.name for one in path.parent.iterdir() if one.name.startswith(".")] == []
 
 
-def shard(path: Path, number: int, *, model: Model | None = None, request: Request = REQUEST) -> int:
+def shard(path: Path, number: int, *, model: Model | None = None, request: PredictOptions = REQUEST) -> int:
     return shards.predict_shard(
         sd.read_zarr(path), request, model or tiny_model(), number=number, count=3, progress=False
     )
@@ -225,7 +227,7 @@ def test_a_shard_is_resumed_and_does_nothing_twice(path: Path, expected: dict[st
     assert shard(path, 1, model=stopped_model(after=0)) in (3, 4)
     for number in (2, 3):
         shard(path, number)
-    shards.finish(sd.read_zarr(path))
+    shards.finish_shards(sd.read_zarr(path))
     assert digests(path) == expected
 
 
@@ -245,31 +247,31 @@ def test_a_shard_that_runs_is_not_disturbed(path: Path) -> None:
     shard(path, 1)
     sdata = sd.read_zarr(path)
     folder = growing.partial_folder(sdata, "he_programmes")
-    with locks.part(folder, "1-of-3", driven=False):
+    with locks.part_lock(folder, "1-of-3", driven=False):
         shard(path, 2)
-        for call in (lambda: shard(path, 1), lambda: shards.finish(sdata), lambda: run(sdata, resume=False)):
+        for call in (lambda: shard(path, 1), lambda: shards.finish_shards(sdata), lambda: run(sdata, resume=False)):
             with pytest.raises(PixnetRuntimeError, match="Another process"):
                 call()
 
 
 def test_there_is_nothing_to_finish_and_nothing_to_repeat(path: Path) -> None:
     with pytest.raises(PixnetValueError, match="nothing to finish"):
-        shards.finish(sd.read_zarr(path))
+        shards.finish_shards(sd.read_zarr(path))
     run(sd.read_zarr(path))
     with pytest.raises(PixnetKeyError, match="overwrite=True"):
         shard(path, 1)
     for number in (1, 2, 3):
         shard(path, number, model=tiny_model(1), request=replace(REQUEST, overwrite=True))
-    shards.finish(sd.read_zarr(path))
+    shards.finish_shards(sd.read_zarr(path))
     facts = sd.read_zarr(path).attrs["pixnet_sd"]["elements"]["he_programmes"]
     assert facts["sha256"] == tiny_model(1).sha256
 
 
 def test_a_request_is_found_as_it_was_left(tmp_path: Path) -> None:
-    asked = Request("he", genes=["VIM"], value_range=(0, 255), shards=2)
-    options.leave_request(tmp_path, asked, tiny_model())
-    options.leave_request(tmp_path, replace(asked, shards=5), tiny_model(1))  # came second
-    found, model = options.find_request(tmp_path)
+    asked = PredictOptions("he", genes=["VIM"], value_range=(0, 255), shards=2)
+    options.write_options(tmp_path, asked, tiny_model())
+    options.write_options(tmp_path, replace(asked, shards=5), tiny_model(1))  # came second
+    found, model = options.read_options(tmp_path)
     assert (found.genes, found.shards, model.sha256) == (["VIM"], 2, tiny_model().sha256)
     assert tuple(found.value_range or ()) == (0, 255)
 
@@ -277,7 +279,7 @@ def test_a_request_is_found_as_it_was_left(tmp_path: Path) -> None:
 def test_several_slides_are_all_predicted_but_for_the_one_that_cannot_be(path: Path, tmp_path: Path) -> None:
     first, third = sd.read_zarr(path), sd.read_zarr(shutil.copytree(path, tmp_path / "third.zarr"))
     with pytest.raises(PixnetRuntimeError, match=r"1 of 3 slides.*\n- slide 2: PixnetKeyError: image_key='he'") as told:
-        run([first, build.section({}, {}, {}), third])
+        run([first, build.make_section({}, {}, {}), third])
     assert isinstance(told.value.__cause__, ExceptionGroup)
     assert "he_programmes" in first
     assert "he_programmes" in third
@@ -285,7 +287,7 @@ def test_several_slides_are_all_predicted_but_for_the_one_that_cannot_be(path: P
 
 
 def test_what_is_not_kept_is_not_said_to_be_done(path: Path) -> None:
-    slides = [sd.read_zarr(path), build.section({}, {}, {})]
+    slides = [sd.read_zarr(path), build.make_section({}, {}, {})]
     with pytest.raises(PixnetRuntimeError, match="1 of 2 slides .* with inplace=False nothing is kept of the others"):
         run(slides, inplace=False)
 
@@ -309,7 +311,7 @@ def test_the_error_that_stops_workers_is_the_one_that_is_told(
 
     monkeypatch.setattr(distributed, "wait", wait)
     futures = [client.submit(sleep_until_there, tmp_path / "enough", pure=False) for _ in range(2)]
-    with pytest.raises(Stopped), dask.stopped_on_error(tmp_path, futures):
+    with pytest.raises(Stopped), dask.stop_on_error(tmp_path, futures):
         raise Stopped
     assert waits == [futures]
     assert not any(future.done() for future in futures)
@@ -327,7 +329,7 @@ def test_the_driver_of_workers_tells_of_seams(
         devices.append(how.device)
         return 1.5
 
-    monkeypatch.setattr(diagnostics, "seam", seam)
+    monkeypatch.setattr(diagnostics, "measure_seam", seam)
     logging.getLogger("pixnet_sd").addHandler(caplog.handler)
     run(sd.read_zarr(path))
     logging.getLogger("pixnet_sd").removeHandler(caplog.handler)

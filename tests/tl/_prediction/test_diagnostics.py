@@ -27,9 +27,9 @@ def model() -> Model:
 
 def exchanged(section: SpatialData) -> SpatialData:
     """With blue for red, though its channels are called r, g, b."""
-    systems = build.systems({"global": np.eye(3), "micrometers": np.diag([0.5, 0.5, 1.0])})
-    image = build.image(section["he"].values[::-1].copy(), ["r", "g", "b"], systems)
-    return build.section({"he": image, "bins_16um": section["bins_16um"]}, {}, {"he": 0.5})
+    systems = build.make_transformations({"global": np.eye(3), "micrometers": np.diag([0.5, 0.5, 1.0])})
+    image = build.make_image(section["he"].values[::-1].copy(), ["r", "g", "b"], systems)
+    return build.make_section({"he": image, "bins_16um": section["bins_16um"]}, {}, {"he": 0.5})
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def test_familiar_tissue_gets_none(model: Model, section: SpatialData) -> None:
 def test_much_glass_around_familiar_tissue_is_no_reason(model: Model, section: SpatialData) -> None:
     """Whether or not anybody has marked the tissue."""
     pixels = np.pad(section["he"].values, [(0, 0), (600, 600), (600, 600)], constant_values=240)
-    systems = build.systems({"global": np.eye(3), "micrometers": np.diag([0.5, 0.5, 1.0])})
-    wide = build.section({"he": build.image(pixels, ["r", "g", "b"], systems)}, {}, {"he": 0.5})
+    systems = build.make_transformations({"global": np.eye(3), "micrometers": np.diag([0.5, 0.5, 1.0])})
+    wide = build.make_section({"he": build.make_image(pixels, ["r", "g", "b"], systems)}, {}, {"he": 0.5})
     ps.tl.predict(wide, model=model, progress=False, inplace=False)
 
 

@@ -18,9 +18,9 @@ from pixnet_sd._errors import PixnetRuntimeError, PixnetWarning
 from pixnet_sd._sdata.storage import growing as stream
 from pixnet_sd._sdata.storage import publish
 from pixnet_sd.tl._prediction import shards
-from pixnet_sd.tl._prediction.options import Request
-from pixnet_sd.tl._prediction.output import Task
-from pixnet_sd.tl._prediction.store import to_compute
+from pixnet_sd.tl._prediction.options import PredictOptions
+from pixnet_sd.tl._prediction.output import MapOutput
+from pixnet_sd.tl._prediction.store import tiles_to_compute
 
 SIDE, TILE, DONE = 192, 64, 5
 PIXELS = np.random.default_rng(0).integers(0, 255, (3, SIDE, SIDE)).astype(np.uint8)
@@ -55,16 +55,16 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interrupted(tmp_path_factory.mktemp("waiting") / "s.zarr")
 
 
-def task_of(sdata: SpatialData) -> Task:
-    request = Request("he", device="cpu", tile_size=TILE)
-    return Task(sdata, request, request.job(sdata, tiny_model()))
+def task_of(sdata: SpatialData) -> MapOutput:
+    request = PredictOptions("he", device="cpu", tile_size=TILE)
+    return MapOutput(sdata, request, request.job(sdata, tiny_model()))
 
 
-def wanted(path: Path) -> tuple[Task, set[int]]:
+def wanted(path: Path) -> tuple[MapOutput, set[int]]:
     """What a call would compute."""
     task = task_of(sd.read_zarr(path))
     with stream.open_partial(task.sdata, task.names.programmes, task.blank, task.plan, resume=True) as growing:
-        return task, set(to_compute(task, growing))
+        return task, set(tiles_to_compute(task, growing))
 
 
 def expected(pixels: np.ndarray) -> np.ndarray:
@@ -119,7 +119,7 @@ def test_an_image_that_is_as_it_was_is_resumed_with_the_same_bytes_and_without_a
 
 
 def test_shards_of_different_images_are_not_put_together(tmp_path: Path) -> None:
-    path, request = tmp_path / "s.zarr", Request("he", device="cpu", tile_size=TILE)
+    path, request = tmp_path / "s.zarr", PredictOptions("he", device="cpu", tile_size=TILE)
     section(he=picture(PIXELS)).write(path)
     shards.predict_shard(sd.read_zarr(path), request, tiny_model(), number=1, count=1, progress=False)
     scan(path)[:, 100:110, 100:110] = 0
@@ -127,10 +127,10 @@ def test_shards_of_different_images_are_not_put_together(tmp_path: Path) -> None
         pytest.warns(PixnetWarning, match="changed under"),
         pytest.raises(PixnetRuntimeError, match=r"of 9 tiles of 'he_programmes' are missing, of shards 1/1"),
     ):
-        shards.finish(sd.read_zarr(path))
+        shards.finish_shards(sd.read_zarr(path))
     with pytest.warns(PixnetWarning, match="changed under"):
         shards.predict_shard(sd.read_zarr(path), request, tiny_model(), number=1, count=1, progress=False)
-    shards.finish(sd.read_zarr(path))
+    shards.finish_shards(sd.read_zarr(path))
     np.testing.assert_array_equal(sd.read_zarr(path)["he_programmes"].values, expected(np.asarray(scan(path))))
 
 

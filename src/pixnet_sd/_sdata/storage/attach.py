@@ -25,9 +25,9 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetRuntimeError
-from pixnet_sd._files import where_there_is_room
+from pixnet_sd._files import explain_full_disk
 from pixnet_sd._sdata import provenance
-from pixnet_sd._sdata.elements import names
+from pixnet_sd._sdata.elements import element_names
 from pixnet_sd._sdata.storage import consolidated, locks, origin, places
 from pixnet_sd._sdata.storage.paths import store_path
 from pixnet_sd._settings import logger
@@ -59,12 +59,12 @@ def attach_in_memory(sdata: SpatialData, elements: Mapping[str, Any], facts: Map
     """Hold the elements in the object, in place of others of their names, and record what is known of them."""
     # SpatialData warns of a table that comes before what it annotates.
     for key, element in sorted(elements.items(), key=lambda item: isinstance(item[1], AnnData)):
-        if key in names(sdata):
+        if key in element_names(sdata):
             del sdata[key]
         sdata[key] = element
-        provenance.record(sdata, key, facts[key])
+        provenance.set_record(sdata, key, facts[key])
         logger.info("added %s", describe_slot(sdata, key))
-    provenance.save(sdata, "elements", elements)
+    provenance.save_records(sdata, "elements", elements)
 
 
 def check_results(
@@ -85,12 +85,12 @@ def kinds_of(elements: Mapping[str, Any]) -> dict[str, str]:
 
 def wrap_elements(elements: Mapping[str, Any]) -> SpatialData:
     """The elements in an object of their own."""
-    with tables_by_themselves():
+    with ignore_table_warnings():
         return SpatialData.init_from_elements(dict(elements))
 
 
 @contextmanager
-def tables_by_themselves() -> Iterator[None]:
+def ignore_table_warnings() -> Iterator[None]:
     """Without SpatialData's warning of tables that annotate what is in another object, and anndata's of its plans."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The table is annotating|zarr v3 autosharding")
@@ -113,12 +113,12 @@ def publish_elements(
     """Write the elements into the store and give them back, lazy ones as read from there."""
     store = store_path(sdata)
     with (
-        where_there_is_room(store.parent, after="All that was in the store is still there."),
+        explain_full_disk(store.parent, after="All that was in the store is still there."),
         staging_folder(store) as folder,
     ):
         staged = folder / "staged.zarr"
         kinds = stage_elements(elements, staged)
-        with locks.turn(store):
+        with locks.store_lock(store):
             places.require_places(sdata, kinds, overwrite=overwrite, theirs=theirs)  # since the work began
             provenance.announce(store, facts)
             for key, kind in kinds.items():
@@ -133,7 +133,7 @@ def renewed(store: Path, kinds: Mapping[str, str], elements: Mapping[str, Any]) 
     """
     consolidated.renew(store, [f"{kind}/{key}" for key, kind in kinds.items()])
     lazy = {kind for kind in kinds.values() if kind in LAZY}
-    with tables_by_themselves():
+    with ignore_table_warnings():
         fresh = sd.read_zarr(store, selection=tuple(lazy)) if lazy else {}
     return {key: fresh[key] if kind in LAZY else elements[key] for key, kind in kinds.items()}
 
@@ -143,10 +143,10 @@ def staging_folder(store: Path) -> Iterator[Path]:
     """A folder on the same file system as the store, so that moving into the store is a rename."""
     prefix = f".{store.name}.staging-{socket.gethostname()}-"  # locks of folders do not reach other machines
     with ExitStack() as stack:
-        with locks.turn(store):
+        with locks.store_lock(store):
             remove_abandoned(store.parent, prefix)
             folder = Path(tempfile.mkdtemp(prefix=prefix, dir=store.parent))
-            stack.enter_context(locks.turn(folder))
+            stack.enter_context(locks.store_lock(folder))
         try:
             yield folder
         finally:
@@ -162,7 +162,7 @@ def remove_abandoned(parent: Path, prefix: str) -> None:
 
 def stage_elements(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
     """Write the elements to a store of their own and read them back; the kind (folder) of each."""
-    with tables_by_themselves():
+    with ignore_table_warnings():
         wrap_elements(elements).write(staged)
         kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
     for key in kinds.keys() & elements.keys():

@@ -23,7 +23,7 @@ import zarr
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetError, PixnetRuntimeError
-from pixnet_sd._files import require_room, where_there_is_room
+from pixnet_sd._files import check_room, explain_full_disk
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._sdata import levels
 from pixnet_sd._sdata.drawing import block_means
@@ -112,7 +112,7 @@ def open_partial(
     """The element, taken up where an interrupted call left it. Its folder stays, unless it is published."""
     folder = partial_folder(sdata, key)
     folder.mkdir(exist_ok=True)
-    with locks.whole(folder), report_interruption(folder):
+    with locks.exclusive(folder), explain_interruption(folder):
         if not resume:
             empty_folder(folder)
         remove_temp(folder)
@@ -127,18 +127,18 @@ def open_partial_shard(
     """The same element, to which this process adds one part and others add theirs, side by side."""
     folder.mkdir(exist_ok=True)
     with (
-        locks.part(folder, part, driven=driven),
-        report_interruption(folder),
+        locks.part_lock(folder, part, driven=driven),
+        explain_interruption(folder),
         closing(PartialRaster(folder, key, blank, plan, part)) as raster,
     ):
         yield raster
 
 
 @contextmanager
-def report_interruption(folder: Path) -> Iterator[None]:
+def explain_interruption(folder: Path) -> Iterator[None]:
     """Say what an interruption left, and what to do."""
     try:
-        with where_there_is_room(folder, after=f"{folder} keeps what is done."):
+        with explain_full_disk(folder, after=f"{folder} keeps what is done."):
             yield
     except PixnetError:
         raise
@@ -221,4 +221,4 @@ def check_space(sdata: SpatialData, key: str, values: int) -> None:
     needed = int(values * 4 * PYRAMID_SHARE)
     folder = store_path(sdata).parent
     logger.info("%r takes up to %.2f GB; %.1f GB are free", key, needed / 1e9, shutil.disk_usage(folder).free / 1e9)
-    require_room(folder, needed, f"{key!r}", otherwise="use tl.predict_shapes, which stores no raster")
+    check_room(folder, needed, f"{key!r}", otherwise="use tl.predict_shapes, which stores no raster")

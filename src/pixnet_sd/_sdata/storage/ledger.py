@@ -28,7 +28,7 @@ class Ledger:
         self.path = path
         wanted = json.loads(json.dumps(plan))
         for other in path.parent.glob(PATTERN):
-            require_same((read_lines(other) or [wanted])[0], wanted, other)
+            check_same_plan((read_lines(other) or [wanted])[0], wanted, other)
         write_lines(path, read_lines(path) or [wanted])
         self.file = path.open("a")
         self.refresh()
@@ -46,7 +46,7 @@ class Ledger:
         return set(self.notes)
 
     def add(self, block: int, values: np.ndarray, source: str) -> None:
-        note = digest(values), source
+        note = digest_values(values), source
         self.notes.setdefault(block, set()).add(note)
         self.file.write(json.dumps({"block": block, "digest": note[0], "source": source}) + "\n")
         self.file.flush()
@@ -56,7 +56,7 @@ class Ledger:
 
         A block may have been made again, from something else and by another process, so all its notes count.
         """
-        found = digest(values)
+        found = digest_values(values)
         return {source for noted, source in self.notes.get(block, ()) if noted == found}
 
     def close(self) -> None:
@@ -66,10 +66,10 @@ class Ledger:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """What is whole; a process that is killed, or has a full disk, may leave half a line."""
     text = path.read_text() if path.exists() else ""
-    return list(readable(text.splitlines()))
+    return list(parse_lines(text.splitlines()))
 
 
-def readable(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+def parse_lines(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             yield json.loads(line)
@@ -84,7 +84,7 @@ def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     whole.replace(path)
 
 
-def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+def check_same_plan(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
     differing = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
     if differing:
         changes = "; ".join(f"{name}: {found.get(name)!r} then, {wanted.get(name)!r} now" for name in differing)
@@ -94,5 +94,5 @@ def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path
         )
 
 
-def digest(values: np.ndarray) -> str:
+def digest_values(values: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()

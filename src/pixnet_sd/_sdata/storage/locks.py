@@ -15,31 +15,31 @@ from pixnet_sd._settings import logger
 
 
 @contextmanager
-def whole(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """The folder for one process; it may then start others for parts."""
-    with held(folder / "lock"):
+    with file_lock(folder / "lock"):
         for part in sorted(folder.glob("lock-*")):
-            with held(part):
+            with file_lock(part):
                 pass
         yield
 
 
 @contextmanager
-def part(folder: Path, name: str, *, driven: bool) -> Iterator[None]:
+def part_lock(folder: Path, name: str, *, driven: bool) -> Iterator[None]:
     """One part of the work, which no two processes have. Unless another drives it, nobody has the whole meanwhile."""
     if driven:
-        with held(folder / f"lock-{name}"):
+        with file_lock(folder / f"lock-{name}"):
             yield
     else:
-        with held(folder / "lock", shared=True), held(folder / f"lock-{name}"):
+        with file_lock(folder / "lock", shared=True), file_lock(folder / f"lock-{name}"):
             yield
 
 
 @contextmanager
-def held(path: Path, *, shared: bool = False) -> Iterator[None]:
+def file_lock(path: Path, *, shared: bool = False) -> Iterator[None]:
     with path.open("a+") as file:
         try:
-            lock(file.fileno(), shared=shared)
+            lock_descriptor(file.fileno(), shared=shared)
         except (BlockingIOError, PermissionError) as error:  # network file systems say the latter
             raise PixnetRuntimeError(
                 f"Another process is writing this result; it works in {path.parent}. Wait for it, or give another name."
@@ -49,7 +49,7 @@ def held(path: Path, *, shared: bool = False) -> Iterator[None]:
         yield
 
 
-def lock(descriptor: int, *, shared: bool) -> None:
+def lock_descriptor(descriptor: int, *, shared: bool) -> None:
     with suppress(ImportError):  # no such locks on Windows
         import fcntl
 
@@ -57,11 +57,11 @@ def lock(descriptor: int, *, shared: bool) -> None:
 
 
 @contextmanager
-def turn(folder: Path) -> Iterator[None]:
+def store_lock(folder: Path) -> Iterator[None]:
     """One process after another. The folder itself is locked, so no file is left behind."""
     with ExitStack() as stack:
         if os.name == "posix":
-            stack.callback(os.close, locked(folder, wait=True))
+            stack.callback(os.close, open_locked(folder, wait=True))
         yield
 
 
@@ -70,13 +70,13 @@ def is_abandoned(folder: Path) -> bool:
     if os.name != "posix":
         return False
     try:
-        os.close(locked(folder, wait=False))
+        os.close(open_locked(folder, wait=False))
     except OSError:
         return False
     return True
 
 
-def locked(folder: Path, *, wait: bool) -> int:
+def open_locked(folder: Path, *, wait: bool) -> int:
     """A descriptor that holds the lock until it is closed."""
     import fcntl
 

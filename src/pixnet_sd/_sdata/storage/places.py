@@ -16,7 +16,7 @@ import zarr
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
-from pixnet_sd._keys import require_free
+from pixnet_sd._keys import check_free
 from pixnet_sd._sdata import provenance
 from pixnet_sd._sdata.storage import consolidated
 from pixnet_sd._sdata.storage.paths import store_path
@@ -62,7 +62,7 @@ def require_places(
     replaced = sorted((taken & kinds.keys()) - {*done})
     if not theirs:
         require_ours(sdata, replaced)
-    require_free(replaced, taken, overwrite=overwrite)
+    check_free(replaced, taken, overwrite=overwrite)
 
 
 def elements_there(sdata: SpatialData) -> set[tuple[str, str]]:
@@ -111,7 +111,7 @@ def require_ours(sdata: SpatialData, keys: Iterable[str]) -> None:
 def is_ours(sdata: SpatialData, key: str) -> bool:
     """Tables say so themselves, also where the object has forgotten it."""
     in_itself = key in sdata.tables and provenance.SLOT in sdata.tables[key].uns
-    return in_itself or provenance.recorded(sdata, key) is not None
+    return in_itself or provenance.get_record(sdata, key) is not None
 
 
 def removal(sdata: SpatialData, key: str) -> str:

@@ -78,7 +78,7 @@ def publish_map(
     target = store_path(sdata)
     staged = noted(raster.folder)
     kinds = {path.name: path.parent.name for path, _ in staged}
-    with locks.turn(target):
+    with locks.store_lock(target):
         require()
         provenance.announce(target, {key: facts[key] for key in kinds})
         for path, inode in staged:

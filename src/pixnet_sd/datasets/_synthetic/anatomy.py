@@ -10,7 +10,7 @@ from collections import namedtuple
 import numpy as np
 
 from pixnet_sd._raster.compiled import njit
-from pixnet_sd.datasets._synthetic.noise import fractal, noise, uniform
+from pixnet_sd.datasets._synthetic.noise import fractal_noise, smooth_noise, uniform_at
 
 GLAND_PITCH_UM = 112.0
 SITES_AROUND = 2
@@ -54,7 +54,7 @@ def plan_slide(height_um: float, width_um: float, seed: int) -> Plan:
 
 
 @njit(nogil=True)
-def step(low, high, value):
+def smooth_step(low, high, value):
     """0 up to `low`, 1 from `high` on, smooth between; falls where `high` is the smaller."""
     t = min(max((value - low) / (high - low), 0.0), 1.0)
     return t * t * (3 - 2 * t)
@@ -67,19 +67,21 @@ def edge_distance(plan, y, x):
     radius = 0.6 * min(half_y, half_x)
     qy, qx = abs(y - plan.height / 2) - half_y + radius, abs(x - plan.width / 2) - half_x + radius
     box = radius - math.hypot(max(qy, 0.0), max(qx, 0.0)) - min(max(qy, qx), 0.0)
-    ragged = 0.14 * plan.macro * fractal(x, y, plan.macro, plan.octaves, plan.seed + 1)
+    ragged = 0.14 * plan.macro * fractal_noise(x, y, plan.macro, plan.octaves, plan.seed + 1)
     distance = box + ragged
     # Frayed where it shows only: farther inside, the two noises would cost and change nothing that is seen.
-    frayed = step(60.0, 30.0, abs(distance))
+    frayed = smooth_step(60.0, 30.0, abs(distance))
     if frayed > 0.0:
-        distance += frayed * (5.0 * noise(x, y, 30.0, plan.seed + 2) + 1.5 * noise(x, y, 7.0, plan.seed + 3))
+        distance += frayed * (
+            5.0 * smooth_noise(x, y, 30.0, plan.seed + 2) + 1.5 * smooth_noise(x, y, 7.0, plan.seed + 3)
+        )
     return distance
 
 
 @njit(nogil=True)
 def tumour_depth(plan, y, x):
     around = plan.tumour_radius - math.hypot(y - plan.tumour_y, x - plan.tumour_x)
-    lobes = fractal(x, y, 0.9 * plan.tumour_radius, 5, plan.seed + 11)
+    lobes = fractal_noise(x, y, 0.9 * plan.tumour_radius, 5, plan.seed + 11)
     return around + 0.45 * plan.tumour_radius * lobes
 
 
@@ -88,15 +90,17 @@ def nest_depth(plan, tumour, y, x):
     """Depth in a nest of tumour cells; strands of stroma part the nests."""
     if tumour < 0:
         return tumour
-    strand = 62.0 * (0.27 + fractal(x, y, 95.0, 2, plan.seed + 21)) + 8.0 * noise(x, y, 17.0, plan.seed + 22)
+    strand = 62.0 * (0.27 + fractal_noise(x, y, 95.0, 2, plan.seed + 21)) + 8.0 * smooth_noise(
+        x, y, 17.0, plan.seed + 22
+    )
     return min(tumour, strand)
 
 
 @njit(nogil=True)
 def lymphocyte_density(plan, tumour, y, x):
     """Clusters, more of them around the tumour."""
-    field = fractal(x, y, 130.0, 3, plan.seed + 31)
-    return step(0.42, 0.80, field + 0.30 * math.exp(-((tumour / 70.0) ** 2)))
+    field = fractal_noise(x, y, 130.0, 3, plan.seed + 31)
+    return smooth_step(0.42, 0.80, field + 0.30 * math.exp(-((tumour / 70.0) ** 2)))
 
 
 @njit(nogil=True)
@@ -105,18 +109,18 @@ def place_gland(plan, i, j, site):
     seed = plan.seed + 41
     first = i == 0 and j == 0
     stray = 0.0 if first else 0.5
-    y = plan.gland_y + (i + 0.5 + stray * (uniform(seed, i, j) - 0.5)) * GLAND_PITCH_UM
-    x = plan.gland_x + (j + (0.25 if i % 2 else 0.75) + stray * (uniform(seed + 1, i, j) - 0.5)) * GLAND_PITCH_UM
-    short = min(30.0 + 17.0 * uniform(seed + 2, i, j), 0.45 * plan.macro)
-    long = short * (1.1 if first else 1.05 + 0.6 * uniform(seed + 3, i, j))
-    angle = math.pi * uniform(seed + 4, i, j)
+    y = plan.gland_y + (i + 0.5 + stray * (uniform_at(seed, i, j) - 0.5)) * GLAND_PITCH_UM
+    x = plan.gland_x + (j + (0.25 if i % 2 else 0.75) + stray * (uniform_at(seed + 1, i, j) - 0.5)) * GLAND_PITCH_UM
+    short = min(30.0 + 17.0 * uniform_at(seed + 2, i, j), 0.45 * plan.macro)
+    long = short * (1.1 if first else 1.05 + 0.6 * uniform_at(seed + 3, i, j))
+    angle = math.pi * uniform_at(seed + 4, i, j)
     # Lobules with many glands and stroma with few; a small slide lies in a lobule.
-    lobule = 1.5 * fractal(x, y, 700.0, 3, plan.seed + 51) + 0.9 * math.exp(-plan.macro / 350.0)
-    wanted = lobule + 0.8 * uniform(seed + 5, i, j) > 0.2
+    lobule = 1.5 * fractal_noise(x, y, 700.0, 3, plan.seed + 51) + 0.9 * math.exp(-plan.macro / 350.0)
+    wanted = lobule + 0.8 * uniform_at(seed + 5, i, j) > 0.2
     there = wanted and edge_distance(plan, y, x) > 0.75 * long and tumour_depth(plan, y, x) < -0.9 * long
     site[0], site[1], site[2], site[3] = y, x, (long if there or first else 0.0), short
     site[4], site[5] = math.sin(angle), math.cos(angle)
-    site[6], site[7] = 17.0 + 9.0 * uniform(seed + 6, i, j), uniform(seed + 7, i, j)
+    site[6], site[7] = 17.0 + 9.0 * uniform_at(seed + 6, i, j), uniform_at(seed + 7, i, j)
 
 
 @njit(nogil=True)
@@ -171,11 +175,11 @@ def nearest_gland(glands, y, x):
 def gland_depth(plan, glands, y, x):
     """Depth in the nearest gland, its epithelium's thickness there, its secretion. Neighbours never merge."""
     seed = plan.seed + 61
-    y_w = y + 8.0 * noise(x, y, 42.0, seed) + 2.2 * noise(x, y, 13.0, seed + 1)
-    x_w = x + 8.0 * noise(x, y, 42.0, seed + 2) + 2.2 * noise(x, y, 13.0, seed + 3)
+    y_w = y + 8.0 * smooth_noise(x, y, 42.0, seed) + 2.2 * smooth_noise(x, y, 13.0, seed + 1)
+    x_w = x + 8.0 * smooth_noise(x, y, 42.0, seed + 2) + 2.2 * smooth_noise(x, y, 13.0, seed + 3)
     first, second, i, j = nearest_gland(glands, y_w, x_w)
     depth = min(-first, 0.5 * (second - first) - 3.0) if first < 0 else -max(first, 0.0)
-    wall = glands.sites[i, j, 6] + 4.5 * noise(x, y, 16.0, seed + 4)
+    wall = glands.sites[i, j, 6] + 4.5 * smooth_noise(x, y, 16.0, seed + 4)
     return depth, wall, glands.sites[i, j, 7]
 
 
@@ -194,9 +198,9 @@ def anatomy_at(plan, glands, y, x):
 def fibre_coordinates(plan, depth, y, x):
     """Places across and along the fibres: a bent grid that wraps around glands and never degenerates."""
     seed = plan.seed + 71
-    bend_across = 50.0 * noise(x, y, 120.0, seed) + 13.0 * noise(x, y, 36.0, seed + 1)
-    crimp = 2.4 * noise(x, y, 12.0, seed + 2)
-    bend_along = 50.0 * noise(x, y, 120.0, seed + 3) + 13.0 * noise(x, y, 36.0, seed + 4)
+    bend_across = 50.0 * smooth_noise(x, y, 120.0, seed) + 13.0 * smooth_noise(x, y, 36.0, seed + 1)
+    crimp = 2.4 * smooth_noise(x, y, 12.0, seed + 2)
+    bend_along = 50.0 * smooth_noise(x, y, 120.0, seed + 3) + 13.0 * smooth_noise(x, y, 36.0, seed + 4)
     wrap = 34.0 * (1.0 - math.exp(min(depth, 0.0) / 26.0))
     across = x * plan.fibre_x + y * plan.fibre_y + bend_across + crimp - wrap
     return across, y * plan.fibre_x - x * plan.fibre_y + bend_along

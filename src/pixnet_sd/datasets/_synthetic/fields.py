@@ -13,9 +13,9 @@ from pixnet_sd.datasets._synthetic.anatomy import (
     edge_distance,
     fibre_coordinates,
     gland_table,
-    step,
+    smooth_step,
 )
-from pixnet_sd.datasets._synthetic.noise import fractal, noise
+from pixnet_sd.datasets._synthetic.noise import fractal_noise, smooth_noise
 
 SMEAR_EDGE_UM = -12.0
 
@@ -48,34 +48,40 @@ class Fields(NamedTuple):
 
 
 @njit(nogil=True)
-def collagen(plan, depth, y, x):
+def collagen_density(plan, depth, y, x):
     seed = plan.seed + 81
     across, along = fibre_coordinates(plan, depth, y, x)
-    bundle = noise(across / 11.0, along / 75.0, 1.0, seed)
-    strand = noise(across / 4.2, along / 38.0, 1.0, seed + 1)
-    frayed = across + 0.7 * noise(x, y, 4.0, seed + 5)
-    fibril = noise(frayed / 2.0, along / 16.0, 1.0, seed + 2) + 0.7 * noise(frayed / 1.0, along / 7.0, 1.0, seed + 6)
-    cleft = step(0.34, 0.60, noise(frayed / 5.5, along / 30.0, 1.0, seed + 3) + 0.22 * noise(x, y, 3.0, seed + 4))
+    bundle = smooth_noise(across / 11.0, along / 75.0, 1.0, seed)
+    strand = smooth_noise(across / 4.2, along / 38.0, 1.0, seed + 1)
+    frayed = across + 0.7 * smooth_noise(x, y, 4.0, seed + 5)
+    fibril = smooth_noise(frayed / 2.0, along / 16.0, 1.0, seed + 2) + 0.7 * smooth_noise(
+        frayed / 1.0, along / 7.0, 1.0, seed + 6
+    )
+    cleft = smooth_step(
+        0.34, 0.60, smooth_noise(frayed / 5.5, along / 30.0, 1.0, seed + 3) + 0.22 * smooth_noise(x, y, 3.0, seed + 4)
+    )
     body = min(max(0.54 + 0.26 * bundle + 0.26 * strand + 0.34 * fibril, 0.0), 1.0)
     return body * (1.0 - 0.92 * cleft)
 
 
 @njit(nogil=True)
 def smear_on_glass(plan, edge, y, x):
-    streak = noise(x / 3.0 + y / 9.0, y / 3.0, 0.06 * min(plan.macro, 900.0), plan.seed + 91)
-    patch = fractal(x, y, 0.6 * min(plan.macro, 900.0), 4, plan.seed + 92)
-    film = 0.6 + 0.4 * streak + 0.25 * noise(x, y, 3.0, plan.seed + 93)
-    return step(0.45, 0.75, patch) * max(film, 0.0) * step(0.0, SMEAR_EDGE_UM, edge)
+    streak = smooth_noise(x / 3.0 + y / 9.0, y / 3.0, 0.06 * min(plan.macro, 900.0), plan.seed + 91)
+    patch = fractal_noise(x, y, 0.6 * min(plan.macro, 900.0), 4, plan.seed + 92)
+    film = 0.6 + 0.4 * streak + 0.25 * smooth_noise(x, y, 3.0, plan.seed + 93)
+    return smooth_step(0.45, 0.75, patch) * max(film, 0.0) * smooth_step(0.0, SMEAR_EDGE_UM, edge)
 
 
 @njit(nogil=True)
 def survey_tissue(plan, y, x, planes):
     depth, seed = planes[1], plan.seed + 95
-    planes[6] = collagen(plan, depth, y, x) if depth < 3.0 and planes[4] < 5.0 else 0.5
-    planes[7] = 0.8 * noise(x, y, 5.0, seed) + 0.7 * noise(x, y, 2.2, seed + 1)
-    planes[8] = 0.9 * noise(x, y, 1.7, seed + 2) + 0.6 * noise(x, y, 0.9, seed + 3)
+    planes[6] = collagen_density(plan, depth, y, x) if depth < 3.0 and planes[4] < 5.0 else 0.5
+    planes[7] = 0.8 * smooth_noise(x, y, 5.0, seed) + 0.7 * smooth_noise(x, y, 2.2, seed + 1)
+    planes[8] = 0.9 * smooth_noise(x, y, 1.7, seed + 2) + 0.6 * smooth_noise(x, y, 0.9, seed + 3)
     planes[9] = (
-        0.8 * noise(x, y, 1500.0, seed + 6) + 0.8 * noise(x, y, 320.0, seed + 4) + 0.4 * noise(x, y, 90.0, seed + 5)
+        0.8 * smooth_noise(x, y, 1500.0, seed + 6)
+        + 0.8 * smooth_noise(x, y, 320.0, seed + 4)
+        + 0.4 * smooth_noise(x, y, 90.0, seed + 5)
     )
     planes[10] = 0.0
 
@@ -112,7 +118,7 @@ def edge_of(plan: Plan, window: Window, mpp: float) -> np.ndarray:
     return edge_window(plan, window.y0, window.x0, window.height, window.width, mpp)
 
 
-def survey(plan: Plan, window: Window, mpp: float) -> Fields:
+def sample_fields(plan: Plan, window: Window, mpp: float) -> Fields:
     """All planes of a window; its pixels are sampled at their centres."""
     glands = gland_table(plan, window.y0 * mpp, window.x0 * mpp, window.y1 * mpp, window.x1 * mpp)
     return Fields(*survey_window(plan, glands, window.y0, window.x0, window.height, window.width, mpp))

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._raster.grid import Window, tiles
-from pixnet_sd._raster.stain import from_density, mix, unit_rows
+from pixnet_sd._raster.grid import Window, make_tiles
+from pixnet_sd._raster.stain import from_density, mix_stains, unit_rows
 from pixnet_sd.datasets._synthetic.anatomy import Plan, plan_slide
 from pixnet_sd.datasets._synthetic.cells import nearest_cells, whole_outlines_px
-from pixnet_sd.datasets._synthetic.fields import edge_of, survey
+from pixnet_sd.datasets._synthetic.fields import edge_of, sample_fields
 from pixnet_sd.datasets._synthetic.noise import camera_noise
 from pixnet_sd.datasets._synthetic.nuclei import CELL_TYPES, nuclei_near
 from pixnet_sd.datasets._synthetic.panel import GENES, PROGRAMMES, panel_loadings
-from pixnet_sd.datasets._synthetic.programs import programme_rates
-from pixnet_sd.datasets._synthetic.section import Section, section_of
-from pixnet_sd.datasets._synthetic.shading import stains
+from pixnet_sd.datasets._synthetic.programs import program_rates
+from pixnet_sd.datasets._synthetic.section import SectionWindow, section_of
+from pixnet_sd.datasets._synthetic.shading import stain_concentrations
 
 # Haematoxylin and eosin as scanners see them, with more blue in both than in Ruifrok and Johnston's.
 SLIDE_STAINS = unit_rows([(0.60, 0.71, 0.36), (0.16, 0.83, 0.49)])
@@ -89,7 +89,7 @@ class Histology:
         """Expected molecules per µm² of each programme, float32, (programmes, y, x). Zero on glass."""
         rates = np.empty((len(PROGRAMMES), *window.shape), np.float32)
         for rows, columns, section in self.sections(window):
-            rates[:, rows, columns] = programme_rates(section)
+            rates[:, rows, columns] = program_rates(section)
         return rates
 
     def render(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +98,7 @@ class Histology:
         rates = np.empty((len(PROGRAMMES), *window.shape), np.float32)
         for rows, columns, section in self.sections(window):
             image[:, rows, columns] = self.expose(section)
-            rates[:, rows, columns] = programme_rates(section)
+            rates[:, rows, columns] = program_rates(section)
         return image, rates
 
     def tissue(self, window: Window) -> np.ndarray:
@@ -113,25 +113,25 @@ class Histology:
 
     def cell_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         plan = self.plan
-        for tile in tiles(self.height_px, self.width_px, size=CELL_BLOCK_PX):
+        for tile in make_tiles(self.height_px, self.width_px, size=CELL_BLOCK_PX):
             nuclei = nuclei_near(plan, tile.core, self.mpp)
             cells, rows = whole_outlines_px(nuclei, tile.core, self.window, self.mpp)
             yield cells, nuclei.kind[rows]
 
-    def sections(self, window: Window) -> Iterator[tuple[slice, slice, Section]]:
+    def sections(self, window: Window) -> Iterator[tuple[slice, slice, SectionWindow]]:
         """A window's sections in blocks that a processor's cache can hold, each with its rows and columns in it."""
-        for tile in tiles(*window.shape, size=BLOCK_PX):
+        for tile in make_tiles(*window.shape, size=BLOCK_PX):
             yield *tile.core.slices, self.section(tile.core.shift(window.y0, window.x0))
 
-    def section(self, window: Window) -> Section:
+    def section(self, window: Window) -> SectionWindow:
         """All that image and programmes are made of."""
         plan = self.plan
         nuclei = nuclei_near(plan, window, self.mpp)
-        fields, cells = survey(plan, window, self.mpp), nearest_cells(nuclei, window, self.mpp)
+        fields, cells = sample_fields(plan, window, self.mpp), nearest_cells(nuclei, window, self.mpp)
         return section_of(window, fields, nuclei, cells)
 
-    def expose(self, section: Section) -> np.ndarray:
+    def expose(self, section: SectionWindow) -> np.ndarray:
         """What a camera records: Beer and Lambert's law through both stains and the glass, and a little noise."""
-        window, (h, e) = section.window, stains(section)
+        window, (h, e) = section.window, stain_concentrations(section)
         noise = camera_noise(*window.shape, window.y0, window.x0, self.plan.seed)
-        return from_density(mix(h, e, SLIDE_STAINS) + GLASS_DENSITY, CAMERA_SD_LEVELS * noise)
+        return from_density(mix_stains(h, e, SLIDE_STAINS) + GLASS_DENSITY, CAMERA_SD_LEVELS * noise)

@@ -28,13 +28,13 @@ def lattice_hash(seed, i, j):
 
 
 @njit(nogil=True)
-def uniform(seed, i, j):
+def uniform_at(seed, i, j):
     """A number in [0, 1) for a lattice site."""
     return float(lattice_hash(seed, i, j) >> S11) * (1.0 / 9007199254740992.0)
 
 
 @njit(nogil=True)
-def slope(seed, i, j, u, v):
+def slope_at(seed, i, j, u, v):
     """Height at (u, v) from a site whose plane has a hashed gradient in [-1, 1]^2."""
     bits = lattice_hash(seed, i, j)
     gu, gv = float(bits & LOW_32) * (2.0 / 4294967296.0) - 1.0, float(bits >> S32) * (2.0 / 4294967296.0) - 1.0
@@ -42,47 +42,47 @@ def slope(seed, i, j, u, v):
 
 
 @njit(nogil=True)
-def noise(x, y, scale, seed):
+def smooth_noise(x, y, scale, seed):
     """Smooth noise with features of size `scale`: mean 0, standard deviation about 0.35, within [-2, 2]."""
     x, y = x / scale, y / scale
     fx, fy = math.floor(x), math.floor(y)
     j, i, u, v = int(fx), int(fy), x - fx, y - fy
     blend_u, blend_v = u * u * u * (u * (u * 6 - 15) + 10), v * v * v * (v * (v * 6 - 15) + 10)
-    top = slope(seed, i, j, u, v)
-    top += blend_u * (slope(seed, i, j + 1, u - 1, v) - top)
-    low = slope(seed, i + 1, j, u, v - 1)
-    low += blend_u * (slope(seed, i + 1, j + 1, u - 1, v - 1) - low)
+    top = slope_at(seed, i, j, u, v)
+    top += blend_u * (slope_at(seed, i, j + 1, u - 1, v) - top)
+    low = slope_at(seed, i + 1, j, u, v - 1)
+    low += blend_u * (slope_at(seed, i + 1, j + 1, u - 1, v - 1) - low)
     return 2.0 * (top + blend_v * (low - top))
 
 
 @njit(nogil=True)
-def fractal(x, y, scale, octaves, seed):
+def fractal_noise(x, y, scale, octaves, seed):
     """Noise at `scale`, half of it at half the scale, and so on; each octave is turned, which hides the lattice."""
     total, weight = 0.0, 1.0
     for octave in range(octaves):
         x, y = 0.8 * x - 0.6 * y, 0.6 * x + 0.8 * y
-        total += weight * noise(x, y, scale * weight, seed + 7919 * octave)
+        total += weight * smooth_noise(x, y, scale * weight, seed + 7919 * octave)
         weight *= 0.5
     return total
 
 
 @njit(nogil=True)
-def uniforms(seed, i, j, count):
+def uniforms_at(seed, i, j, count):
     """(sites, count) numbers in [0, 1), `count` for each site (i, j)."""
     values = np.empty((len(i), count))
     for site in range(len(i)):
         for k in range(count):
-            values[site, k] = uniform(seed + 104729 * k, i[site], j[site])
+            values[site, k] = uniform_at(seed + 104729 * k, i[site], j[site])
     return values
 
 
 @njit(nogil=True)
-def bent(y, x, seed):
+def bend_places(y, x, seed):
     """Places moved by at most 20, so that a lattice's rows are no longer straight lines."""
     y_bent, x_bent = np.empty_like(y), np.empty_like(x)
     for k in range(len(y)):
-        y_bent[k] = y[k] + 10.0 * noise(x[k], y[k], 70.0, seed)
-        x_bent[k] = x[k] + 10.0 * noise(x[k], y[k], 70.0, seed + 1)
+        y_bent[k] = y[k] + 10.0 * smooth_noise(x[k], y[k], 70.0, seed)
+        x_bent[k] = x[k] + 10.0 * smooth_noise(x[k], y[k], 70.0, seed + 1)
     return y_bent, x_bent
 
 

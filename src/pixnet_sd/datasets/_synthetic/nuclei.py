@@ -21,7 +21,7 @@ from pixnet_sd.datasets._synthetic.anatomy import (
     gland_axis,
     gland_table,
 )
-from pixnet_sd.datasets._synthetic.noise import bent, uniforms
+from pixnet_sd.datasets._synthetic.noise import bend_places, uniforms_at
 
 CELL_TYPES = ("epithelial", "fibroblast", "lymphocyte", "tumour")
 EPITHELIAL, FIBROBLAST, LYMPHOCYTE, TUMOUR = range(4)
@@ -58,7 +58,7 @@ class Nuclei:
 
 
 @dataclass(frozen=True)
-class Lattice:
+class NucleusLattice:
     """Sites of one kind of nucleus."""
 
     kind: int
@@ -67,43 +67,47 @@ class Lattice:
     """How far a nucleus strays from its site, as a share of the pitch, to each side."""
 
 
-LATTICES = (Lattice(FIBROBLAST, 12.0, 0.40), Lattice(LYMPHOCYTE, 6.5, 0.32), Lattice(TUMOUR, 11.8, 0.27))
+LATTICES = (
+    NucleusLattice(FIBROBLAST, 12.0, 0.40),
+    NucleusLattice(LYMPHOCYTE, 6.5, 0.32),
+    NucleusLattice(TUMOUR, 11.8, 0.27),
+)
 
 
 def nuclei_near(plan: Plan, window: Window, mpp: float) -> Nuclei:
     """All nuclei whose cells may touch the window; some outside it as well."""
     y0, x0, y1, x1 = (side * mpp for side in (window.y0, window.x0, window.y1, window.x1))
     box = (y0 - REACH_UM, x0 - REACH_UM, y1 + REACH_UM, x1 + REACH_UM)
-    glands = gland_table(plan, *grown(box, RING_REACH_UM))
+    glands = gland_table(plan, *grow_box(box, RING_REACH_UM))
     parts = [lattice_nuclei(plan, glands, lattice, box) for lattice in LATTICES] + [ring_nuclei(plan, glands)]
-    nuclei = concatenate(parts)
+    nuclei = concatenate_nuclei(parts)
     near = (nuclei.y_um >= box[0]) & (nuclei.y_um < box[2]) & (nuclei.x_um >= box[1]) & (nuclei.x_um < box[3])
     return nuclei.subset(near)
 
 
-def grown(box: tuple[float, ...], margin_um: float) -> tuple[float, ...]:
+def grow_box(box: tuple[float, ...], margin_um: float) -> tuple[float, ...]:
     return box[0] - margin_um, box[1] - margin_um, box[2] + margin_um, box[3] + margin_um
 
 
-def concatenate(parts: list[Nuclei]) -> Nuclei:
+def concatenate_nuclei(parts: list[Nuclei]) -> Nuclei:
     fields = ("y_um", "x_um", "form", "kind", "trait")
     return Nuclei(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
 
 
-def lattice_nuclei(plan: Plan, glands: GlandTable, lattice: Lattice, box: tuple[float, ...]) -> Nuclei:
+def lattice_nuclei(plan: Plan, glands: GlandTable, lattice: NucleusLattice, box: tuple[float, ...]) -> Nuclei:
     """Nuclei of a jittered lattice with every second row shifted by half a pitch."""
     pitch, seed = lattice.pitch_um, plan.seed + 1009 * (lattice.kind + 1)
-    box = grown(box, BEND_UM)
+    box = grow_box(box, BEND_UM)
     rows = np.arange(math.floor(box[0] / pitch) - 1, math.ceil(box[2] / pitch) + 1)
     columns = np.arange(math.floor(box[1] / pitch) - 2, math.ceil(box[3] / pitch) + 1)
     i, j = (sites.ravel() for sites in np.meshgrid(rows, columns, indexing="ij"))
-    u = uniforms(seed, i, j, 12)
-    y, x = bent((i + 0.5) * pitch, (j + 0.5 + 0.5 * (i % 2)) * pitch, seed)
+    u = uniforms_at(seed, i, j, 12)
+    y, x = bend_places((i + 0.5) * pitch, (j + 0.5 + 0.5 * (i % 2)) * pitch, seed)
     y, x = y + lattice.jitter * pitch * (2 * u[:, 0] - 1), x + lattice.jitter * pitch * (2 * u[:, 1] - 1)
     stays = u[:, 2] < CHANCES[lattice.kind](Anatomy(*anatomy_of(plan, glands, y, x)))
     u, y, x = u[stays, 3:], y[stays], x[stays]
     along_fibres = fibre_axis(plan, glands, y, x) if lattice.kind == FIBROBLAST else math.pi * u[:, 4]
-    return shaped(lattice.kind, y, x, along_fibres, u)
+    return draw_shapes(lattice.kind, y, x, along_fibres, u)
 
 
 def fibroblast_chance(at: Anatomy) -> np.ndarray:
@@ -125,14 +129,14 @@ CHANCES = {FIBROBLAST: fibroblast_chance, LYMPHOCYTE: lymphocyte_chance, TUMOUR:
 def ring_nuclei(plan: Plan, glands: GlandTable) -> Nuclei:
     """Epithelial nuclei: side by side, a little below each gland's base, some of them in a second row."""
     gland, i, j, turn = ring_sites(glands)
-    u = uniforms(plan.seed + 5003, i, j, 10)
+    u = uniforms_at(plan.seed + 5003, i, j, 10)
     angle = turn + (u[:, 0] - 0.5) * 0.7 * RING_SPACING_UM / gland[:, 3]
     wanted = 7.0 + 1.6 * (u[:, 1] - 0.5) + 6.0 * (u[:, 2] < 0.3) * u[:, 1]
-    y, x, depth, edge = settle(plan, glands, gland, angle, wanted)
+    y, x, depth, edge = place_on_rays(plan, glands, gland, angle, wanted)
     stays = (np.abs(depth - wanted) < 1.2) & (edge > 5) & (u[:, 3] < 0.96)
-    stays &= ~crowded(y, x, i)
+    stays &= ~find_crowded(y, x, i)
     y, x, u = y[stays], x[stays], u[stays, 1:]
-    return shaped(EPITHELIAL, y, x, gland_axis(plan, glands, y, x) + 0.5 * (u[:, 4] - 0.5), u)
+    return draw_shapes(EPITHELIAL, y, x, gland_axis(plan, glands, y, x) + 0.5 * (u[:, 4] - 0.5), u)
 
 
 def ring_sites(glands: GlandTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -146,7 +150,7 @@ def ring_sites(glands: GlandTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     return gland[which], name, (column + glands.j0)[which], 2 * math.pi * k / count[which]
 
 
-def settle(
+def place_on_rays(
     plan: Plan, glands: GlandTable, gland: np.ndarray, angle: np.ndarray, wanted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Walk along each ray from the gland's centre to the wanted depth; says where, and the depth reached there."""
@@ -161,7 +165,7 @@ def settle(
     return y, x, at.depth, at.edge
 
 
-def crowded(y: np.ndarray, x: np.ndarray, name: np.ndarray) -> np.ndarray:
+def find_crowded(y: np.ndarray, x: np.ndarray, name: np.ndarray) -> np.ndarray:
     """Nuclei of odd name that lie too close to the one before or after them: never both of a pair.
 
     By name, not by row: a row's number depends on how many glands a window sees.
@@ -171,7 +175,7 @@ def crowded(y: np.ndarray, x: np.ndarray, name: np.ndarray) -> np.ndarray:
     return close & (name % 2 == 1)
 
 
-def shaped(kind: int, y: np.ndarray, x: np.ndarray, angle: np.ndarray, u: np.ndarray) -> Nuclei:
+def draw_shapes(kind: int, y: np.ndarray, x: np.ndarray, angle: np.ndarray, u: np.ndarray) -> Nuclei:
     """Nuclei of one kind with sizes and ripples drawn from `u`, (n, 9) numbers in [0, 1)."""
     long, short, ripple = SIZES[kind](u)
     phase_2, phase_3 = 2 * math.pi * u[:, 5], 2 * math.pi * u[:, 6]

@@ -4,67 +4,67 @@ import numpy as np
 
 from pixnet_sd.datasets._synthetic.nuclei import EPITHELIAL, FIBROBLAST, LYMPHOCYTE, TUMOUR
 from pixnet_sd.datasets._synthetic.panel import PROGRAMMES
-from pixnet_sd.datasets._synthetic.section import Section
-from pixnet_sd.datasets._synthetic.shading import goblet, secretion
+from pixnet_sd.datasets._synthetic.section import SectionWindow
+from pixnet_sd.datasets._synthetic.shading import goblet_share, secretion_density
 
 EDGE_OXYGEN_UM, GLAND_OXYGEN_UM, TUMOUR_SIGNAL_UM = 180.0, 40.0, 60.0
 
 
-def programme_rates(section: Section) -> np.ndarray:
+def program_rates(section: SectionWindow) -> np.ndarray:
     """(programmes, y, x), float32: expected molecules per µm², in the order of `PROGRAMMES`; zero on glass."""
     rates = np.stack([RATES[programme](section) for programme in PROGRAMMES]).astype(np.float32)
     return rates * (section.fields.edge > 0)
 
 
-def body(section: Section, kind: int | None = None) -> np.ndarray:
+def cell_body(section: SectionWindow, kind: int | None = None) -> np.ndarray:
     """1 in a nucleus, falling to 0 where its cell ends; of one kind of cell or of all."""
     beyond = np.maximum(section.cells.radius - 0.9, 0) / np.float32(0.6)
     of_kind = section.cells.owner >= 0 if kind is None else section.kind == kind
     return np.exp(-(beyond**2)) * of_kind
 
 
-def granules(section: Section) -> np.ndarray:
+def granule_texture(section: SectionWindow) -> np.ndarray:
     """Unevenness of 2 to 6 µm, the same that is seen in the stains; mean about 1."""
     return np.maximum(1 + 0.6 * section.fields.grain, 0)
 
 
-def stroma_rate(section: Section) -> np.ndarray:
+def stroma_rate(section: SectionWindow) -> np.ndarray:
     """More matrix is made near a tumour."""
     signal = 1 + 1.2 * np.exp(np.minimum(section.fields.nest, 0) / TUMOUR_SIGNAL_UM)
-    return section.parts.stroma * signal * (0.20 * section.fields.fibre + 0.6 * body(section, FIBROBLAST))
+    return section.parts.stroma * signal * (0.20 * section.fields.fibre + 0.6 * cell_body(section, FIBROBLAST))
 
 
-def epithelium_rate(section: Section) -> np.ndarray:
-    healthy = section.parts.epithelium * (0.12 + 0.5 * body(section, EPITHELIAL))
-    return granules(section) * (healthy + section.parts.nest * (0.05 + 0.2 * body(section, TUMOUR)))
+def epithelium_rate(section: SectionWindow) -> np.ndarray:
+    healthy = section.parts.epithelium * (0.12 + 0.5 * cell_body(section, EPITHELIAL))
+    return granule_texture(section) * (healthy + section.parts.nest * (0.05 + 0.2 * cell_body(section, TUMOUR)))
 
 
-def secretory_rate(section: Section) -> np.ndarray:
-    shed = 0.3 * section.parts.lumen * secretion(section.fields)
-    return 0.45 * section.parts.apical * granules(section) + goblet(section) + shed
+def secretory_rate(section: SectionWindow) -> np.ndarray:
+    shed = 0.3 * section.parts.lumen * secretion_density(section.fields)
+    return 0.45 * section.parts.apical * granule_texture(section) + goblet_share(section) + shed
 
 
-def lymphoid_rate(section: Section) -> np.ndarray:
-    return 1.2 * section.parts.tissue * body(section, LYMPHOCYTE) * (0.5 + section.trait[1])
+def lymphoid_rate(section: SectionWindow) -> np.ndarray:
+    return 1.2 * section.parts.tissue * cell_body(section, LYMPHOCYTE) * (0.5 + section.trait[1])
 
 
-def proliferation_rate(section: Section) -> np.ndarray:
+def proliferation_rate(section: SectionWindow) -> np.ndarray:
     """Darker tumour nuclei are the ones that divide; so do a few cells at the base of glands."""
     dividing = np.maximum(section.trait[0] - 0.45, 0)
-    in_tumour = body(section, TUMOUR) * (0.1 + 2.0 * dividing)
-    in_glands = 0.25 * body(section, EPITHELIAL) * dividing
+    in_tumour = cell_body(section, TUMOUR) * (0.1 + 2.0 * dividing)
+    in_glands = 0.25 * cell_body(section, EPITHELIAL) * dividing
     return section.parts.nest * in_tumour + section.parts.epithelium * in_glands
 
 
-def nuclear_rate(section: Section) -> np.ndarray:
-    return section.nucleus * (0.3 + 0.5 * section.trait[0]) + 0.04 * section.parts.tissue * body(section)
+def nuclear_rate(section: SectionWindow) -> np.ndarray:
+    return section.nucleus * (0.3 + 0.5 * section.trait[0]) + 0.04 * section.parts.tissue * cell_body(section)
 
 
-def hypoxia_rate(section: Section) -> np.ndarray:
+def hypoxia_rate(section: SectionWindow) -> np.ndarray:
     """Cells far from the section's edge and from glands; the only rate that a small field of view cannot tell."""
     far_from_edge = 1 - np.exp(-np.maximum(section.fields.edge, 0) / EDGE_OXYGEN_UM)
     far_from_glands = 1 - np.exp(np.minimum(section.fields.depth, 0) / GLAND_OXYGEN_UM)
-    return far_from_edge * far_from_glands * granules(section) * (0.02 + 0.4 * body(section))
+    return far_from_edge * far_from_glands * granule_texture(section) * (0.02 + 0.4 * cell_body(section))
 
 
 RATES = {

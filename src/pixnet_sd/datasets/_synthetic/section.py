@@ -24,7 +24,7 @@ class Compartments(NamedTuple):
     stroma: np.ndarray
 
 
-class Section(NamedTuple):
+class SectionWindow(NamedTuple):
     """All that is known of a window: what lies there, and which cell."""
 
     window: Window
@@ -43,29 +43,29 @@ class Section(NamedTuple):
     """1 at the nucleolus of the nearest nucleus, 0 away from it."""
 
 
-def soft(distance: np.ndarray, width: float = 1.0) -> np.ndarray:
+def soft_step(distance: np.ndarray, width: float = 1.0) -> np.ndarray:
     """0 to 1 around a border: 0.5 on it, done within `width` to each side."""
     t = np.clip(0.5 + 0.5 * distance / np.float32(width), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def compartments(fields: Fields) -> Compartments:
-    tissue = soft(fields.edge, 0.8)
-    gland, lumen = soft(fields.depth, 0.8), soft(fields.depth - fields.wall, 0.9)
-    nest = soft(fields.nest, 2.0)
+def cell_compartments(fields: Fields) -> Compartments:
+    tissue = soft_step(fields.edge, 0.8)
+    gland, lumen = soft_step(fields.depth, 0.8), soft_step(fields.depth - fields.wall, 0.9)
+    nest = soft_step(fields.nest, 2.0)
     epithelium = tissue * gland * (1 - lumen)
-    apical = epithelium * soft(fields.depth - 0.62 * fields.wall, 5.0)
+    apical = epithelium * soft_step(fields.depth - 0.62 * fields.wall, 5.0)
     stroma = tissue * (1 - gland) * (1 - nest)
     return Compartments(tissue, epithelium, tissue * lumen, apical, tissue * nest * (1 - gland), stroma)
 
 
-def section_of(window: Window, fields: Fields, nuclei: Nuclei, cells: NearestCells) -> Section:
+def section_of(window: Window, fields: Fields, nuclei: Nuclei, cells: NearestCells) -> SectionWindow:
     """Look up, for every pixel, what the cell it lies in is like."""
-    parts = compartments(fields)
+    parts = cell_compartments(fields)
     kind = np.append(nuclei.kind, NO_CELL)[cells.owner]
     trait = np.vstack([nuclei.trait, np.full((1, 2), 0.5)]).astype(np.float32).T[:, cells.owner]
     size = np.append(np.sqrt(nuclei.form[:, 0] * nuclei.form[:, 1]), 1.0).astype(np.float32)[cells.owner]
     # The border is as soft in µm for every nucleus: light microscopy resolves about half a µm.
-    nucleus = soft((1 - cells.radius) * size, 0.55) * parts.tissue
-    nucleolus = soft(0.8 - cells.nucleolus_um, 0.45)
-    return Section(window, fields, parts, cells, kind, trait, size, nucleus, nucleolus)
+    nucleus = soft_step((1 - cells.radius) * size, 0.55) * parts.tissue
+    nucleolus = soft_step(0.8 - cells.nucleolus_um, 0.45)
+    return SectionWindow(window, fields, parts, cells, kind, trait, size, nucleus, nucleolus)

@@ -4,20 +4,20 @@ import numpy as np
 
 from pixnet_sd.datasets._synthetic.fields import Fields
 from pixnet_sd.datasets._synthetic.nuclei import EPITHELIAL, LYMPHOCYTE
-from pixnet_sd.datasets._synthetic.section import Section, soft
+from pixnet_sd.datasets._synthetic.section import SectionWindow, soft_step
 
 
-def stains(section: Section) -> tuple[np.ndarray, np.ndarray]:
+def stain_concentrations(section: SectionWindow) -> tuple[np.ndarray, np.ndarray]:
     """Concentrations of haematoxylin and eosin."""
-    h, e = cytoplasm(section)
-    h_nucleus, e_nucleus = chromatin(section)
+    h, e = shade_cytoplasm(section)
+    h_nucleus, e_nucleus = shade_nuclei(section)
     h, e = (below + section.nucleus * (above - below) for below, above in ((h, h_nucleus), (e, e_nucleus)))
     cloud = section.fields.cloud
     h, e = h * (1 + 0.10 * cloud), e * (1 - 0.13 * cloud)
     return np.maximum(h, 0), np.maximum(e, 0) + 0.16 * section.fields.smear
 
 
-def cytoplasm(section: Section) -> tuple[np.ndarray, np.ndarray]:
+def shade_cytoplasm(section: SectionWindow) -> tuple[np.ndarray, np.ndarray]:
     """Everything but nuclei."""
     fields, parts, grain = section.fields, section.parts, section.fields.grain
     border = cell_border(section)
@@ -27,33 +27,33 @@ def cytoplasm(section: Section) -> tuple[np.ndarray, np.ndarray]:
     e += parts.epithelium * (0.25 + 0.06 * grain + 0.08 * border) - parts.apical * 0.03
     h += parts.nest * (0.13 + 0.06 * grain + 0.05 * border)
     e += parts.nest * (0.23 + 0.09 * grain + 0.07 * border)
-    h, e = (below + goblet(section) * (mucin - below) for below, mucin in ((h, 0.06), (e, 0.04 + 0.03 * grain)))
-    e += membranes(fields) * parts.tissue + parts.lumen * secretion(fields)
+    h, e = (below + goblet_share(section) * (mucin - below) for below, mucin in ((h, 0.06), (e, 0.04 + 0.03 * grain)))
+    e += membrane_eosin(fields) * parts.tissue + parts.lumen * secretion_density(fields)
     plasma = np.exp(-(section.cells.radius**2)) * (section.kind == LYMPHOCYTE) * parts.stroma
     return h + 0.12 * plasma, e * (1 + 0.25 * np.exp(-np.maximum(fields.edge, 0) / 4))
 
 
-def cell_border(section: Section) -> np.ndarray:
+def cell_border(section: SectionWindow) -> np.ndarray:
     """1 between two cells, 0 away from there."""
     between = (section.cells.runner_up - section.cells.radius) / np.float32(0.11)
     return np.exp(-(between**2)) * (section.cells.owner >= 0)
 
 
-def goblet(section: Section) -> np.ndarray:
+def goblet_share(section: SectionWindow) -> np.ndarray:
     """Share of mucin: a vacuole on the lumen's side of some epithelial cells."""
     mucous = (section.kind == EPITHELIAL) & (section.trait[1] > 0.62)
-    vacuole = soft(section.cells.runner_up - section.cells.radius - 0.22, 0.16) * section.parts.apical
+    vacuole = soft_step(section.cells.runner_up - section.cells.radius - 0.22, 0.16) * section.parts.apical
     return mucous * vacuole * (1 - section.nucleus) * 0.85
 
 
-def membranes(fields: Fields) -> np.ndarray:
+def membrane_eosin(fields: Fields) -> np.ndarray:
     """Eosin of the gland's basement membrane and of its luminal rim."""
     base = np.exp(-(((fields.depth + 0.3) / 1.0) ** 2))
     rim = np.exp(-(((fields.depth - fields.wall + 0.6) / 0.9) ** 2))
     return 0.09 * base + 0.12 * rim
 
 
-def secretion(fields: Fields) -> np.ndarray:
+def secretion_density(fields: Fields) -> np.ndarray:
     """Wisps in some lumens, nothing in others."""
     wisp = np.clip(0.55 * fields.cloud + 0.30 * fields.grain + 1.2 * fields.secretion - 0.75, 0, 1)
     return 0.012 + 0.22 * wisp
@@ -66,7 +66,7 @@ RIM = np.array([0.22, 0.05, 0.10, 0.60, 0.0], np.float32)
 NUCLEOLUS = np.array([0.15, 0.0, 0.0, 0.55, 0.0], np.float32)
 
 
-def chromatin(section: Section) -> tuple[np.ndarray, np.ndarray]:
+def shade_nuclei(section: SectionWindow) -> tuple[np.ndarray, np.ndarray]:
     """Haematoxylin and eosin inside nuclei: clumps, a darker membrane, a nucleolus in tumour cells."""
     kind = section.kind
     membrane = np.exp(-((((1 - section.cells.radius) * section.size - 0.5) / 0.6) ** 2))

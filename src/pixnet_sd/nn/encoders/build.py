@@ -11,7 +11,7 @@ from pixnet_sd.nn.encoders.cnn import Cnn
 from pixnet_sd.nn.encoders.foundation import FOUNDATION
 from pixnet_sd.nn.encoders.stain import StainEncoder
 from pixnet_sd.nn.encoders.vit import Vit, Windowed
-from pixnet_sd.nn.encoders.weights import PRETRAINED, fill, locate
+from pixnet_sd.nn.encoders.weights import PRETRAINED, fill_encoder, locate_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +47,11 @@ def build_encoder(
     row = FOUNDATION.get(name)
     encoder: Cnn | Vit
     if row is None:
-        encoder, path = Cnn(name, levels), locate(name, weights)
+        encoder, path = Cnn(name, levels), locate_weights(name, weights)
     else:  # weights first: building a large ViT for nothing would take half a minute
-        path, encoder = locate(name, weights), Vit(row, depth=depth, dim=dim)
+        path, encoder = locate_weights(name, weights), Vit(row, depth=depth, dim=dim)
     if path is not None:
-        fill(encoder.model, name, path)
+        fill_encoder(encoder.model, name, path)
     encoder.set_trainable("frozen")
     if row is None and window_px is None:
         return encoder

@@ -24,7 +24,7 @@ class Cnn(Encoder):
             mean=config["mean"],
             std=config["std"],
         )
-        self.model = pruned(timm_model)
+        self.model = prune_stages(timm_model)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) RGB in [0, 1] -> maps, fine to coarse."""
@@ -34,7 +34,7 @@ class Cnn(Encoder):
         return list(flat_blocks(self.model.children()))
 
 
-def pruned(model: Any) -> Any:
+def prune_stages(model: Any) -> Any:
     """Without the stages after the deepest map, which timm's EfficientNets would carry and compute."""
     container, _, stage = model.feature_info.module_name()[-1].partition(".")
     if container == "blocks" and stage.isdigit():

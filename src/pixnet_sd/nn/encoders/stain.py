@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pixnet_sd.nn.encoders.base import Encoder
-from pixnet_sd.nn.ops import box_mean, pool
+from pixnet_sd.nn.ops import box_mean, pool_maps
 
 STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
 """Optical density (R, G, B) of haematoxylin and eosin, as published; rows are scaled to unit length."""
@@ -28,7 +28,7 @@ SMALLEST_VARIANCE = 1e-4
 """Added below the square root, which would blow the rounding of a flat region up."""
 
 
-def unmixing() -> Tensor:
+def unmixing_matrix() -> Tensor:
     """2 x 3 matrix: optical density to the haematoxylin and eosin that explain it best (least squares)."""
     stains = torch.tensor(STAINS, dtype=torch.float64)
     return torch.linalg.pinv((stains / stains.norm(dim=1, keepdim=True)).T).float()
@@ -40,20 +40,20 @@ class StainEncoder(Encoder):
     def __init__(self, strides: Sequence[int] = (1, 2, 4, 8)) -> None:
         channels = 5 * (1 + 2 * len(BOXES))
         super().__init__([channels] * len(strides), strides)
-        self.register_buffer("unmixing", unmixing(), persistent=False)
+        self.register_buffer("unmixing", unmixing_matrix(), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) RGB in [0, 1] -> one (B, C, H/stride, W/stride) map per stride."""
         stains = self.stains(image)
         squares = stains.square()
-        return [statistics(pool(stains, stride), pool(squares, stride)) for stride in self.strides]
+        return [local_moments(pool_maps(stains, stride), pool_maps(squares, stride)) for stride in self.strides]
 
     def stains(self, image: Tensor) -> Tensor:
         density = -torch.log10((image * (LEVELS - 1) + 1) / LEVELS)
         return torch.cat([density, torch.einsum("sc,bchw->bshw", self.unmixing, density)], dim=1)
 
 
-def statistics(means: Tensor, squares: Tensor) -> Tensor:
+def local_moments(means: Tensor, squares: Tensor) -> Tensor:
     """The values themselves, then mean and SD of the full-resolution pixels in every box."""
     maps = [means]
     for side in BOXES:

@@ -74,7 +74,7 @@ class Windowed(Encoder):
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W), sides multiples of the window -> the encoder's maps, joined."""
         rows, columns = (side // self.alignment for side in image.shape[-2:])
-        return [join(maps, rows, columns) for maps in self.encoder(cut(image, rows, columns))]
+        return [join_windows(maps, rows, columns) for maps in self.encoder(cut_windows(image, rows, columns))]
 
     def blocks(self) -> list[nn.Module]:
         return self.encoder.blocks()
@@ -105,14 +105,14 @@ class WindowMeans(nn.Module):
         ]
 
 
-def cut(image: Tensor, rows: int, columns: int) -> Tensor:
+def cut_windows(image: Tensor, rows: int, columns: int) -> Tensor:
     """(B, C, H, W) -> (B * rows * columns, C, H / rows, W / columns), row by row."""
     batch, channels, height, width = image.shape
     windows = image.reshape(batch, channels, rows, height // rows, columns, width // columns)
     return windows.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
 
-def join(maps: Tensor, rows: int, columns: int) -> Tensor:
+def join_windows(maps: Tensor, rows: int, columns: int) -> Tensor:
     """The inverse of `cut`."""
     windows = maps.unflatten(0, (-1, rows, columns)).permute(0, 3, 1, 4, 2, 5)
     return windows.flatten(4, 5).flatten(2, 3)

@@ -31,23 +31,23 @@ CONVERT = (
 )
 
 
-def locate(name: str, weights: str | Path | None) -> Path | None:
+def locate_weights(name: str, weights: str | Path | None) -> Path | None:
     """The file with the weights of the encoder called `name`; None where none were asked for."""
     if weights is None:
         return None
-    path = fetch(name, FOUNDATION.get(name)) if weights == PRETRAINED else Path(weights)
+    path = fetch_weights(name, FOUNDATION.get(name)) if weights == PRETRAINED else Path(weights)
     if not path.is_file():
         raise PixnetValueError(f"There is no weights file at {path}.")
     return path
 
 
-def fill(model: nn.Module, name: str, path: Path) -> None:
+def fill_encoder(model: nn.Module, name: str, path: Path) -> None:
     """Load the weights of the encoder called `name` into `model`, every one of them."""
-    state = read(path)
-    load(model, vit_names(state, model) if name in FOUNDATION else state, path)
+    state = read_weights(path)
+    load_weights(model, vit_names(state, model) if name in FOUNDATION else state, path)
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -57,7 +57,7 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def load(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """What the file has beyond the model (its classifier, say) is left out; what it lacks is an error.
 
     timm writes `stages_0` for `stages.0` in models that give features, so names are compared without the difference.
@@ -79,7 +79,7 @@ def load(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     model.load_state_dict(wanted)
 
 
-def fetch(name: str, row: Foundation | None) -> Path:
+def fetch_weights(name: str, row: Foundation | None) -> Path:
     """The published weights, from the hub's cache where they are there already."""
     repository = cnn_repository(name) if row is None else row.hub
     cached = huggingface_hub.try_to_load_from_cache(repository, FILE)
@@ -90,10 +90,10 @@ def fetch(name: str, row: Foundation | None) -> Path:
             f"The weights of {name!r} ({row.licence}) are given on request only: ask at {row.url}, then set the "
             "environment variable HF_TOKEN to your token. Or give a local safetensors file as `weights`."
         )
-    return download(name, repository)
+    return download_weights(name, repository)
 
 
-def download(name: str, repository: str) -> Path:
+def download_weights(name: str, repository: str) -> Path:
     url = f"https://huggingface.co/{repository}"
     try:
         # Tensors only, so another revision is other numbers and never code; whoever needs these bytes gives a file.

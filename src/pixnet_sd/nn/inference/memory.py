@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pixnet_sd.nn.inference.predict import How, turned
+from pixnet_sd.nn.inference.predict import InferenceConfig, rotated_views
 from pixnet_sd.nn.inference.tiling import AHEAD, READERS
 from pixnet_sd.nn.network.ensemble import Ensemble
 from pixnet_sd.nn.network.network import PixNet
@@ -33,7 +33,7 @@ TABLES = 24
 """Of shapes x genes in float32, in the loss and its gradient."""
 
 
-class Account(TorchDispatchMode):
+class MemoryAccount(TorchDispatchMode):
     """Counts the bytes of all tensors that are made while it is active."""
 
     def __init__(self) -> None:
@@ -64,18 +64,18 @@ class Account(TorchDispatchMode):
             self.live -= size
 
 
-def rehearse(network: nn.Module, shape: tuple[int, int, int, int], *, augment: bool = False) -> Account:
+def rehearse_memory(network: nn.Module, shape: tuple[int, int, int, int], *, augment: bool = False) -> MemoryAccount:
     """What is made when the network sees images of this shape (B, 3, H, W), or their eight views one by one."""
     twin = deepcopy(network).to("meta").eval()
-    compute = turned(twin) if augment else twin
+    compute = rotated_views(twin) if augment else twin
     image = torch.empty(shape, device="meta")
-    account = Account()
+    account = MemoryAccount()
     with torch.no_grad(), account:
         compute(image)
     return account
 
 
-def predict_bytes(network: Ensemble, how: How) -> int:
+def predict_bytes(network: Ensemble, how: InferenceConfig) -> int:
     """An upper bound of what predicting takes beside the model, for a slide of any size.
 
     A batch of tiles with their margins: some as bytes read ahead, one as floats, and all that the network holds at once
@@ -84,7 +84,7 @@ def predict_bytes(network: Ensemble, how: How) -> int:
     """
     read_px = how.tile_px + 2 * network.margin
     pixels = how.batch_size * read_px**2
-    held = rehearse(network, (how.batch_size, 3, read_px, read_px), augment=how.augment).peak
+    held = rehearse_memory(network, (how.batch_size, 3, read_px, read_px), augment=how.augment).peak
     block = 4 * len(network.loadings) * (how.tile_px // network.stride) ** 2 * how.batch_size
     convolutions = sum(4 * weights.numel() for weights in network.parameters() if weights.dim() == 4)
     return pixels * PIXEL_BYTES + SCRATCH * held + BLOCKS * block + convolutions
@@ -96,6 +96,6 @@ def train_bytes(network: PixNet, crop_px: int, crops: int, shapes: int, genes: i
     All that the network makes of a batch of crops may stay for the gradient, which holds as much again as the network
     does at once; the weights are held in several copies; and of the batch's shapes there are some tables of genes.
     """
-    account = rehearse(network, (crops, 3, crop_px, crop_px))
+    account = rehearse_memory(network, (crops, 3, crop_px, crop_px))
     weights = sum(4 * parameter.numel() for parameter in network.parameters())
     return account.made + account.peak + COPIES * weights + TABLES * 4 * shapes * genes

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
-from pixnet_sd._raster.grid import Tile, Window, round_up, tiles
+from pixnet_sd._raster.grid import Tile, Window, make_tiles, round_up
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd.nn.device import best_device, check_name, copied_to
 from pixnet_sd.nn.inference.fusing import folded
 from pixnet_sd.nn.inference.tiling import over_tiles
 from pixnet_sd.nn.network.ensemble import Ensemble
 from pixnet_sd.nn.network.values import is_whole
-from pixnet_sd.nn.network.views import VIEWS, turn, turn_back
+from pixnet_sd.nn.network.views import VIEWS, apply_view, undo_view
 
 TILES_PX = {"cuda": 2048}
 """Elsewhere 1024, which takes 1.2 GB on a CPU. 2048 takes 2 GB and 0.6 of the time: less of what it reads is margin."""
@@ -30,7 +30,7 @@ BATCHES = {"cuda": 8, "mps": 2}
 
 
 @dataclass(frozen=True)
-class How:
+class InferenceConfig:
     """How a picture is worked through. It changes the result by no more than rounding."""
 
     device: str
@@ -45,7 +45,7 @@ class How:
     """Let torch compile the network first, which takes minutes and pays on large slides."""
 
 
-def resolve(
+def resolve_inference(
     network: Ensemble,
     *,
     device: str | None = None,
@@ -53,7 +53,7 @@ def resolve(
     batch_size: int | None = None,
     augment: bool = False,
     compile: bool = False,
-) -> How:
+) -> InferenceConfig:
     """What is used where the user said nothing."""
     name = check_name(device or best_device())
     kind = name.partition(":")[0]
@@ -63,13 +63,13 @@ def resolve(
         raise PixnetValueError(
             f"tile_size and batch_size must be whole numbers, at least 1; got {tile_size} and {batch_size}."
         )
-    return How(name, round_up(int(size), network.alignment), int(count), augment, compile)
+    return InferenceConfig(name, round_up(int(size), network.alignment), int(count), augment, compile)
 
 
-def plan_tiles(network: Ensemble, picture: Picture, how: How) -> list[Tile]:
+def plan_tiles(network: Ensemble, picture: Picture, how: InferenceConfig) -> list[Tile]:
     """All tiles of a picture; their cores partition it."""
     height, width = picture.grid.shape
-    return list(tiles(height, width, size=how.tile_px, stride=network.alignment, margin=network.margin))
+    return list(make_tiles(height, width, size=how.tile_px, stride=network.alignment, margin=network.margin))
 
 
 def block_window(tile: Tile, network: Ensemble) -> Window:
@@ -78,13 +78,13 @@ def block_window(tile: Tile, network: Ensemble) -> Window:
 
 
 def predict_blocks(
-    network: Ensemble, picture: Picture, plan: Sequence[Tile], how: How
+    network: Ensemble, picture: Picture, plan: Sequence[Tile], how: InferenceConfig
 ) -> Generator[tuple[Window, np.ndarray], None, None]:
     """A window of the raster and its programmes (K, y, x), float32, for each tile of the plan, in its order.
 
     The network itself is only read, so several threads may predict with one at the same time, or save it meanwhile.
     """
-    compute = forward(for_inference(network, how.device), how)
+    compute = forward_programs(for_inference(network, how.device), how)
     for done in over_tiles(compute, picture, plan, [network.stride], device=how.device, batch_size=how.batch_size):
         yield done.core.coarsened(network.stride), done.maps[0]
 
@@ -100,13 +100,13 @@ def for_inference(network: Ensemble, device: str) -> Ensemble:
     return copy
 
 
-def forward(network: Ensemble, how: How) -> Callable[[Tensor], list[Tensor]]:
+def forward_programs(network: Ensemble, how: InferenceConfig) -> Callable[[Tensor], list[Tensor]]:
     """(B, 3, H, W) -> [programmes], in half precision where the device is made for it.
 
     float16, not bfloat16: with three digits less, maps of the bundled model were 0.09 of their spread off, not 0.004.
     """
-    compute = turned(network) if how.augment else network
-    compute = compiled(compute) if how.compile else compute
+    compute = rotated_views(network) if how.augment else network
+    compute = compile_network(compute) if how.compile else compute
     on_cuda = how.device.startswith("cuda")
 
     def run(image: Tensor) -> list[Tensor]:
@@ -116,7 +116,7 @@ def forward(network: Ensemble, how: How) -> Callable[[Tensor], list[Tensor]]:
     return run
 
 
-def compiled(compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def compile_network(compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Once for all tiles of a picture, since these have one shape."""
     from torch._dynamo.exc import TorchDynamoException  # takes a second to import
 
@@ -134,10 +134,10 @@ def compiled(compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def turned(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def rotated_views(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The mean over the eight symmetries of the square, each turned back. Tissue has no up and no left."""
 
     def compute(image: Tensor) -> Tensor:
-        return reduce(torch.add, (turn_back(network(turn(image, *view)), *view) for view in VIEWS)) / len(VIEWS)
+        return reduce(torch.add, (undo_view(network(apply_view(image, *view)), *view) for view in VIEWS)) / len(VIEWS)
 
     return compute

@@ -9,7 +9,7 @@ import numpy as np
 from pixnet_sd._raster.grid import Window, round_up
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd.nn.encoders.vit import Windowed
-from pixnet_sd.nn.inference.predict import How, plan_tiles, predict_blocks
+from pixnet_sd.nn.inference.predict import InferenceConfig, plan_tiles, predict_blocks
 from pixnet_sd.nn.network.ensemble import Ensemble
 
 WINDOWS = 3
@@ -22,7 +22,7 @@ def window_px(network: Ensemble) -> int | None:
     return max(sides) if sides else None
 
 
-def seam(network: Ensemble, picture: Picture, near: Window, how: How) -> float | None:
+def measure_seam(network: Ensemble, picture: Picture, near: Window, how: InferenceConfig) -> float | None:
     """By how much the map changes more across the windows' borders than elsewhere, at some windows in a place.
 
     1 where nothing is seen of them; None where there are none.
@@ -37,12 +37,12 @@ def seam(network: Ensemble, picture: Picture, near: Window, how: How) -> float |
     nearest = min(tiles, key=lambda tile: abs(tile.core.y0 - near.y0) + abs(tile.core.x0 - near.x0))
     ((window, block),) = predict_blocks(network, picture, [nearest], few)
     period = side_px // network.stride
-    parts = [changes(block, window.x0, period), changes(block.swapaxes(1, 2), window.y0, period)]
+    parts = [mean_changes(block, window.x0, period), mean_changes(block.swapaxes(1, 2), window.y0, period)]
     across, within = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
     return float(across.mean() / within.mean()) if len(across) and within.mean() > 0 else 1.0
 
 
-def changes(block: np.ndarray, first: int, period: int) -> tuple[np.ndarray, np.ndarray]:
+def mean_changes(block: np.ndarray, first: int, period: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean absolute steps from column to column of (K, y, x): those across borders, and the others."""
     steps = np.abs(np.diff(block, axis=2)).mean(axis=(0, 1))
     at_border = (first + 1 + np.arange(len(steps))) % period == 0

@@ -53,16 +53,16 @@ def over_tiles(
     def computed(pixels: np.ndarray) -> list[Tensor]:
         return [one.float().cpu() for one in compute(to_unit(pixels, device))]
 
-    batches, within_memory = batched(plan, batch_size), WithinMemory(computed, device)
+    batches, within_memory = batch_tiles(plan, batch_size), WithinMemory(computed, device)
     with closing(read_ahead(picture, batches)) as ready:
         for tiles, pixels in ready:
             maps = within_memory(pixels)
             for row, tile in enumerate(tiles):
-                kept = (crop(m[row], tile, stride) for m, stride in zip(maps, strides, strict=True))
+                kept = (crop_cores(m[row], tile, stride) for m, stride in zip(maps, strides, strict=True))
                 yield Finished(tile.core, tuple(kept))
 
 
-def batched(items: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
+def batch_tiles(items: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
@@ -97,7 +97,7 @@ def to_unit(pixels: np.ndarray, device: torch.device | str) -> Tensor:
     return torch.from_numpy(pixels).to(device).contiguous(memory_format=torch.channels_last).float().div_(255)
 
 
-def crop(tile_map: Tensor, tile: Tile, stride: int) -> np.ndarray:
+def crop_cores(tile_map: Tensor, tile: Tile, stride: int) -> np.ndarray:
     """The core, from a map of the tile or of its middle."""
     rim = (tile.read.shape[0] - tile_map.shape[-2] * stride) // 2
     core = tile.core.relative_to(tile.read.grow(-rim)).coarsened(stride)

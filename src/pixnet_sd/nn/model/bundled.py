@@ -23,11 +23,11 @@ def models() -> pd.DataFrame:
     >>> ps.models().loc["default", "species"]
     'human'
     """
-    rows = {folder.name: row(read_description(folder)) for folder in sorted(SHELF.iterdir())}
+    rows = {folder.name: model_row(read_description(folder)) for folder in sorted(SHELF.iterdir())}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def row(description: dict) -> dict[str, object]:
+def model_row(description: dict) -> dict[str, object]:
     card = description["card"]
     scores = np.array(list(card["scores"].values()))
     told = {name: card[name] for name in ("tissue", "species", "data", "validation", "licence", "limits")}

@@ -23,7 +23,7 @@ SIDE_PX = 96
 """Of a patch: some cells."""
 PATCHES = 256
 """Of each slide; they are spread over its shapes."""
-LEAST = 16
+FEWEST_PATCHES = 16
 """Patches, side by side, from which one can know what is usual."""
 GLASS = 0.025
 """Spread of density within a patch up to which it is glass: there 99 % are below 0.022, on tissue all above."""
@@ -54,7 +54,7 @@ class StainDomain:
         found = np.array(
             [describe_patches(density) for density in map(optical_density, patches) if not is_glass(density)]
         )
-        if len(found) < LEAST:
+        if len(found) < FEWEST_PATCHES:
             return 0.0
         return float((measure_distances(found, np.array(self.mean), np.array(self.precision)) > self.limit).mean())
 
@@ -69,10 +69,10 @@ class StainDomain:
 def learn_domain(slides: Sequence[Slide]) -> StainDomain | None:
     """From the surroundings of measured shapes; None where these are too few to tell."""
     centres = [sample_places(slide) for slide in slides]
-    if sum(len(np.unique(own // SIDE_PX, axis=0)) for own in centres) < LEAST:
+    if sum(len(np.unique(own // SIDE_PX, axis=0)) for own in centres) < FEWEST_PATCHES:
         return None
     pairs = zip(slides, centres, strict=True)
-    found = np.concatenate([described(describe_around(slide.picture, own)) for slide, own in pairs])
+    found = np.concatenate([describe_all(describe_around(slide.picture, own)) for slide, own in pairs])
     mean, covariance = found.mean(axis=0), np.cov(found, rowvar=False)
     variances = np.diag(np.diag(covariance)) + SMALLEST**2 * np.eye(len(mean))
     precision = np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * variances)
@@ -92,7 +92,7 @@ def describe_around(picture: Picture, centres: np.ndarray) -> Iterable[np.ndarra
         yield picture.read(Window(y, x, y + SIDE_PX, x + SIDE_PX))
 
 
-def described(patches: Iterable[np.ndarray]) -> np.ndarray:
+def describe_all(patches: Iterable[np.ndarray]) -> np.ndarray:
     """(patches, D)."""
     return np.array([describe_patches(optical_density(patch)) for patch in patches])
 

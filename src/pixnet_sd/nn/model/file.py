@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
-from pixnet_sd._files import replace, where_there_is_room
+from pixnet_sd._files import explain_full_disk, replace_files
 
 FORMAT = "pixnet-sd model"
 VERSION = 1
@@ -42,8 +42,8 @@ def write_model(folder: Path, weights: bytes, description: Mapping[str, Any], *,
     folder.mkdir(parents=True, exist_ok=True)
     header = {"format": FORMAT, "version": VERSION, "sha256": hashlib.sha256(weights).hexdigest()}
     described = json.dumps({**header, **description}, indent=1).encode()
-    with where_there_is_room(folder, after="The model was not saved."):
-        replace(folder, {WEIGHTS: weights, DESCRIPTION: described})
+    with explain_full_disk(folder, after="The model was not saved."):
+        replace_files(folder, {WEIGHTS: weights, DESCRIPTION: described})
 
 
 def find_model(name: str | Path) -> Path:
@@ -116,16 +116,16 @@ def compare_tensors(folder: Path, expected: Iterable[Mapping[str, Tensor]]) -> N
     """
     path = folder / WEIGHTS
     require_file(path)
-    with undamaged(path):
+    with check_integrity(path):
         found = safetensors.torch.load_file(path)
     for member in expected:
         refuse_tensors(path, "lacks", [key for key in member if key not in found])
-        refuse_tensors(path, "has wrong", list(differences(found, member)))
+        refuse_tensors(path, "has wrong", list(tensor_differences(found, member)))
         found = {key: value for key, value in found.items() if key not in member}
     refuse_tensors(path, "has unknown", sorted(found))
 
 
-def differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
+def tensor_differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
     for key, wanted in expected.items():
         if (own := found[key]).shape != wanted.shape or own.dtype != wanted.dtype:
             yield f"{key} is {tuple(own.shape)} {own.dtype}, not {tuple(wanted.shape)} {wanted.dtype}"
@@ -141,7 +141,7 @@ def read_weights(folder: Path, sha256: object) -> dict[str, Tensor]:
             f"{path} has sha256 {found[:12]}..., but {DESCRIPTION} was written for {str(sha256)[:12]}... The two files "
             "do not belong together; fetch both again."
         )
-    with undamaged(path):
+    with check_integrity(path):
         tensors = safetensors.torch.load(content)
     refuse_tensors(path, "is not finite in", [key for key, value in tensors.items() if not torch.isfinite(value).all()])
     return tensors
@@ -156,7 +156,7 @@ def refuse_tensors(path: Path, problem: str, keys: Sequence[str]) -> None:
 
 
 @contextmanager
-def undamaged(path: Path) -> Iterator[None]:
+def check_integrity(path: Path) -> Iterator[None]:
     """Whatever safetensors says of a file, or raises because of it, the error names the file."""
     try:
         yield

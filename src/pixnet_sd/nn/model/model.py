@@ -127,7 +127,7 @@ class Model:
     def tensors(self) -> dict[str, torch.Tensor]:
         """All weights; those of an encoder that members share once, as the first one's."""
         names = self.network.state_dict()
-        return {key: value for key, value in names.items() if not (self.network.shares_features and repeats(key))}
+        return {key: value for key, value in names.items() if not (self.network.shares_features and is_shared(key))}
 
     def description(self) -> dict[str, Any]:
         """Everything but the weights, as JSON."""
@@ -154,12 +154,12 @@ class Model:
         folder = find_model(name)
         description = read_description(folder)
         with named_errors(folder):
-            schema.check(description)
-        compare_tensors(folder, drawn(description, folder))
+            schema.check_description(description)
+        compare_tensors(folder, expected_tensors(description, folder))
         tensors = read_weights(folder, description["sha256"])
         with named_errors(folder):
             model = from_description(description)
-            model.network.load_state_dict(unshared(tensors, len(description["members"])))
+            model.network.load_state_dict(unshare_features(tensors, len(description["members"])))
             model.network.share_features()
         return model
 
@@ -196,22 +196,22 @@ class Model:
         return {key: one_line(value) for key, value in told.items()}
 
 
-def drawn(description: dict[str, Any], folder: Path) -> Iterator[dict[str, torch.Tensor]]:
+def expected_tensors(description: dict[str, Any], folder: Path) -> Iterator[dict[str, torch.Tensor]]:
     """What the weights of one member after the other must be."""
     for number, member in enumerate(description["members"]):
         with named_errors(folder):
-            tensors = skeleton.draw(member, len(description["genes"]))
+            tensors = skeleton.meta_tensors(member, len(description["genes"]))
         named = {f"members.{number}.{key}": value for key, value in tensors.items()}
-        yield {key: value for key, value in named.items() if not (description["shared_features"] and repeats(key))}
+        yield {key: value for key, value in named.items() if not (description["shared_features"] and is_shared(key))}
 
 
-def repeats(key: str) -> bool:
+def is_shared(key: str) -> bool:
     """Whether a weight is one of the features of a member that is not the first."""
     _, number, part = key.split(".")[:3]
     return number != "0" and part == "features"
 
 
-def unshared(tensors: dict[str, torch.Tensor], members: int) -> dict[str, torch.Tensor]:
+def unshare_features(tensors: dict[str, torch.Tensor], members: int) -> dict[str, torch.Tensor]:
     """With the first one's features for every member that came without its own."""
     first = {key.removeprefix(FIRST): value for key, value in tensors.items() if key.startswith(f"{FIRST}features.")}
     every = {f"members.{number}.{key}": value for number in range(members) for key, value in first.items()}
@@ -222,7 +222,7 @@ def from_description(description: dict[str, Any]) -> Model:
     """The model that was described, its weights still to be filled in."""
     genes = description["genes"]
     model = Model(
-        [skeleton.build(one, len(genes)) for one in description["members"]],
+        [skeleton.build_network(one, len(genes)) for one in description["members"]],
         genes,
         Card(**description["card"]),
         ensembl=description["ensembl"],

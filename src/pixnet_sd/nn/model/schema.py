@@ -65,14 +65,14 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check(description: Mapping[str, Any]) -> None:
+def check_description(description: Mapping[str, Any]) -> None:
     """Refuse a description with a value of another kind."""
     for key, (test, kind) in RULES.items():
         if not test(description[key]):
-            raise PixnetValueError(f"`{key}` must be {kind}; got {shortened(description[key])}.")
+            raise PixnetValueError(f"`{key}` must be {kind}; got {shorten_text(description[key])}.")
 
 
-def shortened(value: Any) -> str:
+def shorten_text(value: Any) -> str:
     """What it looks like, on one line."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}..."

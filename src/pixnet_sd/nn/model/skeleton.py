@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.network.margin import FARTHEST_PX
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet, Reach
+from pixnet_sd.nn.network.network import NetworkConfig, PixNet, ReceptiveField
 from pixnet_sd.nn.network.values import is_whole
 
 FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
@@ -32,19 +32,19 @@ class WithoutMemory(TorchFunctionMode):
         return func(*args, **options)
 
 
-def draw(member: Mapping[str, Any], genes: int) -> dict[str, Tensor]:
+def meta_tensors(member: Mapping[str, Any], genes: int) -> dict[str, Tensor]:
     """The tensors of one member, by their names."""
     with WithoutMemory():
-        return dict(build(member, genes).state_dict())
+        return dict(build_network(member, genes).state_dict())
 
 
-def build(member: Mapping[str, Any], genes: int) -> PixNet:
+def build_network(member: Mapping[str, Any], genes: int) -> PixNet:
     """The network that was described, its weights still to be filled in."""
-    reach = Reach(*(pixels(member, name) for name in Reach._fields))
+    reach = ReceptiveField(*(weight_pixels(member, name) for name in ReceptiveField._fields))
     return PixNet(NetworkConfig.from_json(member["network"]), genes, encoder_weights=None, reach=reach)
 
 
-def pixels(member: Mapping[str, Any], name: str) -> int:
+def weight_pixels(member: Mapping[str, Any], name: str) -> int:
     if not is_whole(member[name], 0, FARTHEST_PX):
         raise PixnetValueError(
             f"`{name}` must be a whole number of pixels from 0 to {FARTHEST_PX}; got {member[name]!r}."

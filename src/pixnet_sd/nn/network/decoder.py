@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixnet_sd.nn.ops import Source, pool, upsample
+from pixnet_sd.nn.ops import FeatureSource, pool_maps, upsample_maps
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -54,12 +54,12 @@ class FusionBlock(nn.Module):
         """
         refined = self.refine(skip)
         if self.narrow is None or below is None:
-            return attend(refined, self.to_qkv(refined))
-        under = upsample(self.narrow(below), 2)
-        return attend(under, self.to_qkv(torch.cat([refined, under], dim=1)))
+            return channel_attention(refined, self.to_qkv(refined))
+        under = upsample_maps(self.narrow(below), 2)
+        return channel_attention(under, self.to_qkv(torch.cat([refined, under], dim=1)))
 
 
-def attend(base: Tensor, qkv: Tensor) -> Tensor:
+def channel_attention(base: Tensor, qkv: Tensor) -> Tensor:
     query, key, value = qkv.chunk(3, dim=1)
     return base + torch.softmax(query * key, dim=1) * value
 
@@ -70,7 +70,7 @@ class Lateral(nn.Module):
     The projection is pointwise and linear, so it commutes with upsampling: it runs at whichever stride is coarser.
     """
 
-    def __init__(self, source: Source, width: int) -> None:
+    def __init__(self, source: FeatureSource, width: int) -> None:
         super().__init__()
         self.source = source
         self.standardise = nn.BatchNorm2d(source.channels, affine=False)
@@ -78,13 +78,13 @@ class Lateral(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         finer, coarser = self.source.level // self.source.stride, self.source.stride // self.source.level
-        return upsample(self.project(self.standardise(pool(maps, finer))), coarser)
+        return upsample_maps(self.project(self.standardise(pool_maps(maps, finer))), coarser)
 
 
 class Decoder(nn.Module):
     """Sources at several strides -> one (B, widths[0], H/stride, W/stride) map at the finest level's stride."""
 
-    def __init__(self, sources: Sequence[Source], levels: Sequence[int], widths: Sequence[int]) -> None:
+    def __init__(self, sources: Sequence[FeatureSource], levels: Sequence[int], widths: Sequence[int]) -> None:
         super().__init__()
         self.width = widths[0]
         self.sources, self.levels = tuple(sources), tuple(levels)

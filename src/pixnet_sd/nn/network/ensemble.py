@@ -46,7 +46,7 @@ class Ensemble(nn.Module):
     def share_features(self) -> None:
         """Let all members see with the first one's encoder, where theirs are the same."""
         first, *others = self.members
-        self.shares_features = all(same_features(first, other) for other in others)
+        self.shares_features = all(have_same_features(first, other) for other in others)
         if self.shares_features:
             for other in others:
                 other.features = first.features
@@ -80,16 +80,16 @@ class Ensemble(nn.Module):
         if self.shares_features:
             maps = self.members[0].features(image)
             return torch.cat([member.decode(maps) for member in self.members], dim=1)
-        return torch.cat([member(widened(image, member.rim - self.rim)) for member in self.members], dim=1)
+        return torch.cat([member(widen_margin(image, member.rim - self.rim)) for member in self.members], dim=1)
 
 
-def same_features(one: PixNet, other: PixNet) -> bool:
+def have_same_features(one: PixNet, other: PixNet) -> bool:
     if (one.config, one.reach) != (other.config, other.reach):
         return False
     weights, others = one.features.state_dict(), other.features.state_dict()
     return weights.keys() == others.keys() and all(torch.equal(weights[key], others[key]) for key in weights)
 
 
-def widened(image: Tensor, extra: int) -> Tensor:
+def widen_margin(image: Tensor, extra: int) -> Tensor:
     """With white around it."""
     return F.pad(image, (extra,) * 4, value=1.0) if extra else image

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.encoders.stain import StainEncoder
-from pixnet_sd.nn.ops import Source, box_contexts, box_sides, look_from_afar, pool, resample
+from pixnet_sd.nn.ops import FeatureSource, box_contexts, box_sides, encode_downsampled, pool_maps, resample_map
 
 
 class Features(nn.Module):
@@ -39,7 +39,7 @@ class Features(nn.Module):
         self.alignment = lcm(encoder.alignment * max(overview, 1), coarsest, self.wide_stride)
         self.check_levels()
 
-    def describe(self) -> tuple[Source, ...]:
+    def describe(self) -> tuple[FeatureSource, ...]:
         """One entry per map, in the order of `forward`."""
         sources = [
             self.source(channels, stride, self.nearest_level(level))
@@ -48,16 +48,16 @@ class Features(nn.Module):
             for channels, stride, level in zip(encoder.channels, encoder.strides, encoder.levels, strict=True)
         ]
         channels = sum(self.encoder.channels) if self.overview else self.deep_channels(sources)
-        return (*sources, *[Source(channels, self.wide_stride, self.levels[-1])] * len(self.boxes))
+        return (*sources, *[FeatureSource(channels, self.wide_stride, self.levels[-1])] * len(self.boxes))
 
-    def source(self, channels: int, stride: int, level: int) -> Source:
+    def source(self, channels: int, stride: int, level: int) -> FeatureSource:
         """What is finer than its level is pooled to it at once: nothing later sees it finer, and caches stay small."""
-        return Source(channels, max(stride, level), level)
+        return FeatureSource(channels, max(stride, level), level)
 
     def nearest_level(self, level: int) -> int:
         return min(max(level, self.levels[0]), self.levels[-1])
 
-    def deep_channels(self, sources: Sequence[Source]) -> int:
+    def deep_channels(self, sources: Sequence[FeatureSource]) -> int:
         return sum(source.channels for source in sources if source.level == self.levels[-1])
 
     def forward(self, image: Tensor, encoder: Callable[[Tensor], list[Tensor]] | None = None) -> list[Tensor]:
@@ -65,24 +65,24 @@ class Features(nn.Module):
 
         Another encoder of the same reach may stand in.
         """
-        return self.see(within(image, self.rim), image, encoder or self.encoder)
+        return self.see(crop_rim(image, self.rim), image, encoder or self.encoder)
 
     def see(self, image: Tensor, around: Tensor, encoder: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
         """Maps of an image from its pixels, and from the same with a rim."""
         maps = list(encoder(image))
         if self.colour is not None:
             maps += self.colour(image)
-        maps = [pool_to(m, source, image) for m, source in zip(maps, self.sources, strict=False)]
+        maps = [pool_to_stride(m, source, image) for m, source in zip(maps, self.sources, strict=False)]
         if not self.boxes:
             return maps
-        wide = look_from_afar(encoder, around, self.overview) if self.overview else self.deepest(maps)
+        wide = encode_downsampled(encoder, around, self.overview) if self.overview else self.deepest(maps)
         rim = (around.shape[-1] - image.shape[-1]) // 2 // self.wide_stride
-        return maps + [within(box, rim) for box in box_contexts(wide, self.boxes)]
+        return maps + [crop_rim(box, rim) for box in box_contexts(wide, self.boxes)]
 
     def deepest(self, maps: Sequence[Tensor]) -> Tensor:
         deepest = self.levels[-1]
         pairs = zip(maps, self.sources, strict=False)
-        deep = [resample(m, source.stride, deepest) for m, source in pairs if source.level == deepest]
+        deep = [resample_map(m, source.stride, deepest) for m, source in pairs if source.level == deepest]
         return torch.cat(deep, dim=1)
 
     def check_levels(self) -> None:
@@ -94,11 +94,11 @@ class Features(nn.Module):
             )
 
 
-def within(maps: Tensor, rim: int) -> Tensor:
+def crop_rim(maps: Tensor, rim: int) -> Tensor:
     """Without so many pixels on each side."""
     return maps[..., rim : maps.shape[-2] - rim, rim : maps.shape[-1] - rim]
 
 
-def pool_to(maps: Tensor, source: Source, image: Tensor) -> Tensor:
+def pool_to_stride(maps: Tensor, source: FeatureSource, image: Tensor) -> Tensor:
     """To the stride of its source, where it is finer."""
-    return pool(maps, max(1, source.stride * maps.shape[-1] // image.shape[-1]))
+    return pool_maps(maps, max(1, source.stride * maps.shape[-1] // image.shape[-1]))

@@ -61,7 +61,7 @@ class RateHead(nn.Module):
         """Begin at the mean rate per um2 of every gene (G,): training then learns where, not how much."""
         total = rates.sum().clamp_min(SMALLEST_RATE)
         profile = (rates / total).clamp_min(SMALLEST_RATE)
-        profiles = profile * balanced(torch.exp(0.5 * torch.randn_like(self.raw_loadings)), profile)
+        profiles = profile * balance_loadings(torch.exp(0.5 * torch.randn_like(self.raw_loadings)), profile)
         self.raw_loadings.copy_(inverse_softplus(len(rates) * profiles))
         self.start_programmes((total / len(self.bias)).expand(len(self.bias)))
 
@@ -80,7 +80,7 @@ class RateHead(nn.Module):
         self.bias.fill_(inverse_softplus(torch.tensor(1 / SHARPNESS)))
 
 
-def balanced(factors: Tensor, profile: Tensor) -> Tensor:
+def balance_loadings(factors: Tensor, profile: Tensor) -> Tensor:
     """(K, G) random factors, scaled so that every gene keeps its mean and every programme its total.
 
     Rows and columns in turn, until both hold (Sinkhorn and Knopp, Pacific J. Math. 21 (1967) 343-348).

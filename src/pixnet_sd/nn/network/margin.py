@@ -30,12 +30,12 @@ def measure_margin(module: nn.Module, forward: Callable[[Tensor], Tensor], align
     module.eval()
     try:
         with torch.no_grad():
-            return max(reach(forward, alignment, stride, axis) for axis in (-2, -1))
+            return max(measure_reach(forward, alignment, stride, axis) for axis in (-2, -1))
     finally:
         module.train(was_training)
 
 
-def reach(forward: Callable[[Tensor], Tensor], alignment: int, stride: int, axis: int) -> int:
+def measure_reach(forward: Callable[[Tensor], Tensor], alignment: int, stride: int, axis: int) -> int:
     blocks = max(FIRST_GUESS_PX // alignment, 1)
     while blocks * alignment <= FARTHEST_PX:
         touched = touched_pixels(forward, alignment, blocks, axis)

@@ -81,7 +81,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Kinds and bounds of every value: a file may hold anything."""
-        require(is_number(self.mpp, *MPP), "mpp", self.mpp, f"positive: a number from {MPP[0]} to {MPP[1]}")
+        check_value(is_number(self.mpp, *MPP), "mpp", self.mpp, f"positive: a number from {MPP[0]} to {MPP[1]}")
         counts, sides_px = f"whole numbers from 1 to {WIDEST}", f"None or a whole number from 1 to {FARTHEST_PX}"
         rules = {
             "encoder": (is_text(self.encoder), "a name"),
@@ -99,7 +99,7 @@ class NetworkConfig:
             "head": (self.head in HEADS, f"one of {HEADS}"),
         }
         for name, (right, allowed) in rules.items():
-            require(right, name, getattr(self, name), allowed)
+            check_value(right, name, getattr(self, name), allowed)
 
     def is_context(self, size_um: Any) -> bool:
         return is_number(size_um, 0, 2 * FARTHEST_PX * self.mpp)
@@ -119,12 +119,12 @@ class NetworkConfig:
         return cls(**arguments)
 
 
-def require(condition: bool, name: str, value: object, allowed: str) -> None:
+def check_value(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise PixnetValueError(f"A network's `{name}` must be {allowed}; got {value!r}.")
 
 
-class Reach(NamedTuple):
+class ReceptiveField(NamedTuple):
     """What a network sees around a tile, in input pixels; see `PixNet`."""
 
     margin: int
@@ -152,7 +152,7 @@ class PixNet(nn.Module):
         genes: int,
         *,
         encoder_weights: str | Path | None = PRETRAINED,
-        reach: Reach | None = None,
+        reach: ReceptiveField | None = None,
     ) -> None:
         super().__init__()
         one_thread_after_fork()
@@ -168,18 +168,18 @@ class PixNet(nn.Module):
         self.head = build_head(config, self.decoder.width, genes)
         self.alignment = self.features.alignment
         self.margin, self.features.rim = reach or self.measure()
-        for name in Reach._fields:
+        for name in ReceptiveField._fields:
             side = getattr(self, name)
-            require(side % self.alignment == 0, name, side, f"a multiple of its alignment {self.alignment}")
-        require(0 <= self.rim <= self.margin, "rim", self.rim, f"within its margin {self.margin}")
+            check_value(side % self.alignment == 0, name, side, f"a multiple of its alignment {self.alignment}")
+        check_value(0 <= self.rim <= self.margin, "rim", self.rim, f"within its margin {self.margin}")
 
     @property
     def rim(self) -> int:
         return self.features.rim
 
     @property
-    def reach(self) -> Reach:
-        return Reach(self.margin, self.rim)
+    def reach(self) -> ReceptiveField:
+        return ReceptiveField(self.margin, self.rim)
 
     @property
     def encoder(self) -> Encoder:
@@ -216,7 +216,7 @@ class PixNet(nn.Module):
         """Maps of `features`, which may come from a cache, to programmes."""
         return self.head(self.decoder(maps))
 
-    def measure(self) -> Reach:
+    def measure(self) -> ReceptiveField:
         """How far it sees, and how much of that from afar only."""
         encoder = self.encoder.stand_in()
 
@@ -227,7 +227,7 @@ class PixNet(nn.Module):
             return measure_margin(self, seen, self.alignment, self.stride)
 
         margin = farthest(lambda image: image)
-        return Reach(margin, margin - farthest(torch.ones_like) if self.config.overview else 0)
+        return ReceptiveField(margin, margin - farthest(torch.ones_like) if self.config.overview else 0)
 
     @torch.no_grad()
     def start_at_ridge(self, fit: RidgeFit) -> None:
@@ -255,7 +255,7 @@ def build_decoder(config: NetworkConfig, features: Features) -> Decoder | PixelD
         return Readout(features.sources, config.stride, config.programmes)
     if config.decoder == "pixel":
         return PixelDecoder(features.sources, config.stride, config.widths[0])
-    require(len(config.widths) >= len(features.levels), "widths", config.widths, f"one per level {features.levels}")
+    check_value(len(config.widths) >= len(features.levels), "widths", config.widths, f"one per level {features.levels}")
     return Decoder(features.sources, features.levels, config.widths)
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.nn.ops import Source, resample
+from pixnet_sd.nn.ops import FeatureSource, resample_map
 
 
 class Readout(nn.Module):
@@ -24,7 +24,7 @@ class Readout(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, sources: Sequence[Source], stride: int, width: int) -> None:
+    def __init__(self, sources: Sequence[FeatureSource], stride: int, width: int) -> None:
         super().__init__()
         self.sources, self.stride, self.width = tuple(sources), stride, width
         self.dim = sum(source.channels for source in sources)
@@ -35,7 +35,9 @@ class Readout(nn.Module):
 
     def dense(self, maps: Sequence[Tensor]) -> Tensor:
         """All sources side by side at the output stride, (B, D, h, w): what is pooled to fit the ridge."""
-        return torch.cat([resample(m, s.stride, self.stride) for m, s in zip(maps, self.sources, strict=True)], dim=1)
+        return torch.cat(
+            [resample_map(m, s.stride, self.stride) for m, s in zip(maps, self.sources, strict=True)], dim=1
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """(B, width, h, w): `dense` standardised and projected, with each source projected before it is upsampled."""
@@ -45,14 +47,14 @@ class Readout(nn.Module):
         projected: dict[int, Tensor] = {}
         for seen, source, own in zip(maps, self.sources, weights, strict=True):
             stride = max(source.stride, self.stride)
-            part = F.conv2d(resample(seen, source.stride, stride), own.T[:, :, None, None])
+            part = F.conv2d(resample_map(seen, source.stride, stride), own.T[:, :, None, None])
             projected[stride] = projected[stride].add_(part) if stride in projected else part
         offset = (self.mean / self.scale) @ self.projection
         # Added up in place: a stack of all of them would take three times as long.
         strides = sorted(projected, reverse=True)
-        total = resample(projected[strides[0]], strides[0], self.stride) - offset[:, None, None]
+        total = resample_map(projected[strides[0]], strides[0], self.stride) - offset[:, None, None]
         for stride in strides[1:]:
-            total += resample(projected[stride], stride, self.stride)
+            total += resample_map(projected[stride], stride, self.stride)
         return total
 
     def at(self, dense: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ def fit_ridge(
     )
 
 
-def padded(fit: RidgeFit, rank: int) -> RidgeFit:
+def pad_fit(fit: RidgeFit, rank: int) -> RidgeFit:
     """A fit of lower rank than was asked for, with programmes that are always zero."""
     missing = rank - fit.projection.shape[1]
     projection = np.pad(fit.projection, ((0, 0), (0, missing)))
@@ -200,7 +202,7 @@ class PixelDecoder(nn.Module):
     at a regression.
     """
 
-    def __init__(self, sources: Sequence[Source], stride: int, width: int) -> None:
+    def __init__(self, sources: Sequence[FeatureSource], stride: int, width: int) -> None:
         super().__init__()
         self.width = 2 * width
         self.readout = Readout(sources, stride, self.width)

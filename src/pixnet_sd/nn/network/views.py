@@ -11,21 +11,21 @@ VIEWS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
 """Quarter turns, and whether the result is mirrored: first as it is, then the other turns, then mirrored."""
 
 
-def turn(image: Tensor, turns: int, mirror: bool) -> Tensor:
+def apply_view(image: Tensor, turns: int, mirror: bool) -> Tensor:
     turned = torch.rot90(image, turns, (-2, -1))
     return turned.flip(-1) if mirror else turned
 
 
-def turn_back(image: Tensor, turns: int, mirror: bool) -> Tensor:
+def undo_view(image: Tensor, turns: int, mirror: bool) -> Tensor:
     return torch.rot90(image.flip(-1) if mirror else image, -turns, (-2, -1))
 
 
-def seen_turned(
+def view_picture(
     features: Callable[[Tensor], Sequence[Tensor]], turns: int, mirror: bool
 ) -> Callable[[Tensor], list[Tensor]]:
     """Maps of the image as if it lay another way, each turned back to where it belongs."""
 
     def compute(image: Tensor) -> list[Tensor]:
-        return [turn_back(one, turns, mirror) for one in features(turn(image, turns, mirror))]
+        return [undo_view(one, turns, mirror) for one in features(apply_view(image, turns, mirror))]
 
     return compute

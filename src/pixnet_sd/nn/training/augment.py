@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixnet_sd.nn.network.views import VIEWS, turn, turn_back
+from pixnet_sd.nn.network.views import VIEWS, apply_view, undo_view
 
 GAIN, OFFSET = 0.1, 0.01
 """Standard deviations of the factor of each channel's optical density, and of what is added to it."""
@@ -20,7 +20,7 @@ SMALLEST = 0.85
 
 
 @dataclass(frozen=True)
-class View:
+class CropView:
     """One way to look at a batch; what is predicted on it is turned back, so shapes stay where they are."""
 
     number: int
@@ -38,21 +38,21 @@ class View:
         """(B, 3, H, W) RGB in [0, 1] -> the same, seen this way."""
         density = -torch.log(image.clamp_min(DARKEST)) * self.gain.to(image.device) + self.offset.to(image.device)
         seen = torch.exp(-density).clamp(0, 1)
-        return resized(turn(blur(seen) if self.blurred else seen, *VIEWS[self.number]), self.size)
+        return resize_crop(apply_view(blur_crop(seen) if self.blurred else seen, *VIEWS[self.number]), self.size)
 
     def back(self, maps: Tensor) -> Tensor:
-        return turn_back(resized(maps, 1 / self.size), *VIEWS[self.number])
+        return undo_view(resize_crop(maps, 1 / self.size), *VIEWS[self.number])
 
 
-def random_view(generator: torch.Generator) -> View:
+def random_view(generator: torch.Generator) -> CropView:
     number = int(torch.randint(len(VIEWS), (), generator=generator))
     gain, offset = torch.randn(2, 3, 1, 1, generator=generator).unbind(0)
     blurred = bool(torch.rand((), generator=generator) < BLUR)
     size = 1 - (1 - SMALLEST) * float(torch.rand((), generator=generator))
-    return View(number, 1 + GAIN * gain, OFFSET * offset, blurred, size)
+    return CropView(number, 1 + GAIN * gain, OFFSET * offset, blurred, size)
 
 
-def resized(maps: Tensor, size: float) -> Tensor:
+def resize_crop(maps: Tensor, size: float) -> Tensor:
     """Around the middle, in a frame that stays; what lies beyond repeats the edge."""
     if size == 1:
         return maps
@@ -61,7 +61,7 @@ def resized(maps: Tensor, size: float) -> Tensor:
     return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
 
 
-def blur(image: Tensor) -> Tensor:
+def blur_crop(image: Tensor) -> Tensor:
     """A 3 x 3 binomial mean."""
     line = torch.tensor([0.25, 0.5, 0.25], device=image.device, dtype=image.dtype)
     kernel = torch.outer(line, line).expand(image.shape[1], 1, 3, 3)

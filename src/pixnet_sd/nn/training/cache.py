@@ -11,12 +11,12 @@ import shapely
 import torch
 from torch import Tensor
 
-from pixnet_sd._files import require_room
-from pixnet_sd._raster.grid import Tile, Window, round_up, tiles
+from pixnet_sd._files import check_room
+from pixnet_sd._raster.grid import Tile, Window, make_tiles, round_up
 from pixnet_sd.nn.inference.tiling import over_tiles
 from pixnet_sd.nn.network.network import PixNet
-from pixnet_sd.nn.network.views import VIEWS, seen_turned
-from pixnet_sd.nn.ops import Source
+from pixnet_sd.nn.network.views import VIEWS, view_picture
+from pixnet_sd.nn.ops import FeatureSource
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.training.crops import Crop
 
@@ -26,7 +26,7 @@ PRECISION = np.float16
 
 
 @dataclass(frozen=True)
-class Cache:
+class FeatureCache:
     """Maps of one slide where they were computed; elsewhere they are zero."""
 
     maps: tuple[np.ndarray, ...]
@@ -37,11 +37,12 @@ class Cache:
         """One (B, c, h, w) for each source."""
         pairs = zip(self.maps, self.strides, strict=True)
         return [
-            torch.from_numpy(np.stack([cut(m, crop.window, s) for crop in crops])).to(device).float() for m, s in pairs
+            torch.from_numpy(np.stack([cut_map(m, crop.window, s) for crop in crops])).to(device).float()
+            for m, s in pairs
         ]
 
 
-def cut(maps: np.ndarray, window: Window, stride: int) -> np.ndarray:
+def cut_map(maps: np.ndarray, window: Window, stride: int) -> np.ndarray:
     """A window of a map; beyond the slide, its edge is repeated."""
     wanted = window.coarsened(stride)
     inside = wanted.clip(Window(0, 0, *maps.shape[1:]))
@@ -59,45 +60,45 @@ def cache_features(
     view: tuple[int, bool] = VIEWS[0],
     device: torch.device | str = "cpu",
     tick: Callable[[int], object],
-) -> Cache:
+) -> FeatureCache:
     """All that the network's decoder will be given on these crops, as it sees the slide in one of its `VIEWS`.
 
     `tick(1)` is called after each tile.
     """
     features = network.features
-    plan = needed(tiles_of(network, slide), crops)
+    plan = needed_bytes(tiles_of(network, slide), crops)
     strides = tuple(source.stride for source in features.sources)
-    require_room(
+    check_room(
         folder, bytes_of(plan, features.sources), f"Features of {slide.name}", otherwise="let TMPDIR name a larger disk"
     )
     maps = [new_map(folder / f"{n}.npy", slide, source) for n, source in enumerate(features.sources)]
-    for finished in over_tiles(seen_turned(features, *view), slide.picture, plan, strides, device=device):
+    for finished in over_tiles(view_picture(features, *view), slide.picture, plan, strides, device=device):
         for target, computed, stride in zip(maps, finished.maps, strides, strict=True):
             rows, columns = finished.core.coarsened(stride).slices
             target[:, rows, columns] = computed
         tick(1)
-    return Cache(tuple(maps), strides)
+    return FeatureCache(tuple(maps), strides)
 
 
 def tiles_of(network: PixNet, slide: Slide) -> list[Tile]:
     height, width = slide.picture.grid.shape
     size = round_up(TILE_PX, network.alignment)
-    return list(tiles(height, width, size=size, stride=network.alignment, margin=network.margin))
+    return list(make_tiles(height, width, size=size, stride=network.alignment, margin=network.margin))
 
 
-def new_map(path: Path, slide: Slide, source: Source) -> np.ndarray:
+def new_map(path: Path, slide: Slide, source: FeatureSource) -> np.ndarray:
     """A file of zeros, which takes no space where nothing is written."""
     height, width = (-(-side // source.stride) for side in slide.picture.grid.shape)
     return np.lib.format.open_memmap(path, "w+", PRECISION, (source.channels, height, width))
 
 
-def bytes_of(plan: Sequence[Tile], sources: Sequence[Source]) -> int:
+def bytes_of(plan: Sequence[Tile], sources: Sequence[FeatureSource]) -> int:
     """Of a disk that runs full under a mapped file, a process learns by a signal that ends it."""
     pixels = sum(tile.core.area for tile in plan)
     return sum(pixels // source.stride**2 * source.channels * np.dtype(PRECISION).itemsize for source in sources)
 
 
-def needed(plan: Sequence[Tile], crops: Sequence[Crop]) -> list[Tile]:
+def needed_bytes(plan: Sequence[Tile], crops: Sequence[Crop]) -> list[Tile]:
     """The tiles whose cores meet a crop."""
     cores = shapely.box(*np.array([(t.core.x0, t.core.y0, t.core.x1, t.core.y1) for t in plan]).T)
     windows = shapely.box(*np.array([(c.window.x0, c.window.y0, c.window.x1, c.window.y1) for c in crops]).T)

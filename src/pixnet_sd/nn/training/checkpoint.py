@@ -19,28 +19,28 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._files import replace, where_there_is_room
+from pixnet_sd._files import explain_full_disk, replace_files
 from pixnet_sd._raster.grid import Window
 from pixnet_sd.nn.training import distributed
-from pixnet_sd.nn.training.dataset import Material
-from pixnet_sd.nn.training.loop import History, Run
+from pixnet_sd.nn.training.dataset import ShapeDataset
+from pixnet_sd.nn.training.loop import History, TrainState
 
 SAMPLE_PX = 64
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 WEIGHTS = ("network", "averaged", "best")
 
 
-def store(path: Path, run: Run, identity: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, run: TrainState, identity: dict[str, Any]) -> None:
     """Where there are several processes, the first one writes."""
-    if distributed.rank() > 0:
+    if distributed.process_rank() > 0:
         return
     told = {"run": json.dumps(identity), "history": json.dumps(asdict(run.history)), "steps": str(run.steps)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with where_there_is_room(path.parent, after=f"{path.parent} keeps the epochs that are done."):
-        replace(path.parent, {path.name: save(tensors_of(run), metadata=told)})
+    with explain_full_disk(path.parent, after=f"{path.parent} keeps the epochs that are done."):
+        replace_files(path.parent, {path.name: save(tensors_of(run), metadata=told)})
 
 
-def take_up(path: Path, run: Run, identity: dict[str, Any]) -> None:
+def restore_checkpoint(path: Path, run: TrainState, identity: dict[str, Any]) -> None:
     """Put a run where it was stored; nothing happens where nothing was stored."""
     if not path.exists():
         return
@@ -52,7 +52,7 @@ def take_up(path: Path, run: Run, identity: dict[str, Any]) -> None:
         raise PixnetValueError(
             f"{path} is not a checkpoint of a training run: {error}. Delete it to start anew."
         ) from None
-    refuse_another(path, json.loads(told["run"]), identity)
+    check_same_training(path, json.loads(told["run"]), identity)
     for name in WEIGHTS:
         weights = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
         if name == "best":
@@ -68,7 +68,7 @@ def take_up(path: Path, run: Run, identity: dict[str, Any]) -> None:
     run.history, run.steps = History(**json.loads(told["history"])), int(told["steps"])
 
 
-def tensors_of(run: Run) -> dict[str, Tensor]:
+def tensors_of(run: TrainState) -> dict[str, Tensor]:
     weights = {f"{name}.{key}": value for name in WEIGHTS for key, value in weights_of(run, name).items()}
     moments = {
         f"optimiser.{number}.{name}": run.optimiser.state[parameter][name]
@@ -79,21 +79,21 @@ def tensors_of(run: Run) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone().contiguous() for key, value in (weights | moments).items()}
 
 
-def weights_of(run: Run, name: str) -> dict[str, Tensor]:
+def weights_of(run: TrainState, name: str) -> dict[str, Tensor]:
     return run.best if name == "best" else getattr(run, name).state_dict()
 
 
-def parameters_of(run: Run) -> list[torch.nn.Parameter]:
+def parameters_of(run: TrainState) -> list[torch.nn.Parameter]:
     return [parameter for group in run.optimiser.param_groups for parameter in group["params"]]
 
 
-def identity_of(run: Run) -> dict[str, Any]:
+def training_fingerprint(run: TrainState) -> dict[str, Any]:
     """What must be the same for the result to be the same; of a run that has not begun."""
     data = hashlib.sha256()
     for role in (run.lesson.training, run.lesson.validation):
         data.update(f"{len(role)} sets".encode())
         for material in role:
-            update(data, material)
+            update_parameters(data, material)
     start = hashlib.sha256()
     for name, values in {**run.network.features.state_dict(), **run.network.head.state_dict()}.items():
         start.update(name.encode() + values.cpu().numpy().tobytes())
@@ -101,7 +101,7 @@ def identity_of(run: Run) -> dict[str, Any]:
     return {"config": config, "data": data.hexdigest(), "start": start.hexdigest()}
 
 
-def update(data: hashlib._Hash, material: Material) -> None:
+def update_parameters(data: hashlib._Hash, material: ShapeDataset) -> None:
     """Counts, shapes, and some pixels."""
     measured, (height, width) = material.measured, material.slide.picture.grid.shape
     counts = measured.counts.tocsr()
@@ -111,7 +111,7 @@ def update(data: hashlib._Hash, material: Material) -> None:
         data.update(np.ascontiguousarray(values).tobytes())
 
 
-def refuse_another(path: Path, stored: dict[str, Any], asked: dict[str, Any]) -> None:
+def check_same_training(path: Path, stored: dict[str, Any], asked: dict[str, Any]) -> None:
     if stored["data"] != asked["data"]:
         raise PixnetValueError(f"{path} was written while training on other sections. Use another folder.")
     if stored.get("start") != asked["start"]:

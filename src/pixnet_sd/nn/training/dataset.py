@@ -13,11 +13,11 @@ from pixnet_sd._raster.picture import Picture
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.nn.inference.tiling import to_unit
 from pixnet_sd.nn.network.network import PixNet
-from pixnet_sd.nn.slides import Measured, Slide
-from pixnet_sd.nn.training.augment import View
-from pixnet_sd.nn.training.cache import Cache
+from pixnet_sd.nn.slides import MeasuredSet, Slide
+from pixnet_sd.nn.training.augment import CropView
+from pixnet_sd.nn.training.cache import FeatureCache
 from pixnet_sd.nn.training.crops import Crop, crop_weights, crops_of, layout_for, to_torch
-from pixnet_sd.nn.training.pixels import Samples
+from pixnet_sd.nn.training.pixels import PixelSamples
 
 DENSE_CROPS = 16
 """Crops of which all features are in memory at once, at the output's stride."""
@@ -40,18 +40,18 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Material:
+class ShapeDataset:
     """One set of shapes, shared out over crops."""
 
     slide: Slide
-    measured: Measured
+    measured: MeasuredSet
     crops: list[Crop]
     scaled: Shapes
     """The shapes in pixels of the network's output."""
     stride: int
-    cache: Cache | None = None
+    cache: FeatureCache | None = None
     """Features of a frozen encoder; without it, the network reads the picture."""
-    samples: Samples | None = None
+    samples: PixelSamples | None = None
     """Some pixels of each shape, where the decoder looks at single pixels: then nothing else is read."""
 
     def batches(self, size: int) -> Iterator[Batch]:
@@ -65,12 +65,12 @@ class Material:
         return Batch(crops, np.concatenate([crop.rows for crop in crops]), to_torch(weights), area_um2)
 
     def maps(
-        self, network: PixNet, crops: Sequence[Crop], device: torch.device | str, view: View | None = None
+        self, network: PixNet, crops: Sequence[Crop], device: torch.device | str, view: CropView | None = None
     ) -> list[Tensor]:
         """What the network's decoder is given; only pictures can be seen in another way."""
         if self.cache is not None:
             return self.cache.read(crops, device)
-        image = read(self.slide.picture, crops, network.rim, device)
+        image = read_tile(self.slide.picture, crops, network.rim, device)
         seen = image if view is None else view.of(image)
         with torch.autocast("cuda", torch.bfloat16, enabled=seen.is_cuda):
             maps = network.features(seen)
@@ -78,25 +78,25 @@ class Material:
 
 
 @dataclass
-class Lesson:
+class TrainingSet:
     """What a network learns from, and what it is examined on."""
 
-    training: Sequence[Material]
+    training: Sequence[ShapeDataset]
     size_factors: Sequence[float]
     """One for each training material."""
-    validation: Sequence[Material] = ()
+    validation: Sequence[ShapeDataset] = ()
     device: torch.device | str = "cpu"
 
 
-def read(picture: Picture, crops: Sequence[Crop], rim: int, device: torch.device | str) -> Tensor:
+def read_tile(picture: Picture, crops: Sequence[Crop], rim: int, device: torch.device | str) -> Tensor:
     return to_unit(np.stack([picture.read(crop.window.grow(rim)) for crop in crops]), device)
 
 
-def materials(network: PixNet, slide: Slide, reach_px: int) -> list[Material]:
+def make_datasets(network: PixNet, slide: Slide, reach_px: int) -> list[ShapeDataset]:
     """Every set of a slide, each with crops that fit its shapes; `reach_px` is what must be seen around a shape."""
     made = []
     for measured in slide.measured:
         layout = layout_for(measured.shapes, network.alignment, reach_px)
         scaled = measured.shapes.scaled(1 / network.stride)
-        made.append(Material(slide, measured, crops_of(measured.shapes, layout), scaled, network.stride))
+        made.append(ShapeDataset(slide, measured, crops_of(measured.shapes, layout), scaled, network.stride))
     return made

@@ -14,21 +14,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def rank() -> int:
-    return dist.get_rank() if active() else 0
+def process_rank() -> int:
+    return dist.get_rank() if is_distributed() else 0
 
 
-def count() -> int:
-    return dist.get_world_size() if active() else 1
+def process_count() -> int:
+    return dist.get_world_size() if is_distributed() else 1
 
 
-def active() -> bool:
+def is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def together(part: Tensor, places: Tensor, total: int) -> Tensor:
+def gather_rows(part: Tensor, places: Tensor, total: int) -> Tensor:
     """Rows (n, K) of this process, at their places among all (total, K)."""
-    if not active():
+    if not is_distributed():
         return part
     from torch.distributed.nn.functional import all_reduce
 
@@ -39,9 +39,9 @@ def together(part: Tensor, places: Tensor, total: int) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    if not active():
+    if not is_distributed():
         return
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         dist.all_reduce(parameter.grad)
-        parameter.grad /= count()
+        parameter.grad /= process_count()

@@ -21,15 +21,15 @@ from pixnet_sd.nn.network.pixelwise import PixelDecoder
 from pixnet_sd.nn.slides import Slide, mean_rates, size_factors
 from pixnet_sd.nn.training import checkpoint
 from pixnet_sd.nn.training.config import TrainConfig
-from pixnet_sd.nn.training.dataset import Lesson, Material, materials
+from pixnet_sd.nn.training.dataset import ShapeDataset, TrainingSet, make_datasets
 from pixnet_sd.nn.training.evaluate import count_ratios, gene_scores, what_limits
-from pixnet_sd.nn.training.loop import History, Run, fit
+from pixnet_sd.nn.training.loop import History, TrainState, fit_member
 from pixnet_sd.nn.training.pooled import pixel_moments
-from pixnet_sd.nn.training.prepare import Bar, Prepared, prepared
+from pixnet_sd.nn.training.prepare import Bar, Prepared, cached_datasets
 
 
 @dataclass(frozen=True)
-class Schooling:
+class TrainingData:
     """The slides of a training."""
 
     training: Sequence[Slide]
@@ -40,7 +40,7 @@ class Schooling:
 
 
 def train_pixnet(
-    schooling: Schooling,
+    schooling: TrainingData,
     genes: Sequence[str],
     config: TrainConfig,
     card: Card,
@@ -58,22 +58,22 @@ def train_pixnet(
     """
     torch.manual_seed(config.seed)
     network = first_network(config, len(genes), model, encoder_weights).eval().to(device)
-    with ready(network, schooling, config, device, bar) as (sets, held_out):
-        lesson = lesson_of(schooling, sets, held_out, device)
-        runs: list[Run] = []
+    with prepare_training(network, schooling, config, device, bar) as (sets, held_out):
+        lesson = make_training_set(schooling, sets, held_out, device)
+        runs: list[TrainState] = []
         for member, own in new_members(network, config, schooling.training, sets, model, device):
-            run = Run(member, lesson, own)
+            run = TrainState(member, lesson, own)
             path = None if folder is None else folder / f"member_{len(runs) + 1}.safetensors"
             train_member(run, path, bar, f"train {len(runs) + 1} of {config.members}")
             runs.append(run)
         members = [run.network for run in runs]
-        known, limits = scores_of(members, lesson, genes), limits_of(members, lesson, genes)
+        known, limits = held_out_scores(members, lesson, genes), limits_of(members, lesson, genes)
     return Model(
         [member.cpu() for member in members],
         genes,
         replace(card, validation=schooling.held_out + limits, scores=known),
         library_size=library_size(schooling.training) if network.unit != "log1p" else None,
-        history=curves([run.history for run in runs]),
+        history=join_curves([run.history for run in runs]),
         appearance=learn_domain(schooling.training),
     )
 
@@ -96,48 +96,48 @@ def require_one_encoder(model: Model, config: TrainConfig) -> None:
 
 
 @contextmanager
-def ready(
-    network: PixNet, schooling: Schooling, config: TrainConfig, device: torch.device | str, bar: Bar
+def prepare_training(
+    network: PixNet, schooling: TrainingData, config: TrainConfig, device: torch.device | str, bar: Bar
 ) -> Iterator[tuple[list[Prepared], list[Prepared]]]:
     """Crops to learn from and crops held out, with features at hand where they stay the same."""
     if not config.cached:
-        yield uncached(network, schooling.training), uncached(network, schooling.validation)
+        yield prepare_uncached(network, schooling.training), prepare_uncached(network, schooling.validation)
         return
     with (
-        prepared(network, schooling.training, device, bar, config.pixels, config.views) as training,
-        prepared(network, schooling.validation, device, bar, config.pixels) as validation,
+        cached_datasets(network, schooling.training, device, bar, config.pixels, config.views) as training,
+        cached_datasets(network, schooling.validation, device, bar, config.pixels) as validation,
     ):
         yield training, validation
 
 
-def uncached(network: PixNet, slides: Sequence[Slide]) -> list[Prepared]:
-    return [tuple(materials(network, slide, network.margin - network.rim)) for slide in slides]
+def prepare_uncached(network: PixNet, slides: Sequence[Slide]) -> list[Prepared]:
+    return [tuple(make_datasets(network, slide, network.margin - network.rim)) for slide in slides]
 
 
-def lesson_of(
-    schooling: Schooling, training: Sequence[Prepared], validation: Sequence[Prepared], device: torch.device | str
-) -> Lesson:
+def make_training_set(
+    schooling: TrainingData, training: Sequence[Prepared], validation: Sequence[Prepared], device: torch.device | str
+) -> TrainingSet:
     by_slide = zip(size_factors(schooling.training), training, strict=True)
     factors = [factor for own, sets in by_slide for factor in [*own] * (len(sets) // len(own))]
-    return Lesson(flat(training), factors, flat(validation), device)
+    return TrainingSet(flatten(training), factors, flatten(validation), device)
 
 
-def flat(slides: Sequence[Prepared]) -> list[Material]:
+def flatten(slides: Sequence[Prepared]) -> list[ShapeDataset]:
     return [material for sets in slides for material in sets]
 
 
-def moments_of(
+def feature_moments(
     network: PixNet, config: TrainConfig, sets: Sequence[Prepared], device: torch.device | str
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean and spread of every feature over pixels, for a decoder that standardises them beforehand."""
     if not isinstance(network.decoder, PixelDecoder):
         return None
     if config.cached:
-        return over_sets([material.samples.moments() for own in sets for material in own if material.samples])
+        return average_moments([material.samples.moments() for own in sets for material in own if material.samples])
     return pixel_moments(network, network.decoder.readout, sets, device)
 
 
-def over_sets(moments: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def average_moments(moments: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Of all sets together, each as heavy as the others."""
     means, spreads = (np.array(part) for part in zip(*moments, strict=True))
     return means.mean(axis=0), np.sqrt((spreads**2).mean(axis=0) + means.var(axis=0))
@@ -152,7 +152,7 @@ def new_members(
     device: torch.device | str,
 ) -> Iterator[tuple[PixNet, TrainConfig]]:
     """Each with its own seed; those of a model that is trained further begin where they were."""
-    moments = moments_of(network, config, sets, device)
+    moments = feature_moments(network, config, sets, device)
     for number in range(config.members):
         own = replace(config, seed=config.seed + number)
         member = new_member(network, own, slides, moments)
@@ -183,25 +183,25 @@ def mean_profile(slides: Sequence[Slide]) -> np.ndarray:
     return np.nanmean(np.concatenate(every), axis=0)
 
 
-def train_member(run: Run, path: Path | None, bar: Bar, text: str) -> History:
+def train_member(run: TrainState, path: Path | None, bar: Bar, text: str) -> History:
     """Train to the end, from where it was."""
-    identity = {} if path is None else checkpoint.identity_of(run)
+    identity = {} if path is None else checkpoint.training_fingerprint(run)
     if path is not None:
-        checkpoint.take_up(path, run, identity)
+        checkpoint.restore_checkpoint(path, run, identity)
     tick = bar(run.epochs, text)
     tick(len(run.history.loss))
 
     def after_epoch(history: History) -> None:
         if path is not None:
-            checkpoint.store(path, run, identity)
+            checkpoint.save_checkpoint(path, run, identity)
         tick(1, history.latest)
 
-    history = fit(run, after_epoch)
-    settle(run)
+    history = fit_member(run, after_epoch)
+    calibrate_totals(run)
     return history
 
 
-def settle(run: Run) -> None:
+def calibrate_totals(run: TrainState) -> None:
     """Let every gene's expected counts add up to those that were measured.
 
     What is left out at random in training is there afterwards, and the bend of the programmes turns that into a bias:
@@ -212,7 +212,7 @@ def settle(run: Run) -> None:
         run.network.head.rescale(ratios.to(run.lesson.device))
 
 
-def scores_of(members: Sequence[PixNet], lesson: Lesson, genes: Sequence[str]) -> dict[str, float]:
+def held_out_scores(members: Sequence[PixNet], lesson: TrainingSet, genes: Sequence[str]) -> dict[str, float]:
     """Held-out Pearson of the members' mean, for every gene that has one."""
     if not lesson.validation:
         return {}
@@ -220,7 +220,7 @@ def scores_of(members: Sequence[PixNet], lesson: Lesson, genes: Sequence[str]) -
     return {gene: float(score) for gene, score in zip(genes, scores, strict=True) if np.isfinite(score)}
 
 
-def limits_of(members: Sequence[PixNet], lesson: Lesson, genes: Sequence[str]) -> str:
+def limits_of(members: Sequence[PixNet], lesson: TrainingSet, genes: Sequence[str]) -> str:
     """Logs are compared as they are; the profile of rates is one of the model's genes alone."""
     rates = isinstance(members[0].head, RateHead)
     return what_limits(lesson.validation, len(genes)) if lesson.validation and rates else ""
@@ -236,7 +236,7 @@ def library_size(slides: Sequence[Slide]) -> float:
     return float(np.concatenate(totals).mean())
 
 
-def curves(histories: Sequence[History]) -> dict[str, list[float]]:
+def join_curves(histories: Sequence[History]) -> dict[str, list[float]]:
     """Of every member, by name."""
     named = {}
     for number, history in enumerate(histories, 1):

@@ -17,12 +17,12 @@ from pixnet_sd.nn.network.heads import RateHead
 from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.network.pixelwise import PixelDecoder
 from pixnet_sd.nn.training import distributed
-from pixnet_sd.nn.training.augment import View, random_view
+from pixnet_sd.nn.training.augment import CropView, random_view
 from pixnet_sd.nn.training.config import TrainConfig
 from pixnet_sd.nn.training.crops import Crop
-from pixnet_sd.nn.training.dataset import Lesson, Material
-from pixnet_sd.nn.training.evaluate import mean_score, pieces, pooled
-from pixnet_sd.nn.training.loss import Counts, paper_loss, rate_loss
+from pixnet_sd.nn.training.dataset import ShapeDataset, TrainingSet
+from pixnet_sd.nn.training.evaluate import mean_score, pool_crops, split_crops
+from pixnet_sd.nn.training.loss import BatchCounts, paper_loss, rate_loss
 
 
 @dataclass
@@ -44,10 +44,10 @@ class History:
         return int(np.nanargmax(self.score)) if np.isfinite(self.score).any() else len(self.loss) - 1
 
 
-class Run:
+class TrainState:
     """All that changes while a network is trained; between epochs it can be stored and taken up again."""
 
-    def __init__(self, network: PixNet, lesson: Lesson, config: TrainConfig) -> None:
+    def __init__(self, network: PixNet, lesson: TrainingSet, config: TrainConfig) -> None:
         self.network, self.lesson, self.config = network.to(lesson.device), lesson, config
         network.encoder.set_trainable(config.encoder)
         set_dropout(network, config)
@@ -70,9 +70,9 @@ class Run:
     def epoch(self) -> None:
         """One pass over all shapes, then an examination. What is random depends on the seed and the epoch alone."""
         number = len(self.history.loss)
-        torch.manual_seed(seed_of(self.config.seed, number))
+        torch.manual_seed(derive_seed(self.config.seed, number))
         self.network.train()
-        views = torch.Generator().manual_seed(seed_of(self.config.seed, number))
+        views = torch.Generator().manual_seed(derive_seed(self.config.seed, number))
         losses = [self.step(*work, views) for work in plan_epoch(self.lesson, self.config, number)]
         self.history.loss.append(float(np.mean(losses)))
         if not np.isfinite(self.history.loss[-1]):
@@ -87,8 +87,8 @@ class Run:
 
     def step(self, number: int, crops: Sequence[Crop], views: torch.Generator) -> float:
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * rise_and_fall(self.steps, self.last_step, self.config.warmup)
-        loss = loss_of(self.network, self.lesson, self.config, number, crops, views)
+            group["lr"] = peak * learning_rate_factor(self.steps, self.last_step, self.config.warmup)
+        loss = batch_loss(self.network, self.lesson, self.config, number, crops, views)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -96,11 +96,11 @@ class Run:
         nn.utils.clip_grad_norm_(trained, self.config.clip)
         self.optimiser.step()
         self.steps += 1
-        average(self.averaged, self.network, min(self.config.ema, self.steps / (self.steps + 10)))
+        update_average(self.averaged, self.network, min(self.config.ema, self.steps / (self.steps + 10)))
         return loss.item()
 
 
-def fit(run: Run, tick: Callable[[History], object]) -> History:
+def fit_member(run: TrainState, tick: Callable[[History], object]) -> History:
     """Train to the end; the network gets the averaged weights, those of the best epoch where there is validation.
 
     `tick` is called after each epoch.
@@ -113,9 +113,9 @@ def fit(run: Run, tick: Callable[[History], object]) -> History:
     return run.history
 
 
-def plan_epoch(lesson: Lesson, config: TrainConfig, epoch: int) -> Iterator[tuple[int, list[Crop]]]:
+def plan_epoch(lesson: TrainingSet, config: TrainConfig, epoch: int) -> Iterator[tuple[int, list[Crop]]]:
     """Batches of all materials, mixed: the number of a material and its crops."""
-    random = np.random.default_rng(seed_of(config.seed, epoch))
+    random = np.random.default_rng(derive_seed(config.seed, epoch))
     plan = []
     for number, material in enumerate(lesson.training):
         order = random.permutation(len(material.crops))
@@ -125,9 +125,9 @@ def plan_epoch(lesson: Lesson, config: TrainConfig, epoch: int) -> Iterator[tupl
         yield number, [lesson.training[number].crops[k] for k in part]
 
 
-def loss_of(
+def batch_loss(
     network: PixNet,
-    lesson: Lesson,
+    lesson: TrainingSet,
     config: TrainConfig,
     number: int,
     crops: Sequence[Crop],
@@ -143,7 +143,7 @@ def loss_of(
     if isinstance(network.head, RateHead):
         factors = torch.full((len(rows),), lesson.size_factors[number])
         sections = torch.zeros(len(rows), dtype=torch.long)
-        measured = Counts(torch.from_numpy(counts), factors, sections, torch.from_numpy(totals)).to(lesson.device)
+        measured = BatchCounts(torch.from_numpy(counts), factors, sections, torch.from_numpy(totals)).to(lesson.device)
         return rate_loss(predicted, measured, network.head.dispersion, config.rate)
     known = totals > 0
     if not known.any():
@@ -153,21 +153,22 @@ def loss_of(
 
 
 def pooled_batch(
-    network: PixNet, material: Material, crops: Sequence[Crop], device: torch.device | str, view: View | None
+    network: PixNet, material: ShapeDataset, crops: Sequence[Crop], device: torch.device | str, view: CropView | None
 ) -> Tensor:
     """(shapes, K) of all crops, in their order."""
     ends = np.cumsum([0] + [len(crop.rows) for crop in crops])
-    own = range(distributed.rank(), len(crops), distributed.count())
+    own = range(distributed.process_rank(), len(crops), distributed.process_count())
     sums = [torch.zeros(0, len(network.loadings), device=device)]
     sums += [
-        pooled(network, material, some, device, view) for some in pieces(material, [crops[k] for k in own], device)
+        pool_crops(network, material, some, device, view)
+        for some in split_crops(material, [crops[k] for k in own], device)
     ]
     places = np.concatenate([np.zeros(0, int)] + [np.arange(ends[k], ends[k + 1]) for k in own])
-    return distributed.together(torch.cat(sums), torch.from_numpy(places).to(device), int(ends[-1]))
+    return distributed.gather_rows(torch.cat(sums), torch.from_numpy(places).to(device), int(ends[-1]))
 
 
 @torch.no_grad()
-def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
     """Move a running mean of weights; its first steps follow quickly, so the start is soon forgotten."""
     for own, new in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
         if own.is_floating_point():
@@ -190,7 +191,7 @@ def parameter_groups(network: PixNet, config: TrainConfig) -> list[dict[str, obj
     return [group for group in groups if group["params"]]
 
 
-def rise_and_fall(step: int, steps: int, warmup: float) -> float:
+def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
     """Linear up to 1, then half a cosine down to 0."""
     rising = max(1, round(warmup * steps))
     if step < rising:
@@ -198,7 +199,7 @@ def rise_and_fall(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def seed_of(seed: int, epoch: int) -> int:
+def derive_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 

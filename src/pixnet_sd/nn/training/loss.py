@@ -20,7 +20,7 @@ PER = 1e4
 """Profiles are compared as counts per ten thousand."""
 
 
-def pool(programmes: Tensor, weights: Tensor) -> Tensor:
+def pool_weighted(programmes: Tensor, weights: Tensor) -> Tensor:
     """Weighted sums over shapes: programmes (B, K, h, w), weights sparse (S, B*h*w) -> (S, K).
 
     Weights in um2 of coverage pool a rate to expected counts; weights whose rows sum to 1 pool a log map to means.
@@ -34,7 +34,7 @@ def pool(programmes: Tensor, weights: Tensor) -> Tensor:
     return torch.sparse.mm(weights, pixels)
 
 
-def pearson(predicted: Tensor, target: Tensor) -> Tensor:
+def pearson_columns(predicted: Tensor, target: Tensor) -> Tensor:
     """(S, G) twice -> (G,); 0 where either does not vary."""
     predicted, target = predicted - predicted.mean(0), target - target.mean(0)
     norms = predicted.norm(dim=0) * target.norm(dim=0)
@@ -43,7 +43,7 @@ def pearson(predicted: Tensor, target: Tensor) -> Tensor:
 
 def paper_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """MSE + 0.5 (1 - Pearson over the batch's shapes, mean over genes), on log expression (S, G)."""
-    return F.mse_loss(predicted, target) + 0.5 * (1 - pearson(predicted, target)).mean()
+    return F.mse_loss(predicted, target) + 0.5 * (1 - pearson_columns(predicted, target)).mean()
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RateLoss:
 
 
 @dataclass(frozen=True)
-class Counts:
+class BatchCounts:
     """What was measured on a batch of shapes."""
 
     counts: Tensor
@@ -75,13 +75,13 @@ class Counts:
     totals: Tensor | None = None
     """(S,) counts over all genes measured: the correlation then compares compositions, and not only rates."""
 
-    def __getitem__(self, keep: Tensor) -> Counts:
+    def __getitem__(self, keep: Tensor) -> BatchCounts:
         totals = None if self.totals is None else self.totals[keep]
-        return Counts(self.counts[keep], self.size_factors[keep], self.sections[keep], totals)
+        return BatchCounts(self.counts[keep], self.size_factors[keep], self.sections[keep], totals)
 
-    def to(self, device: torch.device | str) -> Counts:
+    def to(self, device: torch.device | str) -> BatchCounts:
         totals = None if self.totals is None else self.totals.to(device)
-        return Counts(self.counts.to(device), self.size_factors.to(device), self.sections.to(device), totals)
+        return BatchCounts(self.counts.to(device), self.size_factors.to(device), self.sections.to(device), totals)
 
     @property
     def measured(self) -> Tensor:
@@ -89,7 +89,7 @@ class Counts:
         return (self.counts.sum(1) if self.totals is None else self.totals) > 0
 
 
-def rate_loss(expected: Tensor, measured: Counts, dispersion: Tensor, loss: RateLoss) -> Tensor:
+def rate_loss(expected: Tensor, measured: BatchCounts, dispersion: Tensor, loss: RateLoss) -> Tensor:
     """Likelihood of raw counts plus correlation of log profiles; `expected` (S, G) is at size factor 1."""
     keep = measured.measured
     if not keep.any():
@@ -102,7 +102,7 @@ def rate_loss(expected: Tensor, measured: Counts, dispersion: Tensor, loss: Rate
     return total
 
 
-def negative_binomial(means: Tensor, measured: Counts, dispersion: Tensor) -> Tensor:
+def negative_binomial_loss(means: Tensor, measured: BatchCounts, dispersion: Tensor) -> Tensor:
     """Mean negative log-likelihood; the variance is mean + dispersion * mean^2."""
     counts, shape = measured.counts, 1 / dispersion
     denominator = torch.log(shape + means)
@@ -111,49 +111,51 @@ def negative_binomial(means: Tensor, measured: Counts, dispersion: Tensor) -> Te
     return -(log_choose + chance).mean()
 
 
-def poisson(means: Tensor, measured: Counts, dispersion: Tensor) -> Tensor:
+def poisson_loss(means: Tensor, measured: BatchCounts, dispersion: Tensor) -> Tensor:
     """Mean negative log-likelihood; the dispersion is not used."""
     counts = measured.counts
     return (means - counts * means.log() + torch.lgamma(counts + 1)).mean()
 
 
-def multinomial(means: Tensor, measured: Counts, dispersion: Tensor) -> Tensor:
+def multinomial_loss(means: Tensor, measured: BatchCounts, dispersion: Tensor) -> Tensor:
     """Negative log-likelihood of how each section's count of a gene falls on its shapes, per shape and gene.
 
     It is the Poisson given the gene's total, so it says nothing of levels: start the head at the genes' means.
     """
-    shares = torch.cat([log_choose_shares(*pair) for pair in by_section(measured.sections, means, measured.counts)])
+    shares = torch.cat(
+        [log_share_likelihood(*pair) for pair in split_by_section(measured.sections, means, measured.counts)]
+    )
     return -shares.sum() / means.numel()
 
 
-def log_choose_shares(means: Tensor, counts: Tensor) -> Tensor:
+def log_share_likelihood(means: Tensor, counts: Tensor) -> Tensor:
     """(S, G) twice -> (1, G) log-likelihood of the counts given their sums over S."""
     log_shares = means.log() - means.sum(0).log()
     log_choose = torch.lgamma(counts.sum(0) + 1) - torch.lgamma(counts + 1).sum(0)
     return (log_choose + (counts * log_shares).sum(0))[None]
 
 
-LIKELIHOODS: dict[str, Callable[[Tensor, Counts, Tensor], Tensor]] = {
-    "nb": negative_binomial,
-    "poisson": poisson,
-    "multinomial": multinomial,
+LIKELIHOODS: dict[str, Callable[[Tensor, BatchCounts, Tensor], Tensor]] = {
+    "nb": negative_binomial_loss,
+    "poisson": poisson_loss,
+    "multinomial": multinomial_loss,
 }
 
 
-def correlation_loss(expected: Tensor, measured: Counts, *, scaled: bool) -> Tensor:
+def correlation_loss(expected: Tensor, measured: BatchCounts, *, scaled: bool) -> Tensor:
     """1 - Pearson of log1p profiles within each section, mean over genes, weighted by shapes.
 
     Never across sections: a correlation over pooled sections rewards whatever tells the slides apart.
     """
-    predicted, target = profiles(expected, measured)
+    predicted, target = log_profiles(expected, measured)
     terms = []
-    for own, true in by_section(measured.sections, torch.log1p(predicted), torch.log1p(target)):
+    for own, true in split_by_section(measured.sections, torch.log1p(predicted), torch.log1p(target)):
         spread = own.std(0, correction=0).detach() if scaled else 1.0
-        terms.append(len(own) * (spread * (1 - pearson(own, true))).mean())
+        terms.append(len(own) * (spread * (1 - pearson_columns(own, true))).mean())
     return torch.stack(terms).sum() / len(expected)
 
 
-def profiles(expected: Tensor, measured: Counts) -> tuple[Tensor, Tensor]:
+def log_profiles(expected: Tensor, measured: BatchCounts) -> tuple[Tensor, Tensor]:
     """What is correlated: rates at size factor 1, or compositions where the totals over all genes are known.
 
     A predicted composition is scaled to the mean share that the model's genes have of all counts. One gene has no
@@ -168,6 +170,6 @@ def profiles(expected: Tensor, measured: Counts) -> tuple[Tensor, Tensor]:
     return expected / expected.sum(1, keepdim=True) * target.sum(1).mean(), target
 
 
-def by_section(sections: Tensor, *tables: Tensor) -> list[tuple[Tensor, ...]]:
+def split_by_section(sections: Tensor, *tables: Tensor) -> list[tuple[Tensor, ...]]:
     """The rows of each section, from every table."""
     return [tuple(table[sections == section] for table in tables) for section in torch.unique(sections)]

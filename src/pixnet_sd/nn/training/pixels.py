@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Samples:
+class PixelSamples:
     """Of every shape of a set."""
 
     features: np.ndarray
@@ -36,10 +36,10 @@ class Samples:
             values = self.features[row].astype(np.float64)
             sums += values @ shares[row], values**2 @ shares[row]
         mean, square = sums / max(len(known), 1)
-        return mean, spread(mean, square)
+        return mean, feature_spread(mean, square)
 
 
-def spread(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+def feature_spread(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
     """(D,) standard deviations from means of values and of squares, 1 where a feature is constant."""
     found = np.sqrt(np.maximum(square - mean**2, 0))
     return np.where(found > 1e-4 * (np.abs(mean) + 1), found, 1.0)

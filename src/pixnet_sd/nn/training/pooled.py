@@ -13,9 +13,9 @@ from pixnet_sd._metrics.scores import log_profile
 from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.network.pixelwise import Fold, Readout, group_folds
 from pixnet_sd.nn.slides import LEAST_SHAPES
-from pixnet_sd.nn.training.dataset import DENSE_CROPS, Batch, Material
-from pixnet_sd.nn.training.loss import pool
-from pixnet_sd.nn.training.pixels import spread
+from pixnet_sd.nn.training.dataset import DENSE_CROPS, Batch, ShapeDataset
+from pixnet_sd.nn.training.loss import pool_weighted
+from pixnet_sd.nn.training.pixels import feature_spread
 from pixnet_sd.nn.training.prepare import Prepared
 
 CUTS = (2, 4)
@@ -23,7 +23,7 @@ CUTS = (2, 4)
 
 
 @dataclass(frozen=True)
-class Pooled:
+class PooledFeatures:
     """All shapes that have counts."""
 
     features: np.ndarray
@@ -69,16 +69,16 @@ def pool_slides(
     readout: Readout,
     slides: Sequence[Prepared],
     device: torch.device | str,
-) -> Pooled:
+) -> PooledFeatures:
     """All sets of shapes of all slides."""
     parts = [
         pool_set(network, readout, material, number, device) for number, sets in enumerate(slides) for material in sets
     ]
-    return Pooled(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return PooledFeatures(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def pool_set(
-    network: PixNet, readout: Readout, material: Material, number: int, device: torch.device | str
+    network: PixNet, readout: Readout, material: ShapeDataset, number: int, device: torch.device | str
 ) -> tuple[np.ndarray, ...]:
     measured = material.measured
     features = pooled_features(network, readout, material, device)
@@ -88,11 +88,13 @@ def pool_set(
     return tuple(values[known] for values in every)
 
 
-def pooled_features(network: PixNet, readout: Readout, material: Material, device: torch.device | str) -> np.ndarray:
+def pooled_features(
+    network: PixNet, readout: Readout, material: ShapeDataset, device: torch.device | str
+) -> np.ndarray:
     """(shapes, D): the exact means of every feature; NaN where a shape has no area."""
     means = np.full((len(material.measured.shapes), readout.dim), np.nan)
     for batch, dense in dense_batches(network, readout, material, device):
-        means[batch.rows] = means_of(dense, batch)
+        means[batch.rows] = mean_features(dense, batch)
     return means
 
 
@@ -103,24 +105,24 @@ def pixel_moments(
     sums, shapes = np.zeros((2, readout.dim)), 0
     for material in (material for sets in slides for material in sets):
         for batch, dense in dense_batches(network, readout, material, device):
-            pooled = np.stack([means_of(values, batch) for values in (dense, dense**2)]).astype(float)
+            pooled = np.stack([mean_features(values, batch) for values in (dense, dense**2)]).astype(float)
             known = np.isfinite(pooled).all(axis=(0, 2))
             sums, shapes = sums + pooled[:, known].sum(axis=1), shapes + known.sum()
     mean, square = sums / max(shapes, 1)
-    return mean, spread(mean, square)
+    return mean, feature_spread(mean, square)
 
 
 @torch.inference_mode()
 def dense_batches(
-    network: PixNet, readout: Readout, material: Material, device: torch.device | str
+    network: PixNet, readout: Readout, material: ShapeDataset, device: torch.device | str
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Some shapes, and all features of their pixels."""
     for batch in material.batches(DENSE_CROPS):
         yield batch.to(device), readout.dense(material.maps(network, batch.crops, device))
 
 
-def means_of(dense: Tensor, batch: Batch) -> np.ndarray:
-    means: np.ndarray = (pool(dense, batch.weights) / batch.area_um2).cpu().numpy()
+def mean_features(dense: Tensor, batch: Batch) -> np.ndarray:
+    means: np.ndarray = (pool_weighted(dense, batch.weights) / batch.area_um2).cpu().numpy()
     return means
 
 

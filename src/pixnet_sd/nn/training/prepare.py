@@ -13,41 +13,41 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from pixnet_sd._files import require_room, where_there_is_room
+from pixnet_sd._files import check_room, explain_full_disk
 from pixnet_sd._raster.grid import Window
 from pixnet_sd.nn.network.margin import measure_margin
 from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.network.pixelwise import PixelDecoder, Readout
 from pixnet_sd.nn.network.views import VIEWS
-from pixnet_sd.nn.ops import pool
+from pixnet_sd.nn.ops import pool_maps
 from pixnet_sd.nn.slides import Slide
-from pixnet_sd.nn.training.cache import PRECISION, cache_features, needed, tiles_of
+from pixnet_sd.nn.training.cache import PRECISION, cache_features, needed_bytes, tiles_of
 from pixnet_sd.nn.training.crops import Crop
-from pixnet_sd.nn.training.dataset import DENSE_CROPS, Material, materials
-from pixnet_sd.nn.training.pixels import Samples
+from pixnet_sd.nn.training.dataset import DENSE_CROPS, ShapeDataset, make_datasets
+from pixnet_sd.nn.training.pixels import PixelSamples
 
 
 @torch.inference_mode()
-def draw_samples(
-    network: PixNet, readout: Readout, material: Material, most: int, path: Path, device: torch.device | str
-) -> Samples:
+def sample_pixels(
+    network: PixNet, readout: Readout, material: ShapeDataset, most: int, path: Path, device: torch.device | str
+) -> PixelSamples:
     """All pixels of shapes that have few, with their exact weights, and `most` of the others."""
     batches = list(material.batches(DENSE_CROPS))
     count = min(most, max(int(batch.weights.crow_indices().diff().max()) for batch in batches))
     shapes = len(material.measured.shapes)
     needed = shapes * readout.dim * count * np.dtype(PRECISION).itemsize
-    require_room(path.parent, needed, f"Pixels of {shapes:,} shapes", otherwise="let TMPDIR name a larger disk")
+    check_room(path.parent, needed, f"Pixels of {shapes:,} shapes", otherwise="let TMPDIR name a larger disk")
     features = np.lib.format.open_memmap(path, "w+", PRECISION, (shapes, readout.dim, count))
     weights = np.zeros((shapes, count), np.float32)
     for batch in batches:
         dense = readout.dense(material.maps(network, batch.crops, device)).movedim(1, 0).flatten(1)
-        for row, own in zip(batch.rows, rows_of(batch.weights), strict=True):
-            pixels, weights[row] = choose(*own, count)
+        for row, own in zip(batch.rows, iterate_rows(batch.weights), strict=True):
+            pixels, weights[row] = choose_pixels(*own, count)
             features[row] = dense[:, torch.from_numpy(pixels).to(dense.device)].cpu().numpy()
-    return Samples(features, weights)
+    return PixelSamples(features, weights)
 
 
-def groups_of(material: Material, samples: Samples, most: int) -> list[Crop]:
+def regroup_batches(material: ShapeDataset, samples: PixelSamples, most: int) -> list[Crop]:
     """The shapes anew, mixed, so that each group has about `most` pixels: a batch costs the same for any size.
 
     Nothing is read around shapes whose pixels are drawn, so a group has no window.
@@ -57,13 +57,13 @@ def groups_of(material: Material, samples: Samples, most: int) -> list[Crop]:
     return [Crop(Window(0, 0, 0, 0), own) for own in np.array_split(rows, -(-len(rows) // size))]
 
 
-def rows_of(weights: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
+def iterate_rows(weights: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pixels and weights of each row of a sparse matrix."""
     csr = sp.csr_array((weights.values().numpy(), weights.col_indices().numpy(), weights.crow_indices().numpy()))
     return [(csr.indices[a:b], csr.data[a:b]) for a, b in zip(csr.indptr, csr.indptr[1:], strict=False)]
 
 
-def choose(pixels: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def choose_pixels(pixels: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """`count` pixels and what each stands for: all of them where they are no more, else evenly along their area."""
     if len(pixels) <= count:
         unused = (0, count - len(pixels))
@@ -75,12 +75,12 @@ def choose(pixels: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndar
 
 Bar = Callable[[int, str], Callable[..., object]]
 """Starts a progress bar of so many steps, with a text, and gives what moves it on by a number, and may tell a text."""
-Prepared = tuple[Material, ...]
+Prepared = tuple[ShapeDataset, ...]
 """One slide: each of its sets of shapes with its crops, once for every view of the slide."""
 
 
 @contextmanager
-def prepared(
+def cached_datasets(
     network: PixNet,
     slides: Sequence[Slide],
     device: torch.device | str,
@@ -95,36 +95,36 @@ def prepared(
     reach = decoder_margin(network)
     with (
         TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder,
-        where_there_is_room(Path(folder), after="Features are kept there while a network learns."),
+        explain_full_disk(Path(folder), after="Features are kept there while a network learns."),
     ):
         sets: list[Prepared] = []
         for slide in slides:
-            own: list[Material] = []
+            own: list[ShapeDataset] = []
             for view in VIEWS[:views]:
                 place = Path(mkdtemp(dir=folder))
-                seen = prepare(network, slide, view, reach, place, device, bar)
-                own += seen if pixels is None else sampled(network, seen, pixels, place, device)
+                seen = prepare_slide(network, slide, view, reach, place, device, bar)
+                own += seen if pixels is None else sample_datasets(network, seen, pixels, place, device)
             sets.append(tuple(own))
         yield sets
 
 
-def sampled(network: PixNet, sets: Prepared, pixels: int, folder: Path, device: torch.device | str) -> Prepared:
+def sample_datasets(network: PixNet, sets: Prepared, pixels: int, folder: Path, device: torch.device | str) -> Prepared:
     """Sets with some pixels of each shape instead of maps, whose files go."""
     if not isinstance(network.decoder, PixelDecoder):
         return sets
     drawn = [
-        draw_samples(network, network.decoder.readout, material, pixels, folder / f"samples_{n}.npy", device)
+        sample_pixels(network, network.decoder.readout, material, pixels, folder / f"samples_{n}.npy", device)
         for n, material in enumerate(sets)
     ]
     for path in folder.glob("[0-9]*.npy"):
         path.unlink()
     return tuple(
-        replace(material, cache=None, samples=own, crops=groups_of(material, own, pixels))
+        replace(material, cache=None, samples=own, crops=regroup_batches(material, own, pixels))
         for material, own in zip(sets, drawn, strict=True)
     )
 
 
-def prepare(
+def prepare_slide(
     network: PixNet,
     slide: Slide,
     view: tuple[int, bool],
@@ -133,9 +133,9 @@ def prepare(
     device: torch.device | str,
     bar: Bar,
 ) -> Prepared:
-    sets = materials(network, slide, reach_px)
+    sets = make_datasets(network, slide, reach_px)
     crops = [crop for material in sets for crop in material.crops]
-    tick = bar(len(needed(tiles_of(network, slide), crops)), f"features of {slide.name}")
+    tick = bar(len(needed_bytes(tiles_of(network, slide), crops)), f"features of {slide.name}")
     cache = cache_features(network, slide, crops, folder, view=view, device=device, tick=tick)
     return tuple(replace(material, cache=cache) for material in sets)
 
@@ -145,6 +145,8 @@ def decoder_margin(network: PixNet) -> int:
 
     def decode(image: Tensor) -> Tensor:
         grey = image.mean(dim=1, keepdim=True).to(next(network.parameters()).device)
-        return network.decode([pool(grey, s.stride).expand(-1, s.channels, -1, -1) for s in network.features.sources])
+        return network.decode(
+            [pool_maps(grey, s.stride).expand(-1, s.channels, -1, -1) for s in network.features.sources]
+        )
 
     return measure_margin(network, decode, network.alignment, network.stride)

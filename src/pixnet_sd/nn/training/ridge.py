@@ -15,10 +15,10 @@ from pixnet_sd._metrics.scores import column_means, pearson
 from pixnet_sd.nn.model.domain import learn_domain
 from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
-from pixnet_sd.nn.network.pixelwise import Fold, Readout, RidgeFit, fit_ridge, padded
+from pixnet_sd.nn.network.pixelwise import Fold, Readout, RidgeFit, fit_ridge, pad_fit
 from pixnet_sd.nn.slides import LEAST_SHAPES, Slide
-from pixnet_sd.nn.training.pooled import Pooled, pool_slides
-from pixnet_sd.nn.training.prepare import Bar, prepared
+from pixnet_sd.nn.training.pooled import PooledFeatures, pool_slides
+from pixnet_sd.nn.training.prepare import Bar, cached_datasets
 
 
 def train_ridge(
@@ -35,18 +35,18 @@ def train_ridge(
     network = PixNet(replace(config, decoder="readout", head="log"), len(genes), encoder_weights=encoder_weights)
     network.eval().to(device)
     assert isinstance(network.decoder, Readout)
-    with prepared(network, slides, device, bar) as ready:
+    with cached_datasets(network, slides, device, bar) as ready:
         pooled = pool_slides(network, network.decoder, ready, device)
     apart_um = max(config.context_um, default=0.0)
     folds = pooled.folds(apart_um / slides[0].mpp)
     if folds:
         fit = fit_ridge(pooled.features, pooled.profiles, folds, rank=config.programmes)
-        scores = scores_of(pooled, fit, folds, genes)
+        scores = left_out_scores(pooled, fit, folds, genes)
         card = replace(card, validation=in_words(len(folds), len(slides), apart_um), scores=scores)
     else:
         warn_not_scored(slides[0].name, apart_um)
         fit = fit_ridge(pooled.features, pooled.profiles, pooled.touching(), rank=config.programmes)
-    network.start_at_ridge(padded(fit, config.programmes))
+    network.start_at_ridge(pad_fit(fit, config.programmes))
     return Model([network.cpu()], genes, card, appearance=learn_domain(slides))
 
 
@@ -67,7 +67,9 @@ def in_words(folds: int, slides: int, apart_um: float) -> str:
     return f"{folds} corners of one section left out in turn, {apart_um:g} µm from what was learnt from"
 
 
-def scores_of(pooled: Pooled, fit: RidgeFit, folds: Sequence[Fold], genes: Sequence[str]) -> dict[str, float]:
+def left_out_scores(
+    pooled: PooledFeatures, fit: RidgeFit, folds: Sequence[Fold], genes: Sequence[str]
+) -> dict[str, float]:
     """Pearson of each gene where it was left out, mean over what was left out together."""
     scores = []
     for fold in folds:

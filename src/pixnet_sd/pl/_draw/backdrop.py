@@ -11,10 +11,10 @@ from matplotlib.transforms import Affine2D
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._sdata.drawing import Picture, rgb_picture
+from pixnet_sd._sdata.drawing import PlacedPicture, rgb_picture
 from pixnet_sd.pl._draw.canvas import Panel
 from pixnet_sd.pl._draw.theme import DARK, Theme
-from pixnet_sd.pl._draw.view import View
+from pixnet_sd.pl._draw.view import MapView
 
 STYLES = ("grey", "colour")
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
@@ -37,20 +37,22 @@ class Backdrop:
             raise PixnetValueError(f"he={self.style!r} is unknown; use one of {STYLES}.")
 
 
-def read_backdrop(sdata: SpatialData, view: View, backdrop: Backdrop, panel: Panel, theme: Theme) -> Picture | None:
+def read_backdrop(
+    sdata: SpatialData, view: MapView, backdrop: Backdrop, panel: Panel, theme: Theme
+) -> PlacedPicture | None:
     if not backdrop.over:
         return None
     picture = rgb_picture(sdata, view.image_key, view.box, panel.width_px, backdrop.value_range)
-    return picture if backdrop.style == "colour" else Picture(grey(picture.data, theme), picture.to_image)
+    return picture if backdrop.style == "colour" else PlacedPicture(to_grey(picture.data, theme), picture.to_image)
 
 
-def grey(rgb: np.ndarray, theme: Theme) -> np.ndarray:
+def to_grey(rgb: np.ndarray, theme: Theme) -> np.ndarray:
     """Pale on white; on a dark figure the negative, nuclei bright on dark glass."""
     stained = (1 - np.tensordot(LUMINANCE, rgb, axes=(0, 0))) * np.float32(1 - PALER)
     return np.broadcast_to(stained if theme is DARK else 1 - stained, rgb.shape)
 
 
-def draw_backdrop(ax: Axes, picture: Picture | None) -> None:
+def draw_backdrop(ax: Axes, picture: PlacedPicture | None) -> None:
     if picture is not None:
         place_image(ax, np.clip(picture.data.transpose(1, 2, 0), 0, 1), picture.to_image, zorder=0)
 

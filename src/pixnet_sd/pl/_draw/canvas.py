@@ -81,7 +81,7 @@ def new_figure(size_in: tuple[float, float], theme: Theme) -> Figure:
     return plt.figure(figsize=size_in, layout="constrained", facecolor=theme.paper)
 
 
-def finish(axes: list[Axes], *, new: bool, show: bool | None, save: str | Path | None) -> None:
+def finish_figure(axes: list[Axes], *, new: bool, show: bool | None, save: str | Path | None) -> None:
     """Save where asked; show where asked, or where the figure is ours and the session interactive."""
     figure = cast(Figure, axes[0].get_figure(root=True))
     if save is not None:

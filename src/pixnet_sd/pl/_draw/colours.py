@@ -17,7 +17,7 @@ STEPS = 256
 Limit = float | str | None
 
 
-def colours_of(cmap: str | Colormap | None, opacity: float, theme: Theme, *, fade: bool) -> Colormap:
+def make_colours(cmap: str | Colormap | None, opacity: float, theme: Theme, *, fade: bool) -> Colormap:
     """A colour map that is `opacity` at its high end and, if it fades, transparent at its low end; NaN is nothing."""
     if not 0 < opacity <= 1:
         raise PixnetValueError(f"The opacity must be above 0 and at most 1; got {opacity}.")
@@ -30,20 +30,20 @@ def colours_of(cmap: str | Colormap | None, opacity: float, theme: Theme, *, fad
     return ListedColormap(colours).with_extremes(bad=(0, 0, 0, 0))
 
 
-def limits(values: np.ndarray, vmin: Limit, vmax: Limit) -> Normalize:
+def find_limits(values: np.ndarray, vmin: Limit, vmax: Limit) -> Normalize:
     """Ends of the scale. Unstated, it begins at 0, or at the least value where that is negative."""
     found = values[np.isfinite(values)]
     if not found.size:
         found = np.zeros(1)
-    low = min(0.0, float(found.min())) if vmin is None else limit(found, vmin)
-    high = float(found.max()) if vmax is None else limit(found, vmax)
+    low = min(0.0, float(found.min())) if vmin is None else resolve_limit(found, vmin)
+    high = float(found.max()) if vmax is None else resolve_limit(found, vmax)
     if not high > low:
         # Expression is sparse: 99 % of pixels may be zero while some are not.
         high = float(found.max()) if found.max() > low else low + 1.0
     return Normalize(low, high)
 
 
-def limit(values: np.ndarray, stated: float | str) -> float:
+def resolve_limit(values: np.ndarray, stated: float | str) -> float:
     """A number, or a percentile such as "p99", as in scanpy."""
     if not isinstance(stated, str):
         return float(stated)

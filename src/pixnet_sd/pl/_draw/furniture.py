@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pixnet_sd.pl._draw.canvas import Panel
 from pixnet_sd.pl._draw.theme import Theme
-from pixnet_sd.pl._draw.view import View
+from pixnet_sd.pl._draw.view import MapView
 
 SMALL, LARGE = 8, 10
 """Font sizes in points."""
@@ -26,7 +26,7 @@ COLOUR_BAR_IN = 0.85
 """Room for a colour bar with its numbers and unit."""
 
 
-def frame(panel: Panel, view: View, theme: Theme, title: str) -> None:
+def draw_frame(panel: Panel, view: MapView, theme: Theme, title: str) -> None:
     """Axes in finest pixels of the image, y down, nothing but the picture inside."""
     ax, box = panel.ax, view.box
     ax.set(xlim=(box.x0, box.x1), ylim=(box.y1, box.y0), xticks=[], yticks=[], aspect="equal")
@@ -34,10 +34,10 @@ def frame(panel: Panel, view: View, theme: Theme, title: str) -> None:
     ax.set_title(title, color=theme.ink, fontsize=LARGE)
     for spine in ax.spines.values():
         spine.set(color=theme.faint, linewidth=0.5)
-    scale_bar(panel, view, theme)
+    draw_scale_bar(panel, view, theme)
 
 
-def scale_bar(panel: Panel, view: View, theme: Theme) -> None:
+def draw_scale_bar(panel: Panel, view: MapView, theme: Theme) -> None:
     """A bar below the picture whose length is what its label says: µm, or pixels where µm per pixel are unknown."""
     unit_px = 1.0 if view.mpp is None else 1 / view.mpp
     length = round_length(view.box.width * BAR_SHARE / unit_px)
@@ -73,11 +73,11 @@ def length_label(length: float, unit: str) -> str:
     return f"{length / 1000:g} mm" if unit == "µm" and length >= 1000 else f"{length:g} {unit}"
 
 
-def colour_bar(panel: Panel, colours: ScalarMappable, unit: str, theme: Theme) -> None:
+def draw_colour_bar(panel: Panel, colours: ScalarMappable, unit: str, theme: Theme) -> None:
     """Beside the picture and as high; pointed where values lie beyond its ends."""
     place = (1 + GAP_IN / panel.width_in, 0, BAR_IN / panel.width_in, 1)
     beside = panel.ax.inset_axes(place, facecolor=theme.paper)
-    bar = panel.figure.colorbar(colours, cax=beside, extend=pointed(colours))
+    bar = panel.figure.colorbar(colours, cax=beside, extend=extend_ends(colours))
     for point in beside.patches:
         point.set_antialiased(True)
     most = max(2, int(panel.height_in / 0.5))
@@ -88,13 +88,13 @@ def colour_bar(panel: Panel, colours: ScalarMappable, unit: str, theme: Theme) -
     beside.tick_params(colors=theme.ink, labelsize=SMALL, width=0.5, length=2)
 
 
-def pointed(colours: ScalarMappable) -> str:
+def extend_ends(colours: ScalarMappable) -> str:
     shown: np.ndarray = np.ma.masked_invalid(np.ma.asarray(colours.get_array())).compressed()
     below, above = (shown < colours.norm.vmin).any(), (shown > colours.norm.vmax).any()
     return ("both" if below else "max") if above else ("min" if below else "neither")
 
 
-def legend(panel: Panel, names: Sequence[str], colours: Sequence[str], theme: Theme) -> None:
+def draw_legend(panel: Panel, names: Sequence[str], colours: Sequence[str], theme: Theme) -> None:
     """Beside the picture, in as many columns as its height needs."""
     handles = [
         Line2D([], [], linestyle="none", marker="o", markersize=6, markeredgewidth=0, color=colour, label=name)
@@ -120,13 +120,13 @@ def legend_columns(count: int, height_in: float) -> int:
     return -(-count // max(1, int(height_in / LINE_IN)))
 
 
-def legend_in(names: Sequence[str], height_in: float) -> float:
+def legend_width(names: Sequence[str], height_in: float) -> float:
     """Room in inches that a legend needs."""
     longest = max((len(name) for name in names), default=0)
     return 0.2 + legend_columns(len(names), height_in) * (0.25 + 0.075 * longest)
 
 
-def plain_axes(ax: Axes, theme: Theme) -> None:
+def style_axes(ax: Axes, theme: Theme) -> None:
     """Plain axes for a diagram."""
     ax.set_facecolor(theme.paper)
     ax.spines[["top", "right"]].set_visible(False)
@@ -144,5 +144,5 @@ WRITTEN = {
 }
 
 
-def written(unit: str | None) -> str:
+def format_unit(unit: str | None) -> str:
     return WRITTEN.get(unit, str(unit))

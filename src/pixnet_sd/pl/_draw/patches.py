@@ -13,9 +13,9 @@ RASTERISED_FROM = 5_000
 """Shapes above which a PDF or SVG holds them as pixels; as paths such a file would not open."""
 
 
-def collections(shapes: Shapes, ax: Axes) -> list[tuple[np.ndarray, Collection]]:
+def shape_collections(shapes: Shapes, ax: Axes) -> list[tuple[np.ndarray, Collection]]:
     """For each kind of shape the rows that have it, and a collection of these in that order."""
-    makers = {RECTANGLE: rectangles, POLYGON: polygons, ELLIPSE: ellipses}
+    makers = {RECTANGLE: draw_rectangles, POLYGON: draw_polygons, ELLIPSE: draw_ellipses}
     by_kind = [(np.flatnonzero(shapes.kind == kind), make) for kind, make in makers.items()]
     made = [(rows, make(shapes, rows, ax)) for rows, make in by_kind if rows.size]
     for rows, collection in made:
@@ -24,13 +24,13 @@ def collections(shapes: Shapes, ax: Axes) -> list[tuple[np.ndarray, Collection]]
     return made
 
 
-def rectangles(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
+def draw_rectangles(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
     x0, y0, x1, y1 = shapes.bounds[rows].T
     corners = np.stack([[x0, x1, x1, x0], [y0, y0, y1, y1]], axis=-1).transpose(1, 0, 2)
     return PolyCollection(list(corners))
 
 
-def polygons(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
+def draw_polygons(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
     return PathCollection([polygon_path(shapes, row) for row in rows])
 
 
@@ -47,7 +47,7 @@ def polygon_path(shapes: Shapes, row: int) -> Path:
     return Path(np.concatenate(parts), np.concatenate(codes))
 
 
-def ellipses(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
+def draw_ellipses(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
     """What the matrix makes of circles: axes and angle by its singular values."""
     turns, axes, _ = np.linalg.svd(shapes.ellipses[rows])
     degrees = np.rad2deg(np.arctan2(turns[:, 1, 0], turns[:, 0, 0]))

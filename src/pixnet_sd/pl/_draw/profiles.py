@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from spatialdata import SpatialData
 
-from pixnet_sd._keys import choose, require_known
+from pixnet_sd._keys import check_known, resolve_key
 from pixnet_sd._metrics.scores import log_profile, score_genes
 from pixnet_sd._sdata import comparison, counts, elements
 from pixnet_sd._sdata.comparison import Pair, read_pair
@@ -46,29 +46,29 @@ def read_profiles(
     """The gene in both tables, for every shape of the element that both annotate."""
     elements.check_sdata(sdata)
     for argument, key in (("measured_table", measured_table), ("predicted_table", predicted_table)):
-        choose("tables", key, sdata.tables, argument)
-        require_known([gene], sdata.tables[key].var_names, f"table {key!r}")
+        resolve_key("tables", key, sdata.tables, argument)
+        check_known([gene], sdata.tables[key].var_names, f"table {key!r}")
     pair = read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=[gene])
     stated = comparison.unit_of(sdata.tables[predicted_table], predicted_table, unit)
     kept = np.logical_and(*comparison.have_profiles(pair, stated))
     rows = rows_of_both(sdata, pair.shapes_key, measured_table, predicted_table)[kept]
     found = np.full((2, len(sdata.shapes[pair.shapes_key])), np.nan)
-    found[:, rows] = profiles(pair.of_shapes(kept), gene, stated)
+    found[:, rows] = compute_profiles(pair.of_shapes(kept), gene, stated)
     return Profiles(pair.shapes_key, *found)
 
 
 def rows_of_both(sdata: SpatialData, shapes_key: str, one: str, other: str) -> np.ndarray:
     """Positions of the shapes that both tables have, ascending, as in a `Pair`."""
     here, there = (
-        counts.positions(
-            sdata.shapes[shapes_key], shapes_key, counts.annotating(sdata.tables[key], key, shapes_key)[1], key
+        counts.find_positions(
+            sdata.shapes[shapes_key], shapes_key, counts.annotating_rows(sdata.tables[key], key, shapes_key)[1], key
         )
         for key in (one, other)
     )
     return np.intersect1d(here, there)
 
 
-def profiles(pair: Pair, gene: str, unit: str) -> np.ndarray:
+def compute_profiles(pair: Pair, gene: str, unit: str) -> np.ndarray:
     """(2, shapes): measured by the total over all genes, predicted by its own, brought to the same whole."""
     if not len(pair.totals):
         return np.empty((2, 0))

@@ -11,9 +11,9 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
-from pixnet_sd._keys import choose, expression_key, require_known
+from pixnet_sd._keys import check_known, expression_key, resolve_key
 from pixnet_sd._sdata import counts
-from pixnet_sd._sdata.comparison import regions
+from pixnet_sd._sdata.counts import annotated_regions
 from pixnet_sd._sdata.shapes import are_circles
 
 
@@ -42,12 +42,12 @@ Values = Numbers | Categories
 
 def find_table(sdata: SpatialData, shapes_key: str, table_key: str | None) -> str | None:
     """The table asked for, or `{shapes}_expression`, or the only one that annotates the shapes."""
-    annotating = [name for name, table in sdata.tables.items() if shapes_key in regions(table)]
+    annotating = [name for name, table in sdata.tables.items() if shapes_key in annotated_regions(table)]
     if table_key is not None:
-        return choose("tables", table_key, sdata.tables, "table_key")
+        return resolve_key("tables", table_key, sdata.tables, "table_key")
     if expression_key(shapes_key) in annotating:
         return expression_key(shapes_key)
-    return choose(f"tables that annotate {shapes_key!r}", None, annotating, "table_key") if annotating else None
+    return resolve_key(f"tables that annotate {shapes_key!r}", None, annotating, "table_key") if annotating else None
 
 
 def read_values(
@@ -57,33 +57,33 @@ def read_values(
     frame = sdata.shapes[shapes_key]
     own = name in frame.columns and name != "geometry" and not (name == "radius" and are_circles(frame))
     if own and table_key is None:
-        return as_values(frame[name], None)
+        return to_values(frame[name], None)
     key = find_table(sdata, shapes_key, table_key)
     if key is None:
         raise PixnetKeyError(
             f"{name!r} is not a column of the shapes {shapes_key!r}, and no table annotates them. "
             "Make one with tl.aggregate."
         )
-    return of_table(sdata, shapes_key, name, key, layer)
+    return table_values(sdata, shapes_key, name, key, layer)
 
 
-def of_table(sdata: SpatialData, shapes_key: str, name: str, table_key: str, layer: str | None) -> Values:
+def table_values(sdata: SpatialData, shapes_key: str, name: str, table_key: str, layer: str | None) -> Values:
     table = sdata.tables[table_key]
-    require_known([name], [*table.obs.columns, *table.var_names], f"table {table_key!r} (obs columns and genes)")
+    check_known([name], [*table.obs.columns, *table.var_names], f"table {table_key!r} (obs columns and genes)")
     if name in table.obs and name in table.var_names:
         raise PixnetValueError(f"{name!r} is a gene and an obs column of table {table_key!r}; rename one of them.")
-    selected, instances = counts.annotating(table, table_key, shapes_key)
+    selected, instances = counts.annotating_rows(table, table_key, shapes_key)
     index = sdata.shapes[shapes_key].index
-    rows = counts.positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
+    rows = counts.find_positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
     if name in table.obs:
         column = pd.Series(table.obs.loc[selected, name].array, index=index[rows]).reindex(index)
-        return as_values(column, table.uns.get(f"{name}_colors"))
+        return to_values(column, table.uns.get(f"{name}_colors"))
     values = np.full(len(index), np.nan)
-    values[rows] = gene(table[selected, name], table_key, layer)
+    values[rows] = gene_values(table[selected, name], table_key, layer)
     return Numbers(values, None if layer else table.uns.get("pixnet_sd", {}).get("unit"))
 
 
-def gene(column: AnnData, table_key: str, layer: str | None) -> np.ndarray:
+def gene_values(column: AnnData, table_key: str, layer: str | None) -> np.ndarray:
     if layer is not None and layer not in column.layers:
         raise PixnetKeyError(f"layer={layer!r} is not in table {table_key!r}; it has {counts.layer_names(column)}.")
     data = column.X if layer is None else column.layers[layer]
@@ -92,7 +92,7 @@ def gene(column: AnnData, table_key: str, layer: str | None) -> np.ndarray:
     return dense.astype(float).ravel()
 
 
-def as_values(column: pd.Series, colours: Sequence[str] | None) -> Values:
+def to_values(column: pd.Series, colours: Sequence[str] | None) -> Values:
     """Numbers stay numbers; text, categories and yes or no are categories."""
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return Numbers(column.to_numpy(dtype=float, na_value=np.nan), None)

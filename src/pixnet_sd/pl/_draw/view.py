@@ -20,7 +20,7 @@ UNITS = ("um", "px")
 
 
 @dataclass(frozen=True)
-class View:
+class MapView:
     """The frame of a drawing. Its axes are in pixels of the image's finest level, y down."""
 
     image_key: str
@@ -35,7 +35,7 @@ class View:
 
 def find_view(
     sdata: SpatialData, image_key: str, region: Region | None, unit: str, coordinate_system: str | None = None
-) -> View:
+) -> MapView:
     """The frame that `region` asks for, cut to the image."""
     if unit not in UNITS:
         raise PixnetValueError(f"box_unit={unit!r} is unknown; use one of {UNITS}.")
@@ -46,11 +46,11 @@ def find_view(
     elif isinstance(region, str):
         box = around_shapes(sdata, region, image_key, coordinate_system)
     else:
-        box = stated(region, 1.0 if unit == "px" else units.image_mpp(sdata, image_key))
-    return View(image_key, cut(box, whole, region, image_key), maps.raster_mpp(sdata, image_key))
+        box = stated_box(region, 1.0 if unit == "px" else units.image_mpp(sdata, image_key))
+    return MapView(image_key, cut_box(box, whole, region, image_key), maps.raster_mpp(sdata, image_key))
 
 
-def stated(region: Sequence[float], mpp: float) -> Box:
+def stated_box(region: Sequence[float], mpp: float) -> Box:
     if len(region) != 4 or not np.isfinite(region).all():
         raise PixnetValueError(f"A box is four numbers, (x0, y0, x1, y1), or a shapes key; got {region!r}.")
     return Box(*(float(number) / mpp for number in region))
@@ -68,7 +68,7 @@ def around_shapes(sdata: SpatialData, key: str, image_key: str, coordinate_syste
     return Box(*(low - margin).tolist(), *(high + margin).tolist())
 
 
-def cut(box: Box, whole: Box, region: Region | None, image_key: str) -> Box:
+def cut_box(box: Box, whole: Box, region: Region | None, image_key: str) -> Box:
     inside = Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, whole.x1), min(box.y1, whole.y1))
     if not (inside.width > 0 and inside.height > 0):
         raise PixnetValueError(

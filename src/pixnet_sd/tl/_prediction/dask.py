@@ -23,11 +23,11 @@ from pixnet_sd._sdata.storage.growing import PartialRaster, open_partial_shard, 
 from pixnet_sd._sdata.storage.paths import store_path
 from pixnet_sd._settings import logger, settings
 from pixnet_sd.tl._prediction.diagnostics import report_seam
-from pixnet_sd.tl._prediction.local import computed
-from pixnet_sd.tl._prediction.options import find_request, leave_request
-from pixnet_sd.tl._prediction.output import Task
-from pixnet_sd.tl._prediction.parts import parts
-from pixnet_sd.tl._prediction.store import require_whole, to_compute
+from pixnet_sd.tl._prediction.local import iterate_tiles
+from pixnet_sd.tl._prediction.options import read_options, write_options
+from pixnet_sd.tl._prediction.output import MapOutput
+from pixnet_sd.tl._prediction.parts import split_parts
+from pixnet_sd.tl._prediction.store import check_whole, tiles_to_compute
 
 POLL_S = 1.0
 """Between two looks at how far the workers are."""
@@ -39,7 +39,7 @@ STOP = "stop"
 """A file that tells workers to stop."""
 
 
-def has_workers(task: Task) -> bool:
+def has_workers(task: MapOutput) -> bool:
     """Whether there are workers, and what they need is on disk."""
     client = active_client()
     if client is None:
@@ -48,58 +48,62 @@ def has_workers(task: Task) -> bool:
         raise PixnetRuntimeError(
             "The active dask client has no workers yet. Call client.wait_for_workers(1), or close the client."
         )
-    missing = needed(task) - {name for _, name in places.on_disk(store_path(task.sdata))}
+    missing = needed_elements(task) - {name for _, name in places.on_disk(store_path(task.sdata))}
     if missing:
         logger.warning("%s is not in the store, so workers cannot read it: computing in this process", sorted(missing))
     return not missing
 
 
-def needed(task: Task) -> set[str]:
+def needed_elements(task: MapOutput) -> set[str]:
     """Elements that a worker reads."""
     return {task.job.image_key} | ({task.tissue_key} if task.tissue_key else set())
 
 
-def compute_on_workers(task: Task, growing: PartialRaster, numbers: Sequence[int], *, progress: bool | None) -> None:
+def compute_on_workers(
+    task: MapOutput, growing: PartialRaster, numbers: Sequence[int], *, progress: bool | None
+) -> None:
     """Have these tiles filled, each worker a part of them."""
     client, folder = active_client(), growing.folder
     (folder / STOP).unlink(missing_ok=True)
-    leave_request(folder, task.request.settled(task.job), task.job.model)
+    write_options(folder, task.request.settled(task.job), task.job.model)
     addresses = sorted(client.ncores())
     windows = {number: task.windows[number] for number in numbers}
-    cut = parts(windows, growing.file_px, task.job.how.batch_size, len(addresses))
-    report(cut, task)
+    cut = split_parts(windows, growing.file_px, task.job.how.batch_size, len(addresses))
+    log_parts(cut, task)
     report_seam(task.job, device="cpu")
     futures = [
-        submit(client, address, task, folder, f"worker-{number}", part)
+        submit_part(client, address, task, folder, f"worker-{number}", part)
         for number, (address, part) in enumerate(zip(addresses, cut, strict=True))
         if part
     ]
-    with stopped_on_error(folder, futures):
-        wait(futures, growing, len(numbers), progress)
+    with stop_on_error(folder, futures):
+        wait_for_workers(futures, growing, len(numbers), progress)
     remove_temp(folder)  # a worker may have been killed, and its part done by another
-    require_whole(task, growing)
+    check_whole(task, growing)
 
 
-def submit(client: Any, address: str, task: Task, folder: Path, name: str, part: list[int]) -> Any:
+def submit_part(client: Any, address: str, task: MapOutput, folder: Path, name: str, part: list[int]) -> Any:
     """Should the worker die, another one does what is left of its part."""
     where = str(store_path(task.sdata)), str(folder.absolute())
     seen = task.sources(part[:: max(1, len(part) // SAMPLED_TILES)])
-    return client.submit(work, *where, name, part, seen, workers=[address], allow_other_workers=True, pure=False)
+    return client.submit(
+        compute_part, *where, name, part, seen, workers=[address], allow_other_workers=True, pure=False
+    )
 
 
-def work(store_path: str, folder: str, name: str, numbers: list[int], seen: Mapping[int, str]) -> None:
+def compute_part(store_path: str, folder: str, name: str, numbers: list[int], seen: Mapping[int, str]) -> None:
     """What a worker does."""
     sdata, here = open_slide(store_path), Path(folder)
-    request, model = find_request(here)
-    task = Task(sdata, request, request.job(sdata, model))
+    request, model = read_options(here)
+    task = MapOutput(sdata, request, request.job(sdata, model))
     require_seen(task, seen)
     key = task.names.programmes
     with open_partial_shard(here, key, task.blank, task.plan, name, driven=True) as growing:
-        blocks = computed(task, to_compute(task, growing, numbers), progress=False)
+        blocks = iterate_tiles(task, tiles_to_compute(task, growing, numbers), progress=False)
         growing.fill(takewhile(lambda _: not (here / STOP).exists(), blocks))
 
 
-def require_seen(task: Task, seen: Mapping[int, str]) -> None:
+def require_seen(task: MapOutput, seen: Mapping[int, str]) -> None:
     """Of some tiles, the worker must read what the driver reads."""
     differing = task.changed({number: {source} for number, source in seen.items()})
     if differing:
@@ -111,7 +115,7 @@ def require_seen(task: Task, seen: Mapping[int, str]) -> None:
 
 
 @contextmanager
-def stopped_on_error(folder: Path, futures: Sequence[Any]) -> Iterator[None]:
+def stop_on_error(folder: Path, futures: Sequence[Any]) -> Iterator[None]:
     """Workers end with their driver, each after the tile in its hands: a repeated call finds the folder free."""
     try:
         yield
@@ -122,20 +126,20 @@ def stopped_on_error(folder: Path, futures: Sequence[Any]) -> Iterator[None]:
         raise
 
 
-def wait(futures: Sequence[Any], growing: PartialRaster, total: int, progress: bool | None) -> None:
+def wait_for_workers(futures: Sequence[Any], growing: PartialRaster, total: int, progress: bool | None) -> None:
     """Until all are done, or one has failed."""
     hidden = not (settings.progress if progress is None else progress)
     known, pending = growing.ledger.done, list(futures)
     with tqdm(desc="predict", total=total, unit="tile", disable=hidden, leave=False) as bar:
         while pending:
-            for future in finished(pending):
+            for future in finished_futures(pending):
                 future.result()
                 pending.remove(future)
             growing.ledger.refresh()
             bar.update(len(growing.ledger.done - known) - bar.n)
 
 
-def finished(futures: Sequence[Any]) -> list[Any]:
+def finished_futures(futures: Sequence[Any]) -> list[Any]:
     """Those that are done soon."""
     distributed = sys.modules["distributed"]
     try:
@@ -144,7 +148,7 @@ def finished(futures: Sequence[Any]) -> list[Any]:
         return []
 
 
-def report(cut: Sequence[Sequence[int]], task: Task) -> None:
+def log_parts(cut: Sequence[Sequence[int]], task: MapOutput) -> None:
     busy = sum(map(bool, cut))
     logger.info("%d tiles on %d of %d workers", sum(map(len, cut)), busy, len(cut))
     if busy < min(len(cut), sum(map(len, cut))):

@@ -9,9 +9,9 @@ import numpy as np
 
 from pixnet_sd._errors import PixnetWarning
 from pixnet_sd._settings import logger
-from pixnet_sd.nn.inference.seams import seam
+from pixnet_sd.nn.inference.seams import measure_seam
 from pixnet_sd.nn.model.domain import describe_around
-from pixnet_sd.tl._prediction.plan import Job
+from pixnet_sd.tl._prediction.plan import PredictionPlan
 
 PATCHES, ANYWHERE = 64, 256
 """Looked at where tissue is marked, and where glass is among them."""
@@ -20,12 +20,12 @@ STRANGE = 0.5
 patient have up to 0.06, other tissue and synthetic tissue 0.85 and more."""
 
 
-def warn_if_strange(job: Job) -> None:
+def warn_if_unfamiliar(job: PredictionPlan) -> None:
     """One warning where most of the tissue looks like none that the model learnt from."""
     known = job.model.appearance
     if known is None or not job.plan:
         return
-    share = known.strange(describe_around(job.picture, places(job)))
+    share = known.strange(describe_around(job.picture, patch_places(job)))
     if share > STRANGE:
         warnings.warn(
             f"{share:.0%} of the patches looked at on image {job.image_key!r} look like none that model "
@@ -37,7 +37,7 @@ def warn_if_strange(job: Job) -> None:
         )
 
 
-def places(job: Job) -> np.ndarray:
+def patch_places(job: PredictionPlan) -> np.ndarray:
     """(n, 2): x and y of places on tissue, if that is marked, in pixels of the picture, from all over it."""
     plan, random, found = job.plan, np.random.default_rng(0), []
     count = ANYWHERE if job.tissue is None else PATCHES
@@ -49,7 +49,7 @@ def places(job: Job) -> np.ndarray:
     return np.concatenate(found) * job.model.network.stride
 
 
-def report_seam(job: Job, *, device: str | None = None) -> None:
+def report_seam(job: PredictionPlan, *, device: str | None = None) -> None:
     """Looks at some windows in the middle of the work; for encoders without windows it costs nothing.
 
     `device` is where to compute them, if not where the work is done: a driver may lack what its workers have.
@@ -57,7 +57,7 @@ def report_seam(job: Job, *, device: str | None = None) -> None:
     if not job.plan:
         return
     how = replace(job.how, device=device or job.how.device)
-    found = seam(job.model.network, job.picture, job.plan[len(job.plan) // 2].core, how)
+    found = measure_seam(job.model.network, job.picture, job.plan[len(job.plan) // 2].core, how)
     if found is not None:
         encoder = job.model.network.members[0].config.encoder
         logger.info("seams: across the windows of %r the map changes %.2f times as much as within them", encoder, found)

@@ -11,13 +11,13 @@ from spatialdata import SpatialData
 
 from pixnet_sd._sdata.storage.growing import make_once
 from pixnet_sd.nn.model.model import Model
-from pixnet_sd.tl._prediction.plan import Job, prepare
+from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
 
 FOLDER, DESCRIPTION, MODEL = "request", "request.json", "model"
 
 
 @dataclass(frozen=True)
-class Request:
+class PredictOptions:
     """The arguments of `predict` that shape its result; they mean what they mean there."""
 
     image_key: str | None = None
@@ -36,8 +36,8 @@ class Request:
     shards: int | None = None
     """Into how many parts the map is cut that are computed apart, by hand."""
 
-    def job(self, sdata: SpatialData, model: Any) -> Job:
-        return prepare(
+    def job(self, sdata: SpatialData, model: Any) -> PredictionPlan:
+        return make_plan(
             sdata,
             self.image_key,
             model,
@@ -52,7 +52,7 @@ class Request:
             compile=self.compile,
         )
 
-    def settled(self, job: Job) -> Request:
+    def settled(self, job: PredictionPlan) -> PredictOptions:
         """Nothing is left for another machine to choose."""
         how = job.how
         return replace(
@@ -60,7 +60,7 @@ class Request:
         )
 
 
-def leave_request(folder: Path, request: Request, model: Model) -> None:
+def write_options(folder: Path, request: PredictOptions, model: Model) -> None:
     """Put request and model where other processes find them; of several that do, the first one's stay."""
 
     def write(target: Path) -> None:
@@ -70,10 +70,10 @@ def leave_request(folder: Path, request: Request, model: Model) -> None:
     make_once(folder / FOLDER, write)
 
 
-def has_request(folder: Path) -> bool:
+def has_options(folder: Path) -> bool:
     return (folder / FOLDER).exists()
 
 
-def find_request(folder: Path) -> tuple[Request, Model]:
+def read_options(folder: Path) -> tuple[PredictOptions, Model]:
     asked = json.loads((folder / FOLDER / DESCRIPTION).read_text())
-    return Request(**asked), Model.load(folder / FOLDER / MODEL)
+    return PredictOptions(**asked), Model.load(folder / FOLDER / MODEL)

@@ -11,18 +11,18 @@ from spatialdata import SpatialData
 
 from pixnet_sd import __version__
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._keys import expression_key, loadings_key, programmes_key, tissue_key
+from pixnet_sd._keys import expression_key, loadings_key, programs_key, tissue_key
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._sdata import affine, build, levels, maps, provenance, units
 from pixnet_sd._sdata.counts import gene_columns
 from pixnet_sd._settings import logger, settings
-from pixnet_sd.tl._prediction.options import Request
-from pixnet_sd.tl._prediction.plan import Job, gene_table
+from pixnet_sd.tl._prediction.options import PredictOptions
+from pixnet_sd.tl._prediction.plan import PredictionPlan, gene_table
 from pixnet_sd.tl._prediction.source import digests
 
 
 @dataclass(frozen=True)
-class Names:
+class MapNames:
     """Of the elements that a prediction adds."""
 
     programmes: str
@@ -38,18 +38,18 @@ class Names:
         return {self.programmes: "images", self.loadings: "tables", self.expression: "images"}
 
 
-def names_for(image_key: str, image_key_added: str | None) -> Names:
-    programmes = programmes_key(image_key_added or image_key)
-    return Names(programmes, loadings_key(programmes), image_key_added or expression_key(image_key))
+def names_for(image_key: str, image_key_added: str | None) -> MapNames:
+    programmes = programs_key(image_key_added or image_key)
+    return MapNames(programmes, loadings_key(programmes), image_key_added or expression_key(image_key))
 
 
 @dataclass(frozen=True)
-class Task:
+class MapOutput:
     """A request, settled for one object."""
 
     sdata: SpatialData
-    request: Request
-    job: Job
+    request: PredictOptions
+    job: PredictionPlan
 
     def __post_init__(self) -> None:
         """Before any work: nothing may be made in place of what it is made from, and every gene must be known."""
@@ -62,7 +62,7 @@ class Task:
             gene_columns(gene_table(self.job.model).index, self.genes, "the model")
 
     @property
-    def names(self) -> Names:
+    def names(self) -> MapNames:
         return names_for(self.job.image_key, self.request.image_key_added)
 
     @property
@@ -122,7 +122,7 @@ class Task:
     def loadings(self, facts: Mapping[str, Any]) -> Any:
         """The table that goes with the programmes, and says of them what they do themselves."""
         job = self.job
-        table = build.loadings(job.model.loadings, job.programmes, gene_table(job.model), self.names.programmes)
+        table = build.make_loadings(job.model.loadings, job.programmes, gene_table(job.model), self.names.programmes)
         table.obs["member"] = job.members
         provenance.describe_loadings(table, facts)
         return table
@@ -133,10 +133,10 @@ class Task:
 
     def raster(self, programmes: Any, genes: Sequence[str] | None) -> maps.Map:
         found = self.job.as_map(self.names.programmes, levels.arrays_of(programmes)[0])
-        return found if genes is None else maps.of_genes(found, genes)
+        return found if genes is None else maps.select_genes_of(found, genes)
 
 
-def is_small(task: Task, raster: maps.Map) -> bool:
+def is_small(task: MapOutput, raster: maps.Map) -> bool:
     """Whether all genes may be attached; otherwise a line in the log says how to get some."""
     needed = len(raster.genes) * raster.data[0].size * 4
     if needed > settings.raster_limit:

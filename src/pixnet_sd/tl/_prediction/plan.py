@@ -31,7 +31,7 @@ SNAP_PX = 0.01
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictionPlan:
     """A model, and where it will be applied."""
 
     model: Model
@@ -43,7 +43,7 @@ class Job:
     mpp: float
     """µm per pixel of the raster."""
     tissue: masks.Tissue | None
-    how: nn_predict.How
+    how: nn_predict.InferenceConfig
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -120,7 +120,7 @@ class Job:
         }
 
 
-def prepare(
+def make_plan(
     sdata: SpatialData,
     image_key: str | None,
     model: Any,
@@ -134,29 +134,29 @@ def prepare(
     batch_size: int | None,
     augment: bool,
     compile: bool,
-) -> Job:
+) -> PredictionPlan:
     one_thread_after_fork()
-    key = elements.image_key(sdata, image_key)
+    key = elements.find_image_key(sdata, image_key)
     loaded = load_model(model)
-    image_mpp = units.image_mpp(sdata, key) if mpp is None else given_mpp(sdata, key, mpp)
+    image_mpp = units.image_mpp(sdata, key) if mpp is None else check_given_mpp(sdata, key, mpp)
     check_resolution(key, image_mpp, loaded.mpp, allow_upsample=allow_upsample)
     image = images.read_rgb(sdata, key, value_range)
     picture, step = at_step(image, loaded.mpp / image_mpp)
     network = loaded.network
     coarse = picture.grid.coarsened(network.stride)
     grid = PixelGrid(coarse.height, coarse.width, (step[0] * network.stride, step[1] * network.stride))
-    how = nn_predict.resolve(
+    how = nn_predict.resolve_inference(
         network, device=device, tile_size=tile_size, batch_size=batch_size, augment=augment, compile=compile
     )
     tissue = masks.read_tissue(sdata, key, tissue_key, grid)
-    return Job(loaded, key, picture, grid, image_mpp * float(np.sqrt(np.prod(grid.step))), tissue, how)
+    return PredictionPlan(loaded, key, picture, grid, image_mpp * float(np.sqrt(np.prod(grid.step))), tissue, how)
 
 
-def given_mpp(sdata: SpatialData, key: str, mpp: float) -> float:
+def check_given_mpp(sdata: SpatialData, key: str, mpp: float) -> float:
     """What the caller says counts; where the object says otherwise, a warning tells."""
     source = "the argument mpp"
     found = units.check_mpp(key, source, mpp)
-    units.warn_about_differences(key, {source: found, **units.sources(sdata, key)})
+    units.warn_about_differences(key, {source: found, **units.stated_mpp(sdata, key)})
     return found
 
 
@@ -185,11 +185,11 @@ def at_step(image: images.Image, step: float) -> tuple[Picture, tuple[float, flo
     From a level only where its place is certain: a pyramid must not change what is predicted from the image.
     """
     level = image.level_at(step, exact=True)
-    sx, sy = (snap(step / own, max(level.grid.shape)) for own in level.grid.step)
+    sx, sy = (snap_step(step / own, max(level.grid.shape)) for own in level.grid.step)
     return Picture(level.data, (sx, sy)), (sx * level.grid.step[0], sy * level.grid.step[1])
 
 
-def snap(step: float, side_px: int) -> float:
+def snap_step(step: float, side_px: int) -> float:
     return 1.0 if abs(step - 1) * side_px < SNAP_PX else step
 
 

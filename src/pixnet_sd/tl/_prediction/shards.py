@@ -16,59 +16,59 @@ from pixnet_sd._sdata.storage.attach import check_results
 from pixnet_sd._sdata.storage.growing import list_partial_folders, open_partial_shard, partial_folder
 from pixnet_sd._sdata.storage.paths import store_path
 from pixnet_sd._sdata.storage.publish import is_publishing
-from pixnet_sd.nn.device import require_device
-from pixnet_sd.tl._prediction.local import compute_here
-from pixnet_sd.tl._prediction.options import Request, find_request, has_request, leave_request
-from pixnet_sd.tl._prediction.output import Task
-from pixnet_sd.tl._prediction.parts import parts
+from pixnet_sd.nn.device import check_device
+from pixnet_sd.tl._prediction.local import compute_locally
+from pixnet_sd.tl._prediction.options import PredictOptions, has_options, read_options, write_options
+from pixnet_sd.tl._prediction.output import MapOutput
+from pixnet_sd.tl._prediction.parts import split_parts
 from pixnet_sd.tl._prediction.plan import load_model
-from pixnet_sd.tl._prediction.store import check_room, predict_to_store, refuse_missing, to_compute
+from pixnet_sd.tl._prediction.store import check_room, predict_to_store, refuse_missing, tiles_to_compute
 
 
 def predict_shard(
-    sdata: SpatialData, request: Request, model: Any, *, number: int, count: int, progress: bool | None = None
+    sdata: SpatialData, request: PredictOptions, model: Any, *, number: int, count: int, progress: bool | None = None
 ) -> int:
     """Compute part `number` of 1 to `count` of a map; how many tiles it has."""
     if not 1 <= number <= count:
         raise PixnetValueError(f"There is no shard {number} of {count}; they are numbered from 1 to {count}.")
     asked = replace(request, shards=count)
-    task = Task(sdata, asked, asked.job(sdata, load_model(model)))
-    check(task)
+    task = MapOutput(sdata, asked, asked.job(sdata, load_model(model)))
+    check_shard(task)
     key, folder = task.names.programmes, partial_folder(sdata, task.names.programmes)
     name = f"{number}-of-{count}"
     with open_partial_shard(folder, key, task.blank, task.plan, name, driven=False) as growing:
-        leave_request(folder, asked.settled(task.job), task.job.model)
-        own = parts(task.windows, growing.file_px, task.job.how.batch_size, count)[number - 1]
-        numbers = to_compute(task, growing, own)
+        write_options(folder, asked.settled(task.job), task.job.model)
+        own = split_parts(task.windows, growing.file_px, task.job.how.batch_size, count)[number - 1]
+        numbers = tiles_to_compute(task, growing, own)
         check_room(task, numbers)
-        compute_here(task, growing, numbers, progress=progress)
+        compute_locally(task, growing, numbers, progress=progress)
     return len(own)
 
 
-def check(task: Task) -> None:
-    require_device(task.job.how.device)
+def check_shard(task: MapOutput) -> None:
+    check_device(task.job.how.device)
     if is_publishing(task.sdata, task.names.programmes):
         raise PixnetRuntimeError(f"{task.names.programmes!r} is complete and on its way into the store: finish it.")
     check_results(task.sdata, task.names.kinds, overwrite=task.request.overwrite)
 
 
-def waiting(sdata: SpatialData) -> list[Path]:
+def list_waiting(sdata: SpatialData) -> list[Path]:
     """Folders beside the store that shards, or an interrupted cluster, left there."""
-    return [folder for folder in list_partial_folders(sdata) if has_request(folder)]
+    return [folder for folder in list_partial_folders(sdata) if has_options(folder)]
 
 
-def finish(sdata: SpatialData) -> list[str]:
+def finish_shards(sdata: SpatialData) -> list[str]:
     """Verify and publish what waits; the names of the maps."""
-    found = waiting(sdata)
+    found = list_waiting(sdata)
     if not found:
         raise PixnetValueError(
             f"There is nothing to finish beside {store_path(sdata)}: run its shards first, each once."
         )
-    return [finish_one(sdata, folder) for folder in found]
+    return [finish_map(sdata, folder) for folder in found]
 
 
-def finish_one(sdata: SpatialData, folder: Path) -> str:
-    request, model = find_request(folder)
-    task = Task(sdata, request, request.job(sdata, model))
+def finish_map(sdata: SpatialData, folder: Path) -> str:
+    request, model = read_options(folder)
+    task = MapOutput(sdata, request, request.job(sdata, model))
     predict_to_store(task, refuse_missing, resume=True)
     return task.names.programmes

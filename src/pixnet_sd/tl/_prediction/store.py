@@ -15,14 +15,14 @@ from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
 from pixnet_sd._sdata.storage.growing import PartialRaster, check_space, open_partial
 from pixnet_sd._sdata.storage.paths import store_path
 from pixnet_sd._settings import logger
-from pixnet_sd.tl._prediction.output import Task, is_small
-from pixnet_sd.tl._prediction.parts import parts
+from pixnet_sd.tl._prediction.output import MapOutput, is_small
+from pixnet_sd.tl._prediction.parts import split_parts
 
-Compute = Callable[[Task, PartialRaster, Sequence[int]], None]
+Compute = Callable[[MapOutput, PartialRaster, Sequence[int]], None]
 """Fills the tiles with these numbers, wherever that is done."""
 
 
-def predict_to_store(task: Task, compute: Compute, *, resume: bool) -> None:
+def predict_to_store(task: MapOutput, compute: Compute, *, resume: bool) -> None:
     sdata, names, overwrite = task.sdata, task.names, task.request.overwrite
     begun = resume and publication.is_publishing(sdata, names.programmes)
     done = added_already(task) if begun else set()
@@ -47,7 +47,7 @@ def predict_to_store(task: Task, compute: Compute, *, resume: bool) -> None:
         publication.delete_partial(growing)
 
 
-def added_already(task: Task) -> set[str]:
+def added_already(task: MapOutput) -> set[str]:
     """What a call that was stopped has moved into the store, or attached to this object over what it had moved."""
     moved = publication.moved(task.sdata, task.names.programmes)
     stored = {name for _, name in places.on_disk(store_path(task.sdata))}
@@ -55,20 +55,20 @@ def added_already(task: Task) -> set[str]:
     return moved | lazy
 
 
-def write_raster(task: Task, growing: PartialRaster, compute: Compute) -> None:
-    numbers = to_compute(task, growing)
+def write_raster(task: MapOutput, growing: PartialRaster, compute: Compute) -> None:
+    numbers = tiles_to_compute(task, growing)
     check_room(task, numbers)
     if numbers:
         compute(task, growing, numbers)
     growing.add_levels()
 
 
-def check_room(task: Task, numbers: Sequence[int]) -> None:
+def check_room(task: MapOutput, numbers: Sequence[int]) -> None:
     needed = task.job.shape[0] * sum(task.windows[number].area for number in numbers)
     check_space(task.sdata, task.names.programmes, needed)
 
 
-def to_compute(task: Task, growing: PartialRaster, of: Sequence[int] | None = None) -> list[int]:
+def tiles_to_compute(task: MapOutput, growing: PartialRaster, of: Sequence[int] | None = None) -> list[int]:
     """Numbers of the tiles that are not there yet, or from other pixels, with those of their batches."""
     windows = task.windows if of is None else {number: task.windows[number] for number in of}
     present = growing.present(windows)
@@ -97,7 +97,7 @@ def batch_of(number: int, count: int, size: int) -> range:
     return range(first, min(first + size, count))
 
 
-def require_same_image(task: Task, growing: PartialRaster) -> None:
+def require_same_image(task: MapOutput, growing: PartialRaster) -> None:
     """What is complete was made from pixels that may be others by now."""
     changed = task.changed({number: {source for _, source in notes} for number, notes in growing.ledger.notes.items()})
     if changed:
@@ -108,77 +108,79 @@ def require_same_image(task: Task, growing: PartialRaster) -> None:
         )
 
 
-def require_whole(task: Task, growing: PartialRaster) -> None:
+def check_whole(task: MapOutput, growing: PartialRaster) -> None:
     """Nothing may be missing now."""
     growing.ledger.refresh()
     refuse_missing(task, growing, task.windows.keys() - growing.present(task.windows).keys())
 
 
-def refuse_missing(task: Task, growing: PartialRaster, missing: Collection[int]) -> None:
+def refuse_missing(task: MapOutput, growing: PartialRaster, missing: Collection[int]) -> None:
     """Also a way to compute, for where nothing is left to do."""
     if missing:
         raise PixnetRuntimeError(
             f"{len(missing)} of {len(task.windows)} tiles of {task.names.programmes!r} are missing"
-            f"{of_shards(task, growing, missing)}. What is done is kept; run what is missing again."
+            f"{describe_shards(task, growing, missing)}. What is done is kept; run what is missing again."
         )
 
 
-def of_shards(task: Task, growing: PartialRaster, missing: Collection[int]) -> str:
+def describe_shards(task: MapOutput, growing: PartialRaster, missing: Collection[int]) -> str:
     """Which parts they belong to, where it was cut by hand."""
     count = task.request.shards
     if count is None:
         return ""
-    cut = parts(task.windows, growing.file_px, task.job.how.batch_size, count)
+    cut = split_parts(task.windows, growing.file_px, task.job.how.batch_size, count)
     lacking = [f"{number}/{count}" for number, part in enumerate(cut, 1) if set(missing) & set(part)]
     return f", of shards {', '.join(lacking)}"
 
 
-def staged_programmes(task: Task, growing: PartialRaster) -> Any:
+def staged_programmes(task: MapOutput, growing: PartialRaster) -> Any:
     """Programmes that are not in the store yet; beside their pixels stands what is known of them."""
     programmes = task.stamped(task.names.programmes, levels.with_arrays(task.blank, growing.lazy_levels()))
     origin.mark(growing.element, provenance.of_attributes(programmes) or {})
     return programmes
 
 
-def loadings(task: Task, growing: PartialRaster) -> Any:
+def loadings(task: MapOutput, growing: PartialRaster) -> Any:
     """With what stands beside the programmes, wherever they are by now."""
     moved = store_path(task.sdata) / "images" / task.names.programmes
     return task.loadings(origin.facts_of_group(growing.element if growing.element.exists() else moved) or {})
 
 
-def staged_genes(task: Task, programmes: Any) -> Any:
+def staged_genes(task: MapOutput, programmes: Any) -> Any:
     """Genes over programmes that are not in the store yet."""
-    return task.stamped(task.names.expression, levels.expanded(programmes, task.raster(programmes, task.genes)))
+    return task.stamped(task.names.expression, levels.expand_genes(programmes, task.raster(programmes, task.genes)))
 
 
-def attach_genes(task: Task) -> None:
+def attach_genes(task: MapOutput) -> None:
     """The image of genes over the programmes in the store, for this object only."""
     sdata, names = task.sdata, task.names
     programmes = sdata.images[names.programmes]
     raster = task.raster(programmes, None)
     if is_small(task, raster):
-        attach_in_memory(sdata, {names.expression: levels.expanded(programmes, raster)}, task.facts)
+        attach_in_memory(sdata, {names.expression: levels.expand_genes(programmes, raster)}, task.facts)
     else:
         forget_genes(task)
 
 
-def renew_genes(task: Task) -> None:
+def renew_genes(task: MapOutput) -> None:
     """Genes that `tl.expand` attached over the map that was replaced are attached over the new one, or go."""
     sdata, names = task.sdata, task.names
     programmes = sdata.images[names.programmes]
     for name, element in list(sdata.images.items()):
         if name in names.all or not provenance.is_attached_over(element, names.programmes):
             continue
-        genes = [str(gene) for gene in affine.finest(element).coords["c"].values]
+        genes = [str(gene) for gene in affine.finest_array(element).coords["c"].values]
         del sdata.images[name]
         if set(genes) <= set(task.job.model.genes):
             facts = {**task.facts[names.expression], "programmes": names.programmes}
-            attach_in_memory(sdata, {name: levels.expanded(programmes, task.raster(programmes, genes))}, {name: facts})
+            attach_in_memory(
+                sdata, {name: levels.expand_genes(programmes, task.raster(programmes, genes))}, {name: facts}
+            )
         else:
             logger.info("removed sdata.images[%r]: the new map has not all of its genes", name)
 
 
-def forget_genes(task: Task) -> None:
+def forget_genes(task: MapOutput) -> None:
     """Those of an earlier prediction, where the new ones are too many to be attached."""
     if task.names.expression in task.sdata.images:
         del task.sdata.images[task.names.expression]
