@@ -10,7 +10,7 @@ import pixnet_sd
 
 CODE = """
 import numpy as np, pixnet_sd
-from pixnet_sd._rings import ring_area, extend
+from pixnet_sd._zonal.rings import extend_bounds, ring_area
 print(pixnet_sd.__file__)
 assert ring_area(np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 1.0], [0.0, 0.0]])) == 1.0
 """
@@ -20,7 +20,7 @@ def test_without_a_place_for_compiled_code_it_is_compiled_and_said_once(tmp_path
     package, file = tmp_path / "pixnet_sd", tmp_path / "file"
     shutil.copytree(Path(pixnet_sd.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "weights"))
     # Files where folders would have to be made keep the superuser out, too.
-    for place in (file, package / "__pycache__", package / "datasets" / "__pycache__"):
+    for place in (file, package / "_zonal" / "__pycache__", package / "_raster" / "__pycache__"):
         place.touch()
     nowhere = {"HOME": str(file / "home"), "XDG_CACHE_HOME": str(file / "cache"), "NUMBA_CACHE_DIR": ""}
     environment = {**os.environ, **nowhere, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._sdata.storage.growing import key_of
 from pixnet_sd.cli import _slides
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ def finish_slide(path: str, *, shapes: list[str], overwrite: bool) -> _slides.Fa
 
 def maps_waiting(sdata: SpatialData) -> list[str]:
     """Maps that shards left beside the store."""
+    from pixnet_sd._sdata.storage.growing import key_of
     from pixnet_sd.tl._prediction import shards
 
     return [key_of(folder) for folder in shards.list_waiting(sdata)]

@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pixnet_sd._errors import one_line
-from pixnet_sd._sdata.storage.growing import list_partial_folders
 from pixnet_sd.cli import _slides
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def describe_mpp(sdata: SpatialData, kind: str, name: str) -> float | None:
 
 def list_unfinished(sdata: SpatialData) -> list[str]:
     """Folders of predictions that have begun and are not in the store."""
+    from pixnet_sd._sdata.storage.growing import list_partial_folders
+
     return [folder.name for folder in list_partial_folders(sdata)]
 
 

@@ -17,7 +17,6 @@ from math import isclose, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
-from pixnet_sd._sdata.storage.growing import partial_folder
 from pixnet_sd.cli import _slides
 
 if TYPE_CHECKING:
@@ -114,6 +113,7 @@ def map_key(sdata: SpatialData, request: PredictOptions) -> str:
 def is_there(sdata: SpatialData, key: str, request: PredictOptions, model: Model) -> bool:
     """Whether the map that is asked for is in the store, and nothing of it waits beside; another one is an error."""
     from pixnet_sd._sdata.provenance import get_record
+    from pixnet_sd._sdata.storage.growing import partial_folder
 
     made = get_record(sdata, key) if key in sdata.images else None
     if made is None or made.get("kind") != "programmes" or partial_folder(sdata, key).exists():
