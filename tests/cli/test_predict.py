@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import spatialdata as sd
 from files import digests
@@ -86,6 +87,16 @@ def test_a_table_follows_its_map(slide: Path, model: str, other_model: str, caps
         ("already done", []),
     ]
     assert digests(slide) == before
+
+
+def test_a_table_follows_a_map_that_the_same_model_made_otherwise(slide: Path, model: str) -> None:
+    command = ["predict", str(slide), "--model", model, *OPTIONS]
+    assert main([*command, "--shapes", "cells"]) == 0
+    assert main([*command, "--augment", "--overwrite"]) == 0
+    assert main([*command, "--augment", "--shapes", "cells"]) == 0
+    sdata = sd.read_zarr(slide)
+    expected = ps.tl.aggregate(sdata, "cells", image_key="he_programmes", inplace=False, progress=False)
+    np.testing.assert_array_equal(sdata["cells_expression"].X, expected.X)
 
 
 def made(slide: Path) -> dict[str, Any]:

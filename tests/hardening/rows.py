@@ -445,7 +445,7 @@ ROWS = (
                 ("finite coordinates", r"rows 1\b"),
             ),
         ),
-        ("test_shapes.py::test_points_and_lines_are_refused_by_type",),
+        ("_zonal/test_shapes.py::test_points_and_lines_are_refused_by_type",),
     ),
     Row(
         "index of shapes repeated or missing; ids that do not match, or strings against numbers",
@@ -597,14 +597,14 @@ ROWS = (
                 ("0 shapes can be compared, at least 3", "2 of them without counts", "same place"),
             ),
         ),
-        ("nn/test_loss.py::test_shapes_without_counts_are_masked",),
+        ("nn/training/test_loss.py::test_shapes_without_counts_are_masked",),
     ),
     Row(
         "read-only or remote store",
         "Reading works; whether it can be written is checked before the long work.",
         (),
         (
-            "_sdata/test_store.py::test_a_store_that_cannot_be_written_is_refused_before_the_work",
+            "_sdata/storage/test_attach.py::test_a_store_that_cannot_be_written_is_refused_before_the_work",
             "hardening/test_stores.py::test_a_read_only_store_is_refused_before_the_work",
             "hardening/test_stores.py::test_pixels_on_a_server_are_read_as_if_they_were_here",
         ),
@@ -616,7 +616,7 @@ ROWS = (
         (),
         (
             "tl/test_predict.py::test_a_disk_that_is_too_small_is_refused_with_both_numbers",
-            "nn/test_train.py::test_features_that_do_not_fit_on_the_disk_are_refused_with_both_numbers",
+            "nn/training/test_fit.py::test_features_that_do_not_fit_on_the_disk_are_refused_with_both_numbers",
             "hardening/test_faults.py::test_nothing_is_lost",
         ),
     ),
@@ -667,8 +667,8 @@ ROWS = (
         "The batch is halved down to 1, said once; the result does not change.",
         (),
         (
-            "nn/test_tiling.py::test_out_of_memory_halves_the_batch_for_good_and_says_so_once",
-            "nn/test_tiling.py::test_a_tile_that_never_fits_is_an_error_that_says_what_to_do",
+            "nn/inference/test_tiling.py::test_out_of_memory_halves_the_batch_for_good_and_says_so_once",
+            "nn/inference/test_tiling.py::test_a_tile_that_never_fits_is_an_error_that_says_what_to_do",
         ),
     ),
     Row(
@@ -677,8 +677,8 @@ ROWS = (
         (),
         (
             "tl/test_predict.py::test_two_processes_on_one_result",
-            "_sdata/test_store.py::test_two_objects_of_one_store_keep_each_others_results",
-            "_sdata/test_store.py::test_a_name_that_was_taken_during_the_work_is_refused",
+            "_sdata/storage/test_attach.py::test_two_objects_of_one_store_keep_each_others_results",
+            "_sdata/storage/test_attach.py::test_a_name_that_was_taken_during_the_work_is_refused",
             "hardening/test_faults.py::test_nothing_is_lost",
         ),
     ),
@@ -701,10 +701,10 @@ ROWS = (
             ),
         ),
         (
-            "nn/test_model.py::test_truncated_weights",
-            "nn/test_model.py::test_another_format_version",
-            "nn/test_model.py::test_a_description_that_is_wrong",
-            "nn/test_model.py::test_a_pickle_or_a_zip_is_never_opened",
+            "nn/model/test_model.py::test_truncated_weights",
+            "nn/model/test_model.py::test_another_format_version",
+            "nn/model/test_model.py::test_a_description_that_is_wrong",
+            "nn/model/test_model.py::test_a_pickle_or_a_zip_is_never_opened",
             "hardening/test_model_files.py::test_weights_with_changed_bytes_never_become_another_model",
             "hardening/test_model_files.py::test_a_forged_value_is_refused_before_anything_of_its_size_is_made",
             "hardening/test_model_files.py::test_json_nested_beyond_all_measure_is_refused",

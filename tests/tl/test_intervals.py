@@ -75,6 +75,6 @@ def test_what_cannot_be_written_is_known_before_the_calibration(
     def refuse(*_: object, **__: object) -> None:
         raise PixnetRuntimeError("read-only")
 
-    monkeypatch.setattr("pixnet_sd._sdata.storage.attach.check_results", refuse)
+    monkeypatch.setattr("pixnet_sd.tl._intervals.check_results", refuse)
     with pytest.raises(PixnetRuntimeError, match="read-only"):
         ps.tl.intervals(sections[0], PREDICTED, calibration=[])

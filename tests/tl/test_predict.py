@@ -29,7 +29,7 @@ from pixnet_sd._errors import (
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine, build, levels, maps
 from pixnet_sd._sdata.provenance import get_record
-from pixnet_sd._sdata.storage import attach, growing, locks
+from pixnet_sd._sdata.storage import growing, locks, publish
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.nn.network.network import NetworkConfig
 from pixnet_sd.tl._predict import predict
@@ -368,7 +368,7 @@ def test_a_map_that_was_moved_but_not_recorded_is_no_image_to_predict_from(
     """Seen on a full disk: the repeated call found two images and did not know which was meant."""
     options: Any = {"model": tiny_model(), "device": "cpu", "progress": False}
     with monkeypatch.context() as patch, pytest.raises(PixnetRuntimeError, match="no more room"):
-        patch.setattr(attach, "renewed", no_room)
+        patch.setattr(publish, "renewed", no_room)
         predict(backed, **options)
     path = Path(str(backed.path))
     assert (path / "images" / "he_programmes").exists()

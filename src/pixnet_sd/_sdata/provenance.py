@@ -12,6 +12,7 @@ Records of the first release say nothing of their pixels. They count under their
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,6 +41,13 @@ def get_record(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
         return on_disk
     found = next((facts for facts in candidates(sdata, element_key) if counts(facts, element, element_key)), None)
     return found and without_token(found)
+
+
+def digest_pixels(facts: Mapping[str, Any] | None) -> str | None:
+    """Which pixels a record is of, in a few letters, so that a table can say what it was made from."""
+    if not facts or "of" not in facts:
+        return None
+    return hashlib.blake2b(json.dumps(facts["of"], sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def of_source(element: Any) -> dict[str, Any] | None:

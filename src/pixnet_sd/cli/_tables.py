@@ -24,16 +24,16 @@ def to_pool(
     """Shapes that need a table from this map, told before the work begins; `remade`: the map will be made by it."""
     from pixnet_sd._keys import expression_key
     from pixnet_sd._sdata import elements
-    from pixnet_sd._sdata.provenance import get_record
+    from pixnet_sd._sdata.provenance import digest_pixels, get_record
     from pixnet_sd._sdata.storage import places
 
-    sha256 = None if remade else (get_record(sdata, map_key) or {}).get("sha256")
+    pixels = None if remade else digest_pixels(get_record(sdata, map_key))
     keys = dict.fromkeys(elements.find_shapes_key(sdata, key) for key in shapes_keys)
     places.require_places(sdata, {expression_key(key): "tables" for key in keys}, overwrite=True)
-    return [key for key in keys if overwrite or needs_table(sdata, key, map_key, sha256)]
+    return [key for key in keys if overwrite or needs_table(sdata, key, map_key, pixels)]
 
 
-def needs_table(sdata: SpatialData, shapes_key: str, map_key: str, sha256: str | None) -> bool:
+def needs_table(sdata: SpatialData, shapes_key: str, map_key: str, pixels: str | None) -> bool:
     """Whether there is none, or one from what this map was before; any other table is not to be replaced."""
     from pixnet_sd._keys import expression_key
 
@@ -48,7 +48,7 @@ def needs_table(sdata: SpatialData, shapes_key: str, map_key: str, sha256: str |
             f"--overwrite to replace it, or leave --shapes {shapes_key} out and give the new one another name: "
             f"pixnet-sd aggregate --shapes {shapes_key} --image {map_key} --table NAME."
         )
-    return sha256 is None or made.get("sha256") != sha256
+    return pixels is None or made.get("pixels") != pixels
 
 
 def pool_tables(sdata: SpatialData, shapes_keys: Sequence[str], map_key: str) -> list[str]:

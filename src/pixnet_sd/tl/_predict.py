@@ -15,7 +15,7 @@ from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
 from pixnet_sd.nn.device import check_device
 from pixnet_sd.tl._prediction.dask import compute_on_workers, has_workers
-from pixnet_sd.tl._prediction.diagnostics import report_seam, warn_if_unfamiliar
+from pixnet_sd.tl._prediction.diagnostics import report_cut_edges, report_seam, warn_if_unfamiliar
 from pixnet_sd.tl._prediction.local import compute_locally, compute_raster
 from pixnet_sd.tl._prediction.many import for_each_slide
 from pixnet_sd.tl._prediction.options import PredictOptions
@@ -145,6 +145,7 @@ def predict_one(
 ) -> Any:
     task = MapOutput(sdata, request, request.job(sdata, model))
     warn_if_unfamiliar(task.job)
+    report_cut_edges(sdata, task.job)
     to_store = inplace and sdata.is_backed()
     if to_store and has_workers(task):
         return predict_to_store(task, partial(compute_on_workers, progress=progress), resume=resume)

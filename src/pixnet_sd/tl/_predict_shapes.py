@@ -20,7 +20,7 @@ from pixnet_sd._sdata.shapes import PlacedShapes, read_shapes
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._zonal.aggregate import Accumulator
 from pixnet_sd.nn.device import check_device
-from pixnet_sd.tl._prediction.diagnostics import report_seam, warn_if_unfamiliar
+from pixnet_sd.tl._prediction.diagnostics import report_cut_edges, report_seam, warn_if_unfamiliar
 from pixnet_sd.tl._prediction.local import show_progress
 from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
 from pixnet_sd.tl._tables import (
@@ -157,6 +157,7 @@ def predict_shapes(
         check_uncertainty(raster, statistic)
     wanted = [place_target(sdata, key, job, statistic, coordinate_system) for key in keys]
     warn_if_unfamiliar(job)
+    report_cut_edges(sdata, job)
     report_seam(job)
     pool_blocks(job, wanted, progress)
     tables = {names[one.placed.key]: make_table(one, raster, statistic, job, uncertainty) for one in wanted}

@@ -11,6 +11,7 @@ import numpy as np
 from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import build, maps
+from pixnet_sd._sdata.provenance import digest_pixels
 from pixnet_sd._sdata.shapes import PlacedShapes
 from pixnet_sd._zonal.aggregate import Pooled
 
@@ -129,6 +130,7 @@ def table_facts(
         "unit": unit,
         "mpp": raster.mpp,
         **{name: (made or {}).get(name) for name in ("model", "sha256")},
+        "pixels": digest_pixels(made),
     }
     return {name: value for name, value in facts.items() if value is not None}
 

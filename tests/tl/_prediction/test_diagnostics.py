@@ -4,6 +4,9 @@ import logging
 
 import numpy as np
 import pytest
+import spatialdata as sd
+from hardening.slides import predict, tiny_model
+from hardening.slides import section as section_of_squares
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
@@ -83,3 +86,13 @@ def test_genes_tell_whether_they_can_be_relied_on(model: Model, section: Spatial
     table = ps.tl.predict_shapes(section, "bins_16um", image_key="he", model=model, progress=False, inplace=False)
     np.testing.assert_array_equal(table.var["reliable"], table.var["score"] >= 0.2)
     assert 0 < table.var["reliable"].sum() < table.n_vars
+
+
+def test_a_crop_is_told_that_pixels_near_its_edges_see_less(caplog: pytest.LogCaptureFixture) -> None:
+    whole, model = section_of_squares(), tiny_model()
+    corner = {"min_coordinate": [16, 16], "max_coordinate": [48, 48], "target_coordinate_system": "global"}
+    for sdata, told in ((whole, False), (sd.bounding_box_query(whole, axes=("x", "y"), **corner), True)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="pixnet_sd"):
+            predict(sdata, "he", model=model, inplace=False)
+        assert (f"within {model.network.margin * 0.5:.0f} µm of a cut" in caplog.text) is told

@@ -6,8 +6,10 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._sdata import affine
 from pixnet_sd._settings import logger
 from pixnet_sd.nn.inference.seams import measure_seam
 from pixnet_sd.nn.model.domain import describe_around
@@ -47,6 +49,19 @@ def patch_places(job: PredictionPlan) -> np.ndarray:
         pixels = np.argwhere(job.on_tissue(window))
         found.append(random.choice(pixels, own)[:, ::-1] + (window.x0 + 0.5, window.y0 + 0.5))
     return np.concatenate(found) * job.model.network.stride
+
+
+def report_cut_edges(sdata: SpatialData, job: PredictionPlan) -> None:
+    """Log where a map sees less than it could: an image that does not begin where its coordinates do was cut out."""
+    matrices = map(affine.to_matrix, affine.get_transformations(sdata.images[job.image_key]).values())
+    if any(matrix[:2, 2].any() for matrix in matrices):
+        seen_um = job.model.network.margin * job.model.mpp
+        logger.info(
+            "%r seems to be cut out of a larger image: within %.0f µm of a cut, a pixel sees less of what surrounds it "
+            "and gets other values. Predict the whole image, then crop the map",
+            job.image_key,
+            seen_um,
+        )
 
 
 def report_seam(job: PredictionPlan, *, device: str | None = None) -> None:
