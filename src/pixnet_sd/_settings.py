@@ -1,4 +1,4 @@
-"""Progress bars and limits of memory, in one place that users may change. Knows nothing else."""
+"""Defaults of the session that users may change, and the logger of the package. Knows nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ class Settings:
 
 
 settings = Settings()
-
 
 logger = logging.getLogger("pixnet_sd")
 

@@ -1,4 +1,4 @@
-"""Draw the pixels of each shape that a decoder of single pixels learns from. Torch and numpy."""
+"""Prepare slides for training: features on disk, and pixels drawn from each shape. Torch and numpy."""
 
 from __future__ import annotations
 
