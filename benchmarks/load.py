@@ -1,4 +1,4 @@
-"""A large slide from end to end: 10^6 cells, 10^4 genes behind 16 programmes, 30,000 x 30,000 px.
+"""A large slide from end to end: 10^6 cells, 10^4 genes behind 16 programs, 30,000 x 30,000 px.
 
 Each stage runs in a process of its own, which says how long it took and how much memory it held at its peak. What takes
 hours on two cores, or more memory than a laptop has, is done on a part, and the table says on which. The network is
@@ -29,7 +29,7 @@ from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.training.config import TrainConfig
 
-STRIDE, MPP, PROGRAMMES, CORNERS = 4, 0.5, 16, 24
+STRIDE, MPP, PROGRAMS, CORNERS = 4, 0.5, 16, 24
 BAND_PX, PART_PX = 1024, 8192
 """Height of the band in which shapes are predicted; the map is predicted in its first pixels only."""
 MOST_GB = 16.0
@@ -69,11 +69,11 @@ def untrained(slide: Slide) -> Model:
 
 
 def make(slide: Slide, path: Path) -> str:
-    """A store with pixels and programmes of noise, all cells, and those of one band."""
+    """A store with pixels and programs of noise, all cells, and those of one band."""
     random, size_px, side = da.random.default_rng(0), slide.size_px, slide.size_px // STRIDE
     pixels = random.integers(0, 256, (3, size_px, size_px), dtype=np.uint8, chunks=(3, 1024, 1024))
-    rates = random.random((PROGRAMMES, side, side), dtype=np.float32, chunks=(PROGRAMMES, 256, 256))
-    here, programmes = {"global": Identity()}, [f"p{number}" for number in range(PROGRAMMES)]
+    rates = random.random((PROGRAMS, side, side), dtype=np.float32, chunks=(PROGRAMS, 256, 256))
+    here, programs = {"global": Identity()}, [f"p{number}" for number in range(PROGRAMS)]
     band = np.zeros((size_px // 64, size_px // 64), np.uint8)
     band[: BAND_PX // 64, : PART_PX // 64] = 1
     cells = slide.cells(slide.side)
@@ -81,16 +81,16 @@ def make(slide: Slide, path: Path) -> str:
     elements = {
         "he": build.make_image(pixels, list("rgb"), here, chunks=(3, 1024, 1024)),
         "band": build.make_labels(band, {"global": Scale([64.0, 64.0], AXES)}),
-        "old_programmes": build.make_image(rates, programmes, {"global": Scale([float(STRIDE)] * 2, AXES)}),
-        "old_programmes_loadings": build.make_loadings(
-            np.random.default_rng(0).random((PROGRAMMES, len(slide.genes))), programmes, pd.DataFrame(index=slide.genes)
+        "old_programs": build.make_image(rates, programs, {"global": Scale([float(STRIDE)] * 2, AXES)}),
+        "old_programs_loadings": build.make_loadings(
+            np.random.default_rng(0).random((PROGRAMS, len(slide.genes))), programs, pd.DataFrame(index=slide.genes)
         ),
         "cells": build.make_polygons(cells, pd.RangeIndex(len(cells)), here),
         "cells_of_band": build.make_polygons(part, pd.RangeIndex(len(part)), here),
     }
-    facts = {"kind": "programmes", "unit": "counts/um2", "mpp": MPP * STRIDE}
-    build.make_section(elements, {"old_programmes": facts}, {"he": MPP}).write(path)
-    return f"{size_px}² px, {len(cells):,} cells, {PROGRAMMES} programmes at {side}² px"
+    facts = {"kind": "programs", "unit": "counts/um2", "mpp": MPP * STRIDE}
+    build.make_section(elements, {"old_programs": facts}, {"he": MPP}).write(path)
+    return f"{size_px}² px, {len(cells):,} cells, {PROGRAMS} programs at {side}² px"
 
 
 def aggregate_pixels(slide: Slide, sdata: SpatialData) -> str:
@@ -99,12 +99,12 @@ def aggregate_pixels(slide: Slide, sdata: SpatialData) -> str:
 
 
 def aggregate_some_genes(slide: Slide, sdata: SpatialData) -> str:
-    table = ps.tl.aggregate(sdata, "cells", image_key="old_programmes", genes=slide.few, inplace=False)
+    table = ps.tl.aggregate(sdata, "cells", image_key="old_programs", genes=slide.few, inplace=False)
     return f"{table.n_obs:,} cells x {table.n_vars:,} of {len(slide.genes):,} genes"
 
 
 def aggregate_all_genes(slide: Slide, sdata: SpatialData) -> str:
-    table = ps.tl.aggregate(sdata, "cells_of_band", image_key="old_programmes", inplace=False)
+    table = ps.tl.aggregate(sdata, "cells_of_band", image_key="old_programs", inplace=False)
     return f"{table.n_obs:,} of {slide.side**2:,} cells x {table.n_vars:,} genes"
 
 

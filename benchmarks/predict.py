@@ -149,7 +149,7 @@ def growth(sizes_px: list[int], tile_px: int) -> None:
             del sdata["he"]
             sdata["he"] = noise(size_px)["he"]
             took = seconds(lambda sdata=sdata: predict(sdata, "he", model=model, tile_size=tile_px, progress=False))
-            stored = sum(file.stat().st_size for file in (path / "images" / "he_programmes").rglob("*"))
+            stored = sum(file.stat().st_size for file in (path / "images" / "he_programs").rglob("*"))
         each = took / size_px**2 * 1e6
         print(f"| {size_px}² px | {took:.0f} | {each:.2f} | {stored / 1e6:.0f} |", flush=True)
     hours = SLIDES * SLIDE_PX * TISSUE * each / 1e6 / 3600

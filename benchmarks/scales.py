@@ -148,12 +148,12 @@ def made_up(sdata: SpatialData, key: str) -> AnnData:
     image, mpp = images.read_rgb(sdata, "he", None), mpp_of(sdata)
     density = np.clip(separate_stains(image.level_at(1.0).data.compute()), 0, None)
     placed = shapes.read_shapes(sdata, key, "he", image.grid)
-    pooled = aggregate(programmes(*density, mpp), placed.shapes, "sum").values * mpp**2
+    pooled = aggregate(programs(*density, mpp), placed.shapes, "sum").values * mpp**2
     genes = pd.DataFrame(index=[f"simulated{number}" for number in range(GENES)])
     return build.make_table(np.nan_to_num(pooled) @ LOADINGS, genes, key, placed.index)
 
 
-def programmes(h: np.ndarray, e: np.ndarray, mpp: float) -> np.ndarray:
+def programs(h: np.ndarray, e: np.ndarray, mpp: float) -> np.ndarray:
     """(5, y, x): nuclei, the same where they are crowded, pale ones, matrix, and where both stains are."""
     nuclei = np.clip(gaussian_filter(h, 1.0 / mpp) - 0.25, 0, 0.5)
     crowd = gaussian_filter(nuclei, 20.0 / mpp)
@@ -180,7 +180,7 @@ def dense(config: ps.TrainConfig, method: str, study: Study) -> Predict:
     test, config = study.test, replace(config, network=replace(config.network, mpp=mpp_of(study.test.sdata)))
     model = ps.tl.train(study.training, table_key=study.tables, method=method, config=config, validation=None)
     ps.tl.predict(test.sdata, "he", model=model, overwrite=True)
-    asked = {"image_key": "he_programmes", "inplace": False}
+    asked = {"image_key": "he_programs", "inplace": False}
     tables = {key: ps.tl.aggregate(test.sdata, key, **asked) for key in study.sizes_um}
     return lambda key: np.asarray(tables[key].X)[test.scored[key]]
 
@@ -293,7 +293,7 @@ def main() -> None:
     ps.settings.progress = False
     study, found = TISSUES[chosen.tissue](chosen.train), []
     ours = ps.TrainConfig(network=NETWORK, steps=chosen.steps)
-    linear = ps.TrainConfig(network=replace(NETWORK, programmes=32))
+    linear = ps.TrainConfig(network=replace(NETWORK, programs=32))
     safb = replace(NETWORK, decoder="safb", head="log", widths=(64, 128, 256, 512), context_um=())
     paper = replace(ours, network=safb, lr=5e-4, weight_decay=1e-4, steps=chosen.steps // 2)
     methods: dict[str, tuple[Callable[[], Predict], bool]] = {

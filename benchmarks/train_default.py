@@ -103,7 +103,7 @@ def main() -> None:
         tissue="breast, HER2+ carcinoma",
         species="human",
         data="her2st C2 to C5 (Andersson et al. 2021, CC BY 4.0), 732 spots of 100 µm",
-        licence="BSD-3-Clause; encoder: EfficientNet-Lite0, Apache-2.0",
+        license="BSD-3-Clause; encoder: EfficientNet-Lite0, Apache-2.0",
         limits=LIMITS,
         validation="four sections left out in turn",
         scores={gene: float(score) for gene, score in zip(genes, means, strict=True) if np.isfinite(score)},

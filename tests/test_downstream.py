@@ -23,7 +23,7 @@ def section(learnt: ps.Model) -> SpatialData:
     section = ps.datasets.toy(0, size_px=512)
     ps.tl.predict(section, "he", model=learnt, progress=False)
     for shapes in SHAPES:
-        ps.tl.aggregate(section, shapes, image_key="he_programmes")
+        ps.tl.aggregate(section, shapes, image_key="he_programs")
     return section
 
 

@@ -43,12 +43,12 @@ def test_every_element_is_there(stored: SpatialData) -> None:
     found = {name: kind for kind, name, _ in stored.gen_elements()}
     assert found == {
         "he": "images",
-        "he_programmes": "images",
+        "he_programs": "images",
         "he_tissue": "labels",
         "cells": "shapes",
         "spots": "shapes",
         "counts": "tables",
-        "he_programmes_loadings": "tables",
+        "he_programs_loadings": "tables",
         "cells_expression": "tables",
         "spots_expression": "tables",
     }
@@ -69,16 +69,16 @@ def test_the_model_predicts_what_it_did(stored: SpatialData, model: ps.Model, ex
 
 
 def test_the_stored_map_is_read(stored: SpatialData, expected: dict[str, Any]) -> None:
-    np.testing.assert_array_equal(stored["he_programmes"].values, expected["programmes"])
-    ps.tl.expand(stored, image_key="he_programmes")
+    np.testing.assert_array_equal(stored["he_programs"].values, expected["programs"])
+    ps.tl.expand(stored, image_key="he_programs")
     close(stored["he_expression"].sel(c=GENES).values, expected["genes"])
 
 
 def test_the_stored_map_is_aggregated(stored: SpatialData, expected: dict[str, Any]) -> None:
-    cells = ps.tl.aggregate(stored, "cells", image_key="he_programmes", inplace=False, progress=False)
+    cells = ps.tl.aggregate(stored, "cells", image_key="he_programs", inplace=False, progress=False)
     close(cells.X, expected["cells"])
     close(cells.obs["coverage"], expected["cells_coverage"])
-    spots = ps.tl.aggregate(stored, "spots", image_key="he_programmes", inplace=False, progress=False)
+    spots = ps.tl.aggregate(stored, "spots", image_key="he_programs", inplace=False, progress=False)
     close(spots.X, expected["spots"])
 
 
@@ -95,5 +95,5 @@ def test_the_store_can_be_written_on(stored: SpatialData, model: ps.Model, expec
     options = {**PREDICT, "inplace": True, "overwrite": True}
     ps.tl.predict(stored, model=model, **options)
     again = sd.read_zarr(stored.path)
-    close(again["he_programmes"].values, expected["programmes"])
+    close(again["he_programs"].values, expected["programs"])
     assert "cells_expression" in again

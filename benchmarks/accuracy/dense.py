@@ -28,7 +28,7 @@ TURNS, STEPS_OF_TURNS = 4, 1600
 
 def ridge(study: Study, fold: Fold, seed: int) -> Prediction:
     config = ours(study)
-    ranked = replace(config, network=replace(config.network, programmes=RIDGE_RANK))
+    ranked = replace(config, network=replace(config.network, programs=RIDGE_RANK))
     return of_spots(study, fold, *trained(study, fold, ranked, method="ridge"))
 
 

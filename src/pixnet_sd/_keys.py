@@ -15,12 +15,12 @@ def expression_key(element_key: str) -> str:
 
 def programs_key(image_key: str) -> str:
     """Of the image element that stores a factorised map."""
-    return f"{image_key}_programmes"
+    return f"{image_key}_programs"
 
 
-def loadings_key(programmes: str) -> str:
-    """Of the table (programmes x genes) beside the programmes."""
-    return f"{programmes}_loadings"
+def loadings_key(programs: str) -> str:
+    """Of the table (programs x genes) beside the programs."""
+    return f"{programs}_loadings"
 
 
 def tissue_key(image_key: str) -> str:

@@ -74,7 +74,7 @@ def test_what_chance_explains_is_taken_off() -> None:
     assert np.mean(found) < 0.01
 
 
-def test_programmes_have_unit_length_and_constant_expression_has_none() -> None:
+def test_programs_have_unit_length_and_constant_expression_has_none() -> None:
     counts = RANDOM.poisson(9.0, (50, 20)).astype(float)
     assert (expression_components(counts, counts.sum(axis=1)) ** 2).sum() == pytest.approx(1)
     np.testing.assert_allclose(expression_components(np.ones((50, 20)), np.full(50, 20.0)), 0, atol=1e-12)

@@ -84,13 +84,13 @@ def test_thinning_never_exceeds_the_factor(factor: int) -> None:
 
 def test_loadings_commute_with_thinning() -> None:
     random = np.random.default_rng(0)
-    programmes, matrix = random.random((3, 64, 64)).astype(np.float32), random.random((3, 5))
+    programs, matrix = random.random((3, 64, 64)).astype(np.float32), random.random((3, 5))
     genes = pd.DataFrame(index=pd.Index(list("abcde")))
     sdata = build.make_section(
         {
-            "m": build.make_image(programmes, ["p0", "p1", "p2"], IDENTITY),
+            "m": build.make_image(programs, ["p0", "p1", "p2"], IDENTITY),
             "m_loadings": build.make_loadings(matrix, ["p0", "p1", "p2"], genes, "m"),
-            "g": build.make_image(np.einsum("kg,kyx->gyx", matrix, programmes), list("abcde"), IDENTITY),
+            "g": build.make_image(np.einsum("kg,kyx->gyx", matrix, programs), list("abcde"), IDENTITY),
         },
         {},
         {},

@@ -35,11 +35,11 @@ def test_slides_one_after_the_other_and_again(slide: Path, model: str, capsys: p
     assert main([*command, "--shapes", "cells"]) == 2
     out, err = capsys.readouterr()
     first, second, third = out.splitlines()
-    assert first.startswith(f"{slide}: done, map he_programmes, tables cells_expression, ")
+    assert first.startswith(f"{slide}: done, map he_programs, tables cells_expression, ")
     assert second.startswith("nowhere.zarr: failed, ")
     assert third.startswith(f"{other}: done, ")
     assert "pixnet-sd: error: nowhere.zarr: nowhere.zarr is not there." in err
-    assert {"he_programmes", "cells_expression"} <= {name for _, name, _ in sd.read_zarr(other).gen_elements()}
+    assert {"he_programs", "cells_expression"} <= {name for _, name, _ in sd.read_zarr(other).gen_elements()}
     before = digests(slide)
     assert main(["predict", str(slide), "--model", model, "--json"]) == 0
     assert said(capsys)[0]["status"] == "already done"
@@ -95,7 +95,7 @@ def test_a_table_follows_a_map_that_the_same_model_made_otherwise(slide: Path, m
     assert main([*command, "--augment", "--overwrite"]) == 0
     assert main([*command, "--augment", "--shapes", "cells"]) == 0
     sdata = sd.read_zarr(slide)
-    expected = ps.tl.aggregate(sdata, "cells", image_key="he_programmes", inplace=False, progress=False)
+    expected = ps.tl.aggregate(sdata, "cells", image_key="he_programs", inplace=False, progress=False)
     np.testing.assert_array_equal(sdata["cells_expression"].X, expected.X)
 
 
@@ -107,7 +107,7 @@ def test_a_table_of_the_map_that_is_gone_is_made_anew(slide: Path, model: str, o
     command = ["predict", str(slide), *OPTIONS, "--shapes", "cells", "--model"]
     assert main([*command, model]) == 0
     sdata = sd.read_zarr(slide)
-    for key in ("he_programmes", "he_programmes_loadings"):
+    for key in ("he_programs", "he_programs_loadings"):
         del sdata[key]
         sdata.delete_element_from_disk(key)
     assert main([*command, other_model]) == 0
@@ -126,12 +126,12 @@ def test_a_table_that_is_not_of_the_map_stays(slide: Path, model: str, capsys: p
     before = digests(slide)
     command = ["predict", str(slide), "--model", model, *OPTIONS, "--shapes"]
     assert main([*command, "cells"]) == 2
-    assert "'cells_expression', which was made from 'he', by one from 'he_programmes'. Add --overwrite" in error(capsys)
+    assert "'cells_expression', which was made from 'he', by one from 'he_programs'. Add --overwrite" in error(capsys)
     assert main([*command, "bins_8um"]) == 2
     assert "which was not made from a map by pixnet-sd" in error(capsys)
     assert digests(slide) == before
     assert main([*command, "cells", "--overwrite"]) == 0
-    assert made(slide)["raster"] == "he_programmes"
+    assert made(slide)["raster"] == "he_programs"
 
 
 def error(capsys: pytest.CaptureFixture[str]) -> str:
@@ -160,7 +160,7 @@ def test_finish_keeps_the_tables_of_others(slide: Path, model: str, capsys: pyte
     assert main([*finish, "--overwrite"]) == 0
     assert main(finish) == 0
     assert [(one["status"], one["maps"], one["tables"]) for one in said(capsys)] == [
-        ("done", ["he_programmes"], ["cells_expression"]),
+        ("done", ["he_programs"], ["cells_expression"]),
         ("already done", [], []),
     ]
 
@@ -170,7 +170,7 @@ def test_finish_pools_one_map_only(slide: Path, model: str, capsys: pytest.Captu
     for name in ("he", "second"):
         ps.tl.predict(sdata, "he", model=model, image_key_added=name if name != "he" else None, progress=False)
     assert main(["finish", str(slide), "--shapes", "cells"]) == 2
-    assert "there are 2: 'he_programmes', 'second_programmes'. Leave --shapes out" in error(capsys)
+    assert "there are 2: 'he_programs', 'second_programs'. Leave --shapes out" in error(capsys)
     assert main(["finish", str(slide)]) == 0
 
 
@@ -182,7 +182,7 @@ def test_a_slide_never_takes_the_shards_of_one_whose_name_begins_like_its_own(sl
     assert digests(slide) == before
     assert main(["predict", str(slide), "--model", model, *OPTIONS]) == 0
     assert main(["finish", str(longer)]) == 0
-    assert "he_programmes" in sd.read_zarr(longer).images
+    assert "he_programs" in sd.read_zarr(longer).images
 
 
 def test_a_map_that_was_made_otherwise_is_not_taken_for_what_is_asked(

@@ -33,21 +33,21 @@ def test_info_says_what_is_there_and_where_it_comes_from(
     slide: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", str(slide), "--model", model, "--device", "cpu"]) == 0
-    (slide.parent / f".{slide.name}+other_programmes.partial").mkdir()
+    (slide.parent / f".{slide.name}+other_programs.partial").mkdir()
     capsys.readouterr()
     assert main(["info", str(slide), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     elements = {one["name"]: one for one in found["elements"]}
     assert set(elements) == {name for _, name, _ in sd.read_zarr(slide).gen_elements()}
     assert (elements["he"]["size"], elements["he"]["mpp"], elements["he"]["made"]) == ([3, 256, 256], 0.5, None)
-    assert (elements["he_programmes"]["size"], elements["he_programmes"]["mpp"]) == ([3, 64, 64], 2.0)
-    assert elements["he_programmes"]["made"]["sha256"] == Model.load(model).sha256
-    assert found["unfinished"] == [".a.zarr+other_programmes.partial"]
+    assert (elements["he_programs"]["size"], elements["he_programs"]["mpp"]) == ([3, 64, 64], 2.0)
+    assert elements["he_programs"]["made"]["sha256"] == Model.load(model).sha256
+    assert found["unfinished"] == [".a.zarr+other_programs.partial"]
     assert main(["info", str(slide)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  images  he                           3 x 256 x 256, 0.5 um/px" in lines
-    assert any("2 um/px, programmes by 'tiny' (" in line for line in lines)
-    assert "  unfinished: .a.zarr+other_programmes.partial" in lines
+    assert any("2 um/px, programs by 'tiny' (" in line for line in lines)
+    assert "  unfinished: .a.zarr+other_programs.partial" in lines
 
 
 def test_scores_of_slides_with_one_name_are_kept_apart(

@@ -26,7 +26,7 @@ def image(slide: Histology) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def rates(slide: Histology) -> np.ndarray:
-    return slide.programmes(slide.window)
+    return slide.programs(slide.window)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_a_window_far_out_on_a_large_slide_splits_as_well():
 
 def test_shapes_and_types(slide, image, rates):
     assert image.shape == (3, SIDE, SIDE) and image.dtype == np.uint8
-    assert rates.shape == (len(slide.programme_names), SIDE, SIDE) and rates.dtype == np.float32
-    assert slide.loadings.shape == (len(slide.programme_names), len(slide.genes))
+    assert rates.shape == (len(slide.program_names), SIDE, SIDE) and rates.dtype == np.float32
+    assert slide.loadings.shape == (len(slide.program_names), len(slide.genes))
     assert len(set(slide.genes)) == len(slide.genes) >= 50
 
 
@@ -105,7 +105,7 @@ def test_rates_are_highest_where_nuclei_are(rates, tissue, nuclei):
 
 
 @pytest.mark.parametrize(
-    ("cell_type", "programme"),
+    ("cell_type", "program"),
     [
         ("epithelial", "epithelium"),
         ("fibroblast", "stroma"),
@@ -113,20 +113,20 @@ def test_rates_are_highest_where_nuclei_are(rates, tissue, nuclei):
         ("tumour", "proliferation"),
     ],
 )
-def test_each_kind_of_cell_has_the_programme_of_its_kind(slide, rates, tissue, cell_type, programme):
+def test_each_kind_of_cell_has_the_program_of_its_kind(slide, rates, tissue, cell_type, program):
     polygons, types = slide.cells()
     inside = in_polygons(polygons[types == cell_type], SIDE)
-    rate = rates[slide.programme_names.index(programme)]
+    rate = rates[slide.program_names.index(program)]
     assert inside.any() and rate[inside].mean() > 4 * rate[tissue & ~inside].mean()
 
 
 def test_hypoxia_of_equal_cells_depends_on_the_surroundings():
-    """Tumour cells far from the edge against those near it: alike in what is seen, apart in this programme."""
+    """Tumour cells far from the edge against those near it: alike in what is seen, apart in this program."""
     slide = Histology(900, 900, mpp=1.0, seed=3)
-    section, rates = slide.section(slide.window), slide.programmes(slide.window)
+    section, rates = slide.section(slide.window), slide.programs(slide.window)
     tumour = (section.kind == slide.cell_types.index("tumour")) & (section.nucleus > 0.5)
     near, far = tumour & (section.fields.edge < 60), tumour & (section.fields.edge > 150)
-    hypoxia, nuclear = (rates[slide.programme_names.index(name)] for name in ("hypoxia", "nuclear"))
+    hypoxia, nuclear = (rates[slide.program_names.index(name)] for name in ("hypoxia", "nuclear"))
     assert min(near.sum(), far.sum()) > 1000
     assert hypoxia[far].mean() > 2 * hypoxia[near].mean()
     np.testing.assert_allclose(nuclear[far].mean(), nuclear[near].mean(), rtol=0.1)
@@ -167,8 +167,8 @@ def test_total_rate_does_not_depend_on_the_sampling(mpp):
     fine = Histology(512, 512, mpp=0.5, seed=7)
     side = int(256 / mpp)
     other = Histology(side, side, mpp=mpp, seed=7)
-    expected = fine.programmes(fine.window).sum(axis=(1, 2), dtype=float) * 0.5**2
-    found = other.programmes(other.window).sum(axis=(1, 2), dtype=float) * mpp**2
+    expected = fine.programs(fine.window).sum(axis=(1, 2), dtype=float) * 0.5**2
+    found = other.programs(other.window).sum(axis=(1, 2), dtype=float) * mpp**2
     np.testing.assert_allclose(found, expected, rtol=0.05)
     np.testing.assert_allclose(len(other.cells()[0]), len(fine.cells()[0]), atol=0)
 

@@ -30,7 +30,7 @@ def killed(number: int, slide: SlideFolder) -> None:
 
 def killed_while_publishing(slide: SlideFolder) -> None:
     """When the first element is in the store, and the others are not."""
-    process = slide.start(waits_at="tables/he_programmes_loadings")
+    process = slide.start(waits_at="tables/he_programs_loadings")
     slide.wait_for("waits", process)
     process.kill()
     process.join()
@@ -96,7 +96,7 @@ def nobody_may_write(slide: SlideFolder) -> None:
 def killed_worker(slide: SlideFolder) -> None:
     """One of two, with some tiles done and some not (where this process is not too late); the other one does them."""
     process = slide.start(workers=2)
-    ledger = slide.folder / ".s.zarr+he_programmes.partial" / "ledger-worker-0.jsonl"
+    ledger = slide.folder / ".s.zarr+he_programs.partial" / "ledger-worker-0.jsonl"
     while process.is_alive() and lines(ledger) < 4:
         time.sleep(0.001)
     with suppress(ProcessLookupError):

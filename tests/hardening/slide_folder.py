@@ -89,7 +89,7 @@ class SlideFolder:
 
     def files(self) -> dict[str, str]:
         """Digests of all that a user has in the end, and of what should not be there."""
-        passing = ("checkpoint", ".s.zarr+he_programmes.done")  # the latter goes with the next prediction
+        passing = ("checkpoint", ".s.zarr+he_programs.done")  # the latter goes with the next prediction
         found = digests(self.folder).items()
         return {name: one for name, one in found if not (name.startswith(passing) or name.endswith(".partial"))}
 
@@ -99,7 +99,7 @@ class SlideFolder:
     @property
     def is_finished(self) -> bool:
         """Whether a map is there and nothing waits beside the store; other calls can be made again at any time."""
-        there = self.call == "predict" and (self.store / "images" / "he_programmes").exists()
+        there = self.call == "predict" and (self.store / "images" / "he_programs").exists()
         return there and not list(self.folder.glob(".s.zarr+*.partial"))
 
     def copy(self, folder: Path, call: str, whole_s: float = 0.0) -> SlideFolder:

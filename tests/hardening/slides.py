@@ -21,7 +21,7 @@ COUNTS = np.array([[5, 0, 1], [2, 7, 0]])
 
 
 def tiny_model(seed: int = 0, **changes: Any) -> Model:
-    return tiny.model(GENES, seed, **{"widths": (4, 4, 4, 4), "programmes": 2, **changes})
+    return tiny.model(GENES, seed, **{"widths": (4, 4, 4, 4), "programs": 2, **changes})
 
 
 def pixels(height: int = 48, width: int = 64, channels: int = 3, dtype: Any = np.uint8) -> np.ndarray:

@@ -63,7 +63,7 @@ def test_images_smaller_than_a_tile_or_a_margin(shape: tuple[int, int]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PixnetWarning)
         predict(sdata)
-    assert sdata["he_programmes"].shape == (2, -(-shape[0] // 4), -(-shape[1] // 4))
+    assert sdata["he_programs"].shape == (2, -(-shape[0] // 4), -(-shape[1] // 4))
 
 
 def test_a_white_slide_goes_all_the_way() -> None:

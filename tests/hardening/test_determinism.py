@@ -19,23 +19,23 @@ def data() -> np.ndarray:
     return pixels(100, 120)
 
 
-def programmes(data: np.ndarray, **options: Any) -> np.ndarray:
+def programs(data: np.ndarray, **options: Any) -> np.ndarray:
     sdata = section(he=picture(data))
     predict(sdata, model=tiny_model(), **options)
-    found: np.ndarray = sdata["he_programmes"].values
+    found: np.ndarray = sdata["he_programs"].values
     return found
 
 
 def test_the_same_call_gives_the_same_bytes(data: np.ndarray) -> None:
-    assert programmes(data).tobytes() == programmes(data).tobytes()
+    assert programs(data).tobytes() == programs(data).tobytes()
 
 
 @pytest.mark.parametrize("threads", [2])
 def test_threads_of_torch_change_nothing_but_rounding(data: np.ndarray, threads: int) -> None:
-    expected, before = programmes(data), torch.get_num_threads()
+    expected, before = programs(data), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = programmes(data)
+        found = programs(data)
     finally:
         torch.set_num_threads(before)
     assert_close(found, expected)
@@ -43,13 +43,13 @@ def test_threads_of_torch_change_nothing_but_rounding(data: np.ndarray, threads:
 
 @pytest.mark.parametrize("options", [{"tile_size": 32}, {"tile_size": 128}, {"batch_size": 3}])
 def test_tiles_and_batches_change_nothing_but_rounding(data: np.ndarray, options: dict) -> None:
-    assert_close(programmes(data, **options), programmes(data))
+    assert_close(programs(data, **options), programs(data))
 
 
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "long", reason="takes minutes; nox -s fuzz does it")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++, which is not here")
 def test_compiling_changes_nothing_but_rounding(data: np.ndarray) -> None:
-    assert_close(programmes(data, compile=True, tile_size=128), programmes(data))
+    assert_close(programs(data, compile=True, tile_size=128), programs(data))
 
 
 @pytest.mark.parametrize("statistic", ["sum", "mean", "std", "median"])

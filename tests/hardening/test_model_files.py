@@ -169,8 +169,8 @@ def forged(saved: Path, **changes: Any) -> str:
         {"widths": [2.5]},
         {"widths": []},
         {"widths": 4},
-        {"programmes": 8192},
-        {"programmes": True},
+        {"programs": 8192},
+        {"programs": True},
         {"encoder": "resnetv2_152x4_bit", "levels": None},
         {"encoder": "uni2-h", "encoder_depth": 128, "encoder_dim": 8192},
         {"encoder": "uni2-h", "encoder_depth": 10**9},
@@ -277,7 +277,7 @@ def test_a_name_that_no_model_can_have(name: str, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("decoder", ["safb", "pixel", "readout"])
 def test_a_network_is_drawn_as_it_is_built(encoder: str, decoder: str) -> None:
     small: dict[str, Any] = {"encoder_depth": 4, "encoder_dim": 48} if encoder.startswith("uni") else {}
-    config = NetworkConfig(encoder, None, decoder=decoder, widths=(4,) * 6, programmes=2, **small)
+    config = NetworkConfig(encoder, None, decoder=decoder, widths=(4,) * 6, programs=2, **small)
     member = {"network": config.to_json(), "margin": 0, "rim": 0}
     drawn, built = skeleton.meta_tensors(member, 3), skeleton.build_network(member, 3).state_dict()
     assert {key: (value.shape, value.dtype) for key, value in drawn.items()} == {

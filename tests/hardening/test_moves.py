@@ -32,7 +32,7 @@ def mapped(key: str | None = None, **options: Any) -> SpatialData:
     return made
 
 
-RIGHT = aggregate(mapped(), "cells", image_key="he_programmes").X
+RIGHT = aggregate(mapped(), "cells", image_key="he_programs").X
 
 
 def put_back(s: SpatialData) -> tuple[SpatialData, str]:
@@ -46,8 +46,8 @@ def rename_genes(s: SpatialData) -> tuple[SpatialData, str]:
     return s, "renamed"
 
 
-def rename_programmes(s: SpatialData) -> tuple[SpatialData, str]:
-    s["renamed"] = s["he_programmes"]
+def rename_programs(s: SpatialData) -> tuple[SpatialData, str]:
+    s["renamed"] = s["he_programs"]
     return s, "renamed"
 
 
@@ -56,10 +56,10 @@ def copy_genes(s: SpatialData) -> tuple[SpatialData, str]:
     return s, "copied"
 
 
-def bring_programmes(s: SpatialData) -> tuple[SpatialData, str]:
-    tables = {"he_programmes_loadings": s["he_programmes_loadings"]}
-    return SpatialData(images={"he_programmes": s["he_programmes"]}, shapes={"cells": s["cells"]}, tables=tables), (
-        "he_programmes"
+def bring_programs(s: SpatialData) -> tuple[SpatialData, str]:
+    tables = {"he_programs_loadings": s["he_programs_loadings"]}
+    return SpatialData(images={"he_programs": s["he_programs"]}, shapes={"cells": s["cells"]}, tables=tables), (
+        "he_programs"
     )
 
 
@@ -68,8 +68,8 @@ def bring_genes(s: SpatialData) -> tuple[SpatialData, str]:
 
 
 def from_elements(s: SpatialData) -> tuple[SpatialData, str]:
-    names = ("he_programmes", "he_programmes_loadings", "cells")
-    return SpatialData.init_from_elements({name: s[name] for name in names}), "he_programmes"
+    names = ("he_programs", "he_programs_loadings", "cells")
+    return SpatialData.init_from_elements({name: s[name] for name in names}), "he_programs"
 
 
 def two_slides(s: SpatialData) -> SpatialData:
@@ -80,12 +80,12 @@ def concatenate_genes(s: SpatialData) -> tuple[SpatialData, str]:
     return two_slides(s), "he_expression-a"
 
 
-def concatenate_programmes(s: SpatialData) -> tuple[SpatialData, str]:
-    return two_slides(s), "he_programmes-a"
+def concatenate_programs(s: SpatialData) -> tuple[SpatialData, str]:
+    return two_slides(s), "he_programs-a"
 
 
 def to_micrometres(s: SpatialData) -> tuple[SpatialData, str]:
-    return s.transform_to_coordinate_system("micrometers"), "he_programmes"
+    return s.transform_to_coordinate_system("micrometers"), "he_programs"
 
 
 def genes_to_micrometres(s: SpatialData) -> tuple[SpatialData, str]:
@@ -99,26 +99,26 @@ def rasterize(s: SpatialData) -> tuple[SpatialData, str]:
 
 def lose_the_records(s: SpatialData) -> tuple[SpatialData, str]:
     s.attrs = {}
-    return s, "he_programmes"
+    return s, "he_programs"
 
 
 def whole_part(s: SpatialData) -> tuple[SpatialData, str]:
     box = {"axes": ("x", "y"), "min_coordinate": [0, 0], "max_coordinate": [32, 28]}
     part = sd.bounding_box_query(s, **box, target_coordinate_system="global")
-    part["he_programmes_loadings"] = s["he_programmes_loadings"]
-    return part, "he_programmes"
+    part["he_programs_loadings"] = s["he_programs_loadings"]
+    return part, "he_programs"
 
 
 MOVES = [
     put_back,
     rename_genes,
-    rename_programmes,
+    rename_programs,
     copy_genes,
-    bring_programmes,
+    bring_programs,
     bring_genes,
     from_elements,
     concatenate_genes,
-    concatenate_programmes,
+    concatenate_programs,
     to_micrometres,
     genes_to_micrometres,
     rasterize,
@@ -138,7 +138,7 @@ def in_its_store(path: Path) -> SpatialData:
     made.write(path)
     predict(sd.read_zarr(path), "he")
     stored = sd.read_zarr(path)
-    ps.tl.expand(stored, image_key="he_programmes")
+    ps.tl.expand(stored, image_key="he_programs")
     return stored
 
 

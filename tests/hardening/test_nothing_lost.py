@@ -34,7 +34,7 @@ WRITES: dict[str, Call] = {
     "bins": lambda sdata, name, **how: ps.pp.bins(sdata, 4, image_key="he", key_added=name, **without_model(how)),
     "tissue": lambda sdata, name, **how: ps.pp.tissue(sdata, "he", key_added=name, **without_model(how)),
     "expand": lambda sdata, name, **how: ps.tl.expand(
-        sdata, ["VIM"], image_key="map_programmes", key_added=name, **without_model(how)
+        sdata, ["VIM"], image_key="map_programs", key_added=name, **without_model(how)
     ),
 }
 """Every call that adds a result, under a name."""
@@ -120,7 +120,7 @@ def test_a_store_opens_after_any_call_though_another_program_left_half_an_elemen
     ps.pp.mpp(sdata, "he", mpp=0.5)
     again = sd.read_zarr(path)
     assert "half" not in again
-    assert ("new_programmes" if call == "predict" else "new") in ({"new"} if call == "expand" else again)
+    assert ("new_programs" if call == "predict" else "new") in ({"new"} if call == "expand" else again)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -130,20 +130,20 @@ def test_what_somebody_else_wrote_while_a_map_was_made_stays_and_so_does_the_wor
     def somebody_else(*_: object) -> None:
         if len(runs) == 1:
             other = sd.read_zarr(path)
-            other["he_programmes"] = picture(np.full((3, 8, 8), 42, np.uint8))
-            other.write_element("he_programmes")
+            other["he_programs"] = picture(np.full((3, 8, 8), 42, np.uint8))
+            other.write_element("he_programs")
 
     model.network.register_forward_hook(somebody_else)
-    with pytest.raises(PixnetKeyError, match="replace 'he_programmes', which is not recorded as a result"):
+    with pytest.raises(PixnetKeyError, match="replace 'he_programs', which is not recorded as a result"):
         predict(sdata, "he", model=model, tile_size=32, overwrite=overwrite)
-    assert (sd.read_zarr(path)["he_programmes"].values == 42).all()
-    sdata.delete_element_from_disk("he_programmes")
+    assert (sd.read_zarr(path)["he_programs"].values == 42).all()
+    sdata.delete_element_from_disk("he_programs")
     done = len(runs)
     predict(sdata, "he", model=model, tile_size=32, overwrite=overwrite)
     assert len(runs) == done
     undisturbed = section()
     predict(undisturbed, "he", tile_size=32)
-    np.testing.assert_array_equal(sd.read_zarr(path)["he_programmes"].values, undisturbed["he_programmes"].values)
+    np.testing.assert_array_equal(sd.read_zarr(path)["he_programs"].values, undisturbed["he_programs"].values)
 
 
 @pytest.mark.parametrize("call", WRITES)
@@ -233,8 +233,8 @@ def test_a_store_behind_a_link_is_written_where_it_lies(path: Path, elsewhere: P
     path.symlink_to(real)
     sdata = sd.read_zarr(path)
     predict(sdata, "he")
-    aggregate(sdata, "cells", image_key="he_programmes", inplace=True)
-    assert {"he_programmes", "cells_expression"} <= {name for _, name, _ in sd.read_zarr(real).gen_elements()}
+    aggregate(sdata, "cells", image_key="he_programs", inplace=True)
+    assert {"he_programs", "cells_expression"} <= {name for _, name, _ in sd.read_zarr(real).gen_elements()}
     assert [one.name for one in real.parent.iterdir()] == ["real.zarr"]
     assert [one.name for one in path.parent.iterdir()] == ["s.zarr"]
 

@@ -178,7 +178,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.map_seed is not None)
     @rule()
     def expand(self) -> None:
-        ps.tl.expand(self.sdata, ["VIM"], image_key="he_programmes", key_added="vim", overwrite=True)
+        ps.tl.expand(self.sdata, ["VIM"], image_key="he_programs", key_added="vim", overwrite=True)
         assert self.map_seed is not None
         expected = fresh(self.map_seed)["he_expression"].sel(c=["VIM"]).values
         assert_close(self.sdata["vim"].values, expected)
@@ -195,15 +195,15 @@ class Store(RuleBasedStateMachine):
             return
         again = sd.read_zarr(self.path)
         assert {name: digests(self.path / name) for name in self.before} == self.before
-        assert ("he_programmes" in again) == (self.map_seed is not None)
+        assert ("he_programs" in again) == (self.map_seed is not None)
         if self.map_seed is not None:
-            expected = fresh(self.map_seed)["he_programmes"].values
-            assert_close(again["he_programmes"].values, expected)
+            expected = fresh(self.map_seed)["he_programs"].values
+            assert_close(again["he_programs"].values, expected)
         assert ("cells_expression" in again) == (self.table_seed is not None)
         if self.table_seed is not None:
             wanted = fresh(self.table_seed)["cells_expression"].X
             assert_close(again["cells_expression"].X, wanted)
-        beside = set() if self.waiting is None else {".s.zarr+he_programmes.partial"}
+        beside = set() if self.waiting is None else {".s.zarr+he_programs.partial"}
         assert {path.name for path in self.folder.iterdir()} == {"s.zarr", *beside}
 
     def teardown(self) -> None:

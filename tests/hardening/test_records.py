@@ -38,14 +38,14 @@ def test_an_object_opened_before_a_map_was_replaced_never_mixes_two_models(tmp_p
     predict(other, "he", model=tiny_model(1), overwrite=True)
     for opened in (first, before):
         with pytest.raises(PixnetError, match=r"[Rr]ead the store again"):
-            sums(opened, "he_programmes")
-    np.testing.assert_array_equal(sums(sd.read_zarr(first.path), "he_programmes"), sums(other, "he_programmes"))
+            sums(opened, "he_programs")
+    np.testing.assert_array_equal(sums(sd.read_zarr(first.path), "he_programs"), sums(other, "he_programs"))
 
 
 def test_genes_that_were_expanded_follow_their_map_when_it_is_replaced(tmp_path: Path) -> None:
     sdata = stored(tmp_path)
     predict(sdata, "he", model=tiny_model(0))
-    ps.tl.expand(sdata, ["VIM"], image_key="he_programmes", key_added="vim")
+    ps.tl.expand(sdata, ["VIM"], image_key="he_programs", key_added="vim")
     predict(sdata, "he", model=tiny_model(1), overwrite=True)
     expected = sdata["he_expression"].sel(c=["VIM"]).values
     if "vim" in sdata.images:
@@ -60,9 +60,9 @@ def test_what_is_stated_of_a_crop_says_nothing_of_the_whole() -> None:
         ps.pp.mpp(crop, "he", mpp=0.25)
     assert ps.pp.mpp(whole, "he") == 0.5
     predict(whole, "he")
-    expected = sums(whole, "he_programmes")
+    expected = sums(whole, "he_programs")
     predict(sd.bounding_box_query(whole, **CORNER), "he", model=tiny_model(1), overwrite=True)
-    np.testing.assert_array_equal(sums(whole, "he_programmes"), expected)
+    np.testing.assert_array_equal(sums(whole, "he_programs"), expected)
 
 
 def test_an_image_of_the_users_own_is_read_as_what_it_is() -> None:
@@ -77,7 +77,7 @@ def test_an_image_of_the_users_own_is_read_as_what_it_is() -> None:
 def test_genes_that_were_expanded_are_the_genes_of_their_table() -> None:
     sdata = section(cells=squares())
     predict(sdata, "he")
-    ps.tl.expand(sdata, ["VIM"], image_key="he_programmes", key_added="vim")
+    ps.tl.expand(sdata, ["VIM"], image_key="he_programs", key_added="vim")
     assert aggregate(sdata, "cells", image_key="vim").var_names.tolist() == ["VIM"]
 
 
@@ -93,7 +93,7 @@ def test_a_replaced_image_has_the_size_of_pixel_that_its_own_place_says() -> Non
 def test_a_renamed_map_of_logs_is_averaged_and_never_summed() -> None:
     sdata = section(cells=squares())
     predict(sdata, "he", model=tiny_model(head="log"))
-    sdata["map"], sdata["map_loadings"] = sdata["he_programmes"], sdata["he_programmes_loadings"]
+    sdata["map"], sdata["map_loadings"] = sdata["he_programs"], sdata["he_programs_loadings"]
     table = aggregate(sdata, "cells", image_key="map")
     assert table.uns["pixnet_sd"]["statistic"] == "mean"
     with pytest.raises(PixnetValueError, match="logs do not add up"):
@@ -104,10 +104,10 @@ def test_attributes_that_another_object_writes_change_no_sum(tmp_path: Path) -> 
     old = stored(tmp_path)
     new = sd.read_zarr(old.path)
     predict(new, "he")
-    expected = sums(new, "he_programmes")
+    expected = sums(new, "he_programs")
     old.attrs["my_study"] = "colon"
     old.write_attrs()
-    table = aggregate(sd.read_zarr(old.path), "cells", image_key="he_programmes")
+    table = aggregate(sd.read_zarr(old.path), "cells", image_key="he_programs")
     np.testing.assert_array_equal(table.X, expected)
     assert table.uns["pixnet_sd"]["unit"] == "counts"
 
@@ -118,7 +118,7 @@ def test_a_map_is_refused_once_the_size_of_its_pixels_was_corrected() -> None:
     with pytest.warns(PixnetWarning, match="differs between its sources"):
         ps.pp.mpp(sdata, "he", mpp=0.25)
     with pytest.raises(PixnetValueError, match=r"predicted at 0\.5 µm per pixel .* 0\.25"):
-        sums(sdata, "he_programmes")
+        sums(sdata, "he_programs")
 
 
 def test_without_a_map_the_colours_of_the_image_are_summed_only_by_name() -> None:

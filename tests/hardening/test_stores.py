@@ -102,10 +102,10 @@ def test_a_store_on_a_server_is_read(address: str, expected: np.ndarray) -> None
 def test_pixels_on_a_server_are_read_as_if_they_were_here(address: str, written: Path) -> None:
     """Also where spatialdata opens no remote store: an image may be lazy over pixels that lie anywhere."""
     pytest.importorskip("aiohttp")
-    store = FsspecStore.from_url(f"{address}/images/he_programmes", read_only=True)
+    store = FsspecStore.from_url(f"{address}/images/he_programs", read_only=True)
     group = zarr.open_group(store, mode="r")
     remote = da.from_zarr(group[sorted(group.array_keys())[0]])
-    here = sd.read_zarr(written / "s.zarr")["he_programmes"]
+    here = sd.read_zarr(written / "s.zarr")["he_programs"]
     sdata = section(he=None, far=picture(remote, "ab"), near=picture(here.values, "ab"), a=squares())
     far, near = (aggregate(sdata, "a", image_key=key).X for key in ("far", "near"))
     np.testing.assert_array_equal(far, near)

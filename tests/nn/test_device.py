@@ -25,15 +25,15 @@ answers = fork.SimpleQueue()
 def child():
     found = section(**pictured)
     predict(found, "he", tile_size=128)
-    answers.put((found["he_programmes"].values, aggregate(found, "cells").X))
+    answers.put((found["he_programs"].values, aggregate(found, "cells").X))
 
 
 process = fork.Process(target=child)
 process.start()
-programmes, table = answers.get()
+programs, table = answers.get()
 process.join()
-wanted = expected["he_programmes"].values
-np.testing.assert_allclose(programmes, wanted, atol=1e-5 * np.abs(wanted).max())
+wanted = expected["he_programs"].values
+np.testing.assert_allclose(programs, wanted, atol=1e-5 * np.abs(wanted).max())
 np.testing.assert_allclose(table, aggregate(expected, "cells").X, rtol=1e-4)
 """
 

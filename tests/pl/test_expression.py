@@ -112,10 +112,10 @@ def test_the_object_is_left_as_it_was() -> None:
 def test_a_predicted_map_is_found_with_the_image_that_it_came_from() -> None:
     source = quadrant_section()
     genes = list(map(str, source["map"].coords["c"].values))
-    loadings = build.make_loadings(np.eye(len(genes)), genes, pd.DataFrame(index=genes), "he_programmes")
-    images = {"he": source["he"], "he2": source["he"], "he_programmes": source["map"]}
-    elements = {**images, "he_programmes_loadings": loadings}
-    sdata = build.make_section(elements, {"he_programmes": {"kind": "programmes", "image": "he"}}, {})
+    loadings = build.make_loadings(np.eye(len(genes)), genes, pd.DataFrame(index=genes), "he_programs")
+    images = {"he": source["he"], "he2": source["he"], "he_programs": source["map"]}
+    elements = {**images, "he_programs_loadings": loadings}
+    sdata = build.make_section(elements, {"he_programs": {"kind": "programs", "image": "he"}}, {})
     ax = single(pl.expression(sdata, "GENEA"))
     assert not is_blank(ax, *CENTRES["ul"])
 

@@ -59,7 +59,7 @@ def test_against_exactextract_on_cells(toy_section: SpatialData) -> None:
             assert_close(ours.X[:, channel], expected, ulp=16)
 
 
-def test_programmes_then_loadings_equal_genes_then_pooling(toy_section: SpatialData) -> None:
+def test_programs_then_loadings_equal_genes_then_pooling(toy_section: SpatialData) -> None:
     factorised = table_of(toy_section, "cells", image_key="truth")
     loadings = toy_section["truth_loadings"].X
     genes = np.tensordot(loadings.T, toy_section["truth"].values, axes=1)

@@ -1,4 +1,4 @@
-"""Genes are programmes times loadings, whenever and wherever they are read."""
+"""Genes are programs times loadings, whenever and wherever they are read."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import affine, build, levels, maps
 from pixnet_sd.tl._expand import expand
 
-PROGRAMMES = np.random.default_rng(0).random((2, 40, 60)).astype(np.float32)
+PROGRAMS = np.random.default_rng(0).random((2, 40, 60)).astype(np.float32)
 LOADINGS = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
 INTERCEPT = np.array([0.0, 10.0, 20.0])
-GENES = np.einsum("kyx,kg->gyx", PROGRAMMES, LOADINGS) + INTERCEPT[:, None, None]
+GENES = np.einsum("kyx,kg->gyx", PROGRAMS, LOADINGS) + INTERCEPT[:, None, None]
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ def sdata() -> SpatialData:
     systems = build.make_transformations({"global": np.diag([4.0, 4.0, 1.0])})
     var = pd.DataFrame({"intercept": INTERCEPT}, index=["A", "B", "C"])
     elements = {
-        "he_programmes": levels.fill_levels(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
-        "he_programmes_loadings": build.make_loadings(LOADINGS, ["p0", "p1"], var, "he_programmes"),
+        "he_programs": levels.fill_levels(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMS),
+        "he_programs_loadings": build.make_loadings(LOADINGS, ["p0", "p1"], var, "he_programs"),
     }
-    facts = {"kind": "programmes", "image": "he", "unit": "log1p", "mpp": 2.0}
-    return build.make_section(elements, {"he_programmes": facts}, {})
+    facts = {"kind": "programs", "image": "he", "unit": "log1p", "mpp": 2.0}
+    return build.make_section(elements, {"he_programs": facts}, {})
 
 
 def test_all_genes_or_some_where_the_map_lies(sdata: SpatialData) -> None:
@@ -39,27 +39,27 @@ def test_all_genes_or_some_where_the_map_lies(sdata: SpatialData) -> None:
     assert found.coords["c"].values.tolist() == ["A", "B", "C"]
     assert_close(found.values, GENES, ulp=16)
     matrices = [
-        affine.to_matrix(affine.get_transformations(sdata[key])["global"]) for key in ("he_expression", "he_programmes")
+        affine.to_matrix(affine.get_transformations(sdata[key])["global"]) for key in ("he_expression", "he_programs")
     ]
     np.testing.assert_array_equal(matrices[0], matrices[1])
     some = expand(sdata, ["C", "A"], inplace=False)
     assert_close(some.values, GENES[[2, 0]], ulp=16)
 
 
-def test_aggregation_finds_the_programmes_behind_the_genes(sdata: SpatialData) -> None:
+def test_aggregation_finds_the_programs_behind_the_genes(sdata: SpatialData) -> None:
     expand(sdata)
-    assert maps.read_map(sdata, "he_expression").key == "he_programmes"
+    assert maps.read_map(sdata, "he_expression").key == "he_programs"
 
 
 def test_reading_one_gene_does_not_compute_all_others() -> None:
     matrix = np.eye(40)
     loadings = maps.Loadings(matrix, np.zeros(40))
-    programmes = build.make_image(
+    programs = build.make_image(
         np.zeros((40, 8, 8), np.float32),
         [f"p{n}" for n in range(40)],
         build.make_transformations({"global": np.eye(3)}),
     )
-    raster = maps.Map("m", programmes.data, pd.DataFrame(index=[f"g{n}" for n in range(40)]), loadings)
+    raster = maps.Map("m", programs.data, pd.DataFrame(index=[f"g{n}" for n in range(40)]), loadings)
     assert levels.genes_of(raster).chunks[0] == (16, 16, 8)
 
 
@@ -98,7 +98,7 @@ def test_genes_are_called_what_the_prediction_called_them() -> None:
     ps.tl.predict(slide, "he", model=tiny.model(["A", "B"]), image_key_added="second", device="cpu", progress=False)
     genes = slide["second"]
     del slide["second"]
-    expand(slide, image_key="second_programmes")
+    expand(slide, image_key="second_programs")
     assert "he_expression" not in slide
     np.testing.assert_array_equal(slide["second"].values, genes.values)
 
@@ -110,22 +110,22 @@ def test_a_crop_of_a_map_with_coarser_levels_is_expanded(monkeypatch: pytest.Mon
     systems = build.make_transformations({"global": np.diag([4.0, 4.0, 1.0])})
     whole = build.make_section(
         {
-            "he_programmes": levels.fill_levels(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMMES),
-            "he_programmes_loadings": build.make_loadings(
-                LOADINGS, ["p0", "p1"], pd.DataFrame(index=list("ABC")), "he_programmes"
+            "he_programs": levels.fill_levels(levels.blank_raster((2, 40, 60), ["p0", "p1"], systems), PROGRAMS),
+            "he_programs_loadings": build.make_loadings(
+                LOADINGS, ["p0", "p1"], pd.DataFrame(index=list("ABC")), "he_programs"
             ),
         },
-        {"he_programmes": {"kind": "programmes", "image": "he", "unit": "log1p", "mpp": 2.0}},
+        {"he_programs": {"kind": "programs", "image": "he", "unit": "log1p", "mpp": 2.0}},
         {},
     )
     box = {"min_coordinate": [10, 18], "max_coordinate": [150, 126], "target_coordinate_system": "global"}
     part = sd.bounding_box_query(whole, axes=("x", "y"), **box)
-    part["he_programmes_loadings"] = whole["he_programmes_loadings"]
+    part["he_programs_loadings"] = whole["he_programs_loadings"]
     expand(part)
-    for genes, programmes in zip(*map(levels.arrays_of, (part["he_expression"], part["he_programmes"])), strict=True):
-        expected = np.einsum("kyx,kg->gyx", programmes.compute(), LOADINGS)
+    for genes, programs in zip(*map(levels.arrays_of, (part["he_expression"], part["he_programs"])), strict=True):
+        expected = np.einsum("kyx,kg->gyx", programs.compute(), LOADINGS)
         assert_close(genes.compute(), expected)
     one, other = (
-        affine.to_matrix(affine.get_transformations(part[key])["global"]) for key in ("he_expression", "he_programmes")
+        affine.to_matrix(affine.get_transformations(part[key])["global"]) for key in ("he_expression", "he_programs")
     )
     np.testing.assert_array_equal(one, other)

@@ -36,7 +36,7 @@ from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._prediction.plan import load_model, snap_step
 from pixnet_sd.tl._prediction.store import whole_batches
 
-CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
+CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=())
 GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
 SIDE = 256
 
@@ -85,21 +85,21 @@ def reference(slide: SpatialData) -> SpatialData:
 
 
 def test_what_is_added_and_where_it_lies(reference: SpatialData) -> None:
-    programmes, expression = reference["he_programmes"], reference["he_expression"]
-    assert programmes.shape == (3, 64, 64)
+    programs, expression = reference["he_programs"], reference["he_expression"]
+    assert programs.shape == (3, 64, 64)
     assert expression.coords["c"].values.tolist() == GENES
-    for element in (programmes, expression):
+    for element in (programs, expression):
         for name, onward in affine.get_transformations(reference["he"]).items():
             found = affine.to_matrix(affine.get_transformations(element)[name])
             np.testing.assert_allclose(found, affine.to_matrix(onward) @ np.diag([4.0, 4.0, 1.0]), rtol=1e-12)
-    facts = get_record(reference, "he_programmes") or {}
+    facts = get_record(reference, "he_programs") or {}
     assert (facts["unit"], facts["mpp"], facts["sha256"]) == ("counts/um2", 2.0, tiny_model().sha256)
 
 
-def test_genes_are_programmes_times_loadings(reference: SpatialData) -> None:
-    table = reference["he_programmes_loadings"]
+def test_genes_are_programs_times_loadings(reference: SpatialData) -> None:
+    table = reference["he_programs_loadings"]
     np.testing.assert_array_equal(table.var["score"], [np.nan, 0.5, np.nan, np.nan])
-    expected = np.einsum("kyx,kg->gyx", reference["he_programmes"].values, table.X)
+    expected = np.einsum("kyx,kg->gyx", reference["he_programs"].values, table.X)
     np.testing.assert_allclose(reference["he_expression"].values, expected, rtol=1e-5)
     assert maps.read_map(reference).genes == GENES
     assert maps.read_map(reference, "he_expression").loadings is not None
@@ -108,20 +108,20 @@ def test_genes_are_programmes_times_loadings(reference: SpatialData) -> None:
 def test_a_part_that_spatialdata_cuts_out_has_its_part_of_the_map(reference: SpatialData) -> None:
     corners = {"min_coordinate": [64, 32], "max_coordinate": [192, 160]}
     part = sd.bounding_box_query(reference, axes=("x", "y"), target_coordinate_system="global", **corners)
-    with pytest.raises(PixnetKeyError, match=r"part\['he_programmes_loadings'\] = whole"):
+    with pytest.raises(PixnetKeyError, match=r"part\['he_programs_loadings'\] = whole"):
         maps.read_map(part)
-    part["he_programmes_loadings"] = reference["he_programmes_loadings"]
+    part["he_programs_loadings"] = reference["he_programs_loadings"]
     found = maps.read_map(part).expanded().compute()
     np.testing.assert_allclose(found, reference["he_expression"].values[:, 8:40, 16:48], rtol=1e-6)
 
 
-def test_programmes_are_those_of_the_network_over_the_whole_picture(reference: SpatialData) -> None:
+def test_programs_are_those_of_the_network_over_the_whole_picture(reference: SpatialData) -> None:
     model = tiny_model()
     image = np.full((1, 3, SIDE + 144, SIDE + 144), 255, np.uint8)
     image[0, :, 72 : 72 + SIDE - 3, 72 : 72 + SIDE] = reference["he"].values
     with torch.inference_mode():
         whole = model.network(torch.from_numpy(image).float() / 255)[0, :, 18:-18, 18:-18]
-    found = reference["he_programmes"].values
+    found = reference["he_programs"].values
     assert_close(found, whole)
 
 
@@ -130,8 +130,8 @@ def test_tiles_batches_and_chunks_do_not_matter(slide: SpatialData, reference: S
     chunked = slide["he"].chunk({"y": 70, "x": 101})
     sdata = build.make_section({"he": chunked}, {}, {"he": 0.5})
     run(sdata, **options)
-    expected = reference["he_programmes"].values
-    assert_close(sdata["he_programmes"].values, expected)
+    expected = reference["he_programs"].values
+    assert_close(sdata["he_programs"].values, expected)
 
 
 def test_a_store_gets_the_same_and_keeps_what_it_had(backed: SpatialData, reference: SpatialData) -> None:
@@ -140,11 +140,11 @@ def test_a_store_gets_the_same_and_keeps_what_it_had(backed: SpatialData, refere
     run(backed)
     np.testing.assert_array_equal(backed["he_expression"].values, reference["he_expression"].values)
     again = sd.read_zarr(path)
-    np.testing.assert_array_equal(again["he_programmes"].values, reference["he_programmes"].values)
+    np.testing.assert_array_equal(again["he_programs"].values, reference["he_programs"].values)
     assert "he_expression" not in again
     assert digests(path / "images" / "he") == before
     assert [one.name for one in path.parent.iterdir()] == ["s.zarr"]
-    assert get_record(again, "he_programmes") == get_record(reference, "he_programmes")
+    assert get_record(again, "he_programs") == get_record(reference, "he_programs")
 
 
 def test_chosen_genes_are_plain_pixels_in_the_store(backed: SpatialData, reference: SpatialData) -> None:
@@ -177,7 +177,7 @@ def test_outside_tissue_is_nan_and_tiles_without_any_are_not_computed(
     model.network.register_forward_hook(lambda *_: runs.append(1))
     run(memory, model=model, tile_size=64)
     tissue = np.kron(mask, np.ones((2, 2))) > 0
-    found, expected = memory["he_programmes"].values, reference["he_programmes"].values
+    found, expected = memory["he_programs"].values, reference["he_programs"].values
     assert np.isnan(found[:, ~tissue]).all()
     assert_close(found[:, tissue], expected[:, tissue])
     assert len(runs) == 4
@@ -190,22 +190,22 @@ def test_a_slide_without_tissue_gives_nan_and_one_warning(memory: SpatialData) -
     )
     with pytest.warns(PixnetWarning, match="No tissue is marked"):
         run(memory)
-    assert np.isnan(memory["he_programmes"].values).all()
+    assert np.isnan(memory["he_programs"].values).all()
 
 
 def test_an_image_of_another_resolution_is_resampled(memory: SpatialData) -> None:
     run(memory, model=tiny_model(mpp=0.7))
-    scale = affine.to_matrix(affine.get_transformations(memory["he_programmes"])["global"])
+    scale = affine.to_matrix(affine.get_transformations(memory["he_programs"])["global"])
     np.testing.assert_allclose(scale, np.diag([5.6, 5.6, 1.0]), rtol=1e-12)
-    assert memory["he_programmes"].shape == (3, 46, 46)
-    assert (get_record(memory, "he_programmes") or {})["mpp"] == pytest.approx(2.8)
+    assert memory["he_programs"].shape == (3, 46, 46)
+    assert (get_record(memory, "he_programs") or {})["mpp"] == pytest.approx(2.8)
 
 
 def test_an_image_too_coarse_for_the_model_is_refused(memory: SpatialData) -> None:
     with pytest.raises(PixnetValueError, match=r"0\.5 µm per pixel, the model reads 0\.25.*allow_upsample"):
         run(memory, model=tiny_model(mpp=0.25))
     run(memory, model=tiny_model(mpp=0.25), allow_upsample=True)
-    assert memory["he_programmes"].shape == (3, 127, 128)
+    assert memory["he_programs"].shape == (3, 127, 128)
 
 
 def test_steps_are_snapped_only_where_nobody_could_tell() -> None:
@@ -220,7 +220,7 @@ def test_coarser_levels_are_means_and_the_same_in_memory_and_in_a_store(
     monkeypatch.setattr(build, "COARSEST_PX", 16)
     for sdata in (backed, memory):
         run(sdata)
-    for key in ("he_programmes", "he_expression"):
+    for key in ("he_programs", "he_expression"):
         pairs = [levels.arrays_of(sdata[key]) for sdata in (backed, memory)]
         assert [array.shape[1] for array in pairs[0]] == [64, 32, 16]
         for one, other in zip(*pairs, strict=True):
@@ -243,7 +243,7 @@ def test_coarser_levels_of_an_odd_map_lie_where_they_are_read(
     if in_store:
         sdata.write(tmp_path / "odd.zarr")
     run(sdata)
-    found = levels.arrays_of(sdata["he_programmes"])
+    found = levels.arrays_of(sdata["he_programs"])
     made = Image2DModel.parse(found[0].compute(), dims="cyx", scale_factors=[2] * (len(found) - 1))
     assert [array.shape[1:] for array in found[:3]] == [(67, 59), (33, 29), (16, 14)]
     for one, other in zip(found, levels.arrays_of(made), strict=True):
@@ -259,7 +259,7 @@ def test_a_pyramid_of_odd_size_changes_nothing_of_a_map(factors: list[int]) -> N
         element = Image2DModel.parse(pixels, dims="cyx", c_coords=list("rgb"), scale_factors=scale_factors)
         sdata = build.make_section({"he": element}, {}, {"he": 0.25})
         run(sdata, model=tiny_model(mpp=1.0))
-        maps.append(sdata["he_programmes"])
+        maps.append(sdata["he_programs"])
     plain, pyramid = maps
     np.testing.assert_array_equal(pyramid.values, plain.values)
     places = [affine.to_matrix(affine.get_transformations(one)["global"]) for one in maps]
@@ -269,7 +269,7 @@ def test_a_pyramid_of_odd_size_changes_nothing_of_a_map(factors: list[int]) -> N
 def test_too_many_genes_are_not_attached(memory: SpatialData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ps.settings, "raster_limit", 1000)
     run(memory)
-    assert "he_programmes" in memory
+    assert "he_programs" in memory
     assert "he_expression" not in memory
 
 
@@ -310,7 +310,7 @@ def test_an_interrupted_call_is_resumed_and_tiles_that_are_done_are_not_computed
     backed: SpatialData, stored: Path, tmp_path: Path
 ) -> None:
     interrupt(backed, after=6, batch_size=2)
-    assert "he_programmes" not in sd.read_zarr(str(backed.path))
+    assert "he_programs" not in sd.read_zarr(str(backed.path))
     model, runs = tiny_model(), []
     model.network.register_forward_hook(lambda *_: runs.append(1))
     run(backed, model=model, tile_size=64, batch_size=2)
@@ -323,11 +323,11 @@ def test_an_interrupted_call_is_resumed_and_tiles_that_are_done_are_not_computed
 
 def test_a_block_that_was_damaged_meanwhile_is_computed_again(backed: SpatialData, reference: SpatialData) -> None:
     interrupt(backed, after=6)
-    chunk = next((growing.partial_folder(backed, "he_programmes") / "staged.zarr").rglob("c/0/0/0"))
+    chunk = next((growing.partial_folder(backed, "he_programs") / "staged.zarr").rglob("c/0/0/0"))
     chunk.unlink()
     run(backed, tile_size=64)
-    expected = reference["he_programmes"].values
-    assert_close(backed["he_programmes"].values, expected)
+    expected = reference["he_programs"].values
+    assert_close(backed["he_programs"].values, expected)
 
 
 @pytest.mark.parametrize(
@@ -346,11 +346,11 @@ def test_a_changed_model_or_parameter_does_not_resume_and_says_which(
     with pytest.raises(PixnetValueError, match=said):
         run(backed, **{"tile_size": 64, **change})
     run(backed, **{"tile_size": 128, **change}, resume=False)
-    assert "he_programmes" in backed
+    assert "he_programs" in backed
 
 
 def test_two_processes_on_one_result(backed: SpatialData) -> None:
-    folder = growing.partial_folder(backed, "he_programmes")
+    folder = growing.partial_folder(backed, "he_programs")
     folder.mkdir()
     with locks.exclusive(folder), pytest.raises(PixnetRuntimeError, match="Another process"):
         run(backed)
@@ -371,7 +371,7 @@ def test_a_map_that_was_moved_but_not_recorded_is_no_image_to_predict_from(
         patch.setattr(publish, "renewed", no_room)
         predict(backed, **options)
     path = Path(str(backed.path))
-    assert (path / "images" / "he_programmes").exists()
+    assert (path / "images" / "he_programs").exists()
     predict(sd.read_zarr(path), **options)
     shutil.copytree(stored, tmp_path / "other.zarr")
     predict(sd.read_zarr(tmp_path / "other.zarr"), **options)
@@ -397,4 +397,4 @@ def test_um_per_pixel_that_differ_from_what_the_object_says_warn(memory: Spatial
     with pytest.warns(PixnetWarning, match=r"0\.4 by the argument mpp; 0\.5 by what pp\.mpp recorded.*first is used"):
         run(memory, mpp=0.4)
     run(memory, mpp=0.51, overwrite=True)
-    assert (get_record(memory, "he_programmes") or {})["mpp"] == pytest.approx(2.0, rel=0.03)
+    assert (get_record(memory, "he_programs") or {})["mpp"] == pytest.approx(2.0, rel=0.03)

@@ -15,7 +15,7 @@ STEPS = 5
 """Shifts tried to each side, each a tenth of the shapes' extent."""
 SCALES = (0.1, 0.2, 0.5, 2.0, 5.0, 10.0)
 """Factors between the resolutions of an image that are commonly mixed up."""
-PROGRAMMES = 5
+PROGRAMS = 5
 """Leading components of the expression that are to be explained: the rest is sampling noise."""
 ROUNDING = 1e-9
 """Below this, expression does not vary."""
@@ -96,7 +96,7 @@ def expression_components(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """(n, k) leading components of log profiles of counts (n, genes); their squares sum to 1."""
     profiles = np.log1p(1e4 * counts / totals[:, None])
     left, lengths, _ = np.linalg.svd(profiles - profiles.mean(axis=0), full_matrices=False)
-    leading = left[:, :PROGRAMMES] * lengths[:PROGRAMMES]
+    leading = left[:, :PROGRAMS] * lengths[:PROGRAMS]
     length = np.linalg.norm(leading)
     return leading / length if length > ROUNDING else np.zeros_like(leading)
 

@@ -34,7 +34,7 @@ class MeasuredShapes:
     centres: np.ndarray
     """(n, 2) in finest pixels of the image."""
     expression: np.ndarray
-    """(n, k), see `programmes`."""
+    """(n, k), see `programs`."""
 
 
 def read_overview(sdata: SpatialData, image_key: str, value_range: tuple[float, float] | None) -> images.Level:

@@ -93,14 +93,14 @@ def make_table(
     return TableModel.parse(adata, region=shapes_key, region_key="region", instance_key="instance_id")
 
 
-def make_loadings(matrix: np.ndarray, programmes: Sequence[str], genes: pd.DataFrame, image_key: str) -> ad.AnnData:
-    """The table beside a factorised map: programmes x genes.
+def make_loadings(matrix: np.ndarray, programs: Sequence[str], genes: pd.DataFrame, image_key: str) -> ad.AnnData:
+    """The table beside a factorised map: programs x genes.
 
     It annotates the channels of the map, because SpatialData's queries fail on tables that annotate nothing.
     """
-    numbers = pd.RangeIndex(len(programmes))
+    numbers = pd.RangeIndex(len(programs))
     annotating = make_table(np.asarray(matrix, np.float32), genes, image_key, numbers)
-    annotating.obs_names = list(programmes)
+    annotating.obs_names = list(programs)
     return annotating
 
 

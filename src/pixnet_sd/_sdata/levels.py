@@ -59,23 +59,23 @@ def trimmed(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def expand_genes(programmes: Any, raster: Map) -> Any:
-    """Genes of a raster as an image element, lazy over the element that holds its programmes, level by level."""
-    if isinstance(programmes, xr.DataArray):
-        return genes_like(programmes, raster)
+def expand_genes(programs: Any, raster: Map) -> Any:
+    """Genes of a raster as an image element, lazy over the element that holds its programs, level by level."""
+    if isinstance(programs, xr.DataArray):
+        return genes_like(programs, raster)
     levels = {}
-    for name, level in programmes.items():
+    for name, level in programs.items():
         (variable, values), *_ = level.to_dataset().items()
         levels[name] = xr.Dataset({variable: genes_like(values, raster)})
     return xr.DataTree.from_dict(levels)
 
 
-def genes_like(programmes: xr.DataArray, raster: Map) -> xr.DataArray:
+def genes_like(programs: xr.DataArray, raster: Map) -> xr.DataArray:
     """At the places of one level, which may be a crop; its attributes hold the transformations, and what it was."""
-    places = {axis: programmes.coords[axis] for axis in ("y", "x") if axis in programmes.coords}
-    genes = genes_of(replace(raster, data=programmes.data))
-    attributes = {name: value for name, value in programmes.attrs.items() if name != SLOT}
-    return xr.DataArray(genes, {"c": raster.genes, **places}, programmes.dims, attrs=attributes)
+    places = {axis: programs.coords[axis] for axis in ("y", "x") if axis in programs.coords}
+    genes = genes_of(replace(raster, data=programs.data))
+    attributes = {name: value for name, value in programs.attrs.items() if name != SLOT}
+    return xr.DataArray(genes, {"c": raster.genes, **places}, programs.dims, attrs=attributes)
 
 
 def genes_of(raster: Map) -> da.Array:

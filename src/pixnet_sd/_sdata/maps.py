@@ -31,11 +31,11 @@ class Loadings:
     """How the channels of a factorised map make genes: genes = channels @ matrix + intercept."""
 
     matrix: np.ndarray
-    """(programmes, genes)."""
+    """(programs, genes)."""
     intercept: np.ndarray
     """(genes,); zero for rates."""
     members: np.ndarray | None = None
-    """(programmes,): which member of an ensemble each belongs to, where that is known."""
+    """(programs,): which member of an ensemble each belongs to, where that is known."""
 
     def of_genes(self, columns: np.ndarray) -> Loadings:
         return replace(self, matrix=self.matrix[:, columns], intercept=self.intercept[columns])
@@ -48,7 +48,7 @@ class Map:
     key: str
     """The image element that holds the pixels."""
     data: da.Array
-    """(c, y, x), lazy: the quantities themselves, or programmes that make them."""
+    """(c, y, x), lazy: the quantities themselves, or programs that make them."""
     var: pd.DataFrame
     """What is known of each quantity; its index holds the names."""
     loadings: Loadings | None = None
@@ -92,14 +92,14 @@ def read_map(
 ) -> Map:
     """The raster `key`, or the only map that was predicted, or the only image; of some genes on request.
 
-    Genes that were attached over programmes are read as programmes. `unit` takes precedence over what is recorded.
+    Genes that were attached over programs are read as programs. `unit` takes precedence over what is recorded.
     """
     elements.check_sdata(sdata)
     name = find_map(sdata, key, argument)
     facts = get_record(sdata, name) or {}
     require_current(sdata, name, facts)
     found = read_pixels(sdata, name, facts)
-    if (behind := programmes_behind(sdata, found)) is not None:
+    if (behind := programs_behind(sdata, found)) is not None:
         found = behind
     found = replace(found, resembles=None if found.unit else resemblance(sdata, found))
     if unit is not None:
@@ -132,7 +132,7 @@ def find_loadings(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> st
         candidates = [table for table in candidates if not contradicts(sdata.tables[table], facts)] or list(others)[:1]
     else:
         candidates = [table for table in candidates if SLOT not in sdata.tables[table].uns]
-    if not candidates and facts.get("kind") == "programmes":
+    if not candidates and facts.get("kind") == "programs":
         raise_without_loadings(sdata, name)
     return candidates[0] if candidates else None
 
@@ -157,11 +157,11 @@ def contradicts(table: AnnData, facts: Mapping[str, Any]) -> bool:
 
 
 def raise_without_loadings(sdata: SpatialData, name: str) -> NoReturn:
-    """Genes need both the programmes and the loadings; a copy of a part of an object may have lost one."""
+    """Genes need both the programs and the loadings; a copy of a part of an object may have lost one."""
     table = loadings_key(name)
     if table in sdata.tables:
         raise PixnetKeyError(
-            f"The programmes {name!r} and the table {table!r} are of two models: the map was replaced on disk after "
+            f"The programs {name!r} and the table {table!r} are of two models: the map was replaced on disk after "
             "this object was opened, or a prediction was stopped while it took the place of another. Read the store "
             "again with spatialdata.read_zarr; if that does not help, repeat the prediction, which ends it."
         )
@@ -204,15 +204,15 @@ def require_same_scale(sdata: SpatialData, name: str, facts: Mapping[str, Any]) 
             )
 
 
-def programmes_behind(sdata: SpatialData, genes: Map) -> Map | None:
-    """The programmes that genes were attached over, where they are there and give these very pixels."""
-    linked = genes.facts.get("programmes")
+def programs_behind(sdata: SpatialData, genes: Map) -> Map | None:
+    """The programs that genes were attached over, where they are there and give these very pixels."""
+    linked = genes.facts.get("programs")
     if linked is None:
         return None
     for name in sdata.images:
         if name == linked or name.startswith(f"{linked}-"):
             facts = get_record(sdata, name) or {}
-            if facts.get("kind") == "programmes" and facts.get("sha256") == genes.facts.get("sha256"):
+            if facts.get("kind") == "programs" and facts.get("sha256") == genes.facts.get("sha256"):
                 found = select_genes_of(read_pixels(sdata, name, facts), genes.genes)
                 if same_place(sdata, genes.key, name) and same_pixels(genes.data, found):
                     return found
@@ -230,20 +230,20 @@ def same_place(sdata: SpatialData, one: str, other: str) -> bool:
     )
 
 
-def same_pixels(genes: da.Array, programmes: Map) -> bool:
-    if genes.shape[1:] != programmes.data.shape[1:]:
+def same_pixels(genes: da.Array, programs: Map) -> bool:
+    if genes.shape[1:] != programs.data.shape[1:]:
         return False
-    at = fingerprint.sample(programmes.data)["at"]
-    first = select_genes_of(programmes, programmes.genes[: fingerprint.SAMPLED_CHANNELS])
+    at = fingerprint.sample(programs.data)["at"]
+    first = select_genes_of(programs, programs.genes[: fingerprint.SAMPLED_CHANNELS])
     return fingerprint.same_values(
         fingerprint.read_patch(genes, at).ravel(), fingerprint.read_patch(first.expanded(), at).ravel()
     )
 
 
 def resemblance(sdata: SpatialData, found: Map) -> str | None:
-    """What a raster without a unit looks like: programmes, or genes of a map of ours."""
+    """What a raster without a unit looks like: programs, or genes of a map of ours."""
     if found.loadings is None and found.genes == [f"p{number}" for number in range(len(found.genes))]:
-        return "programmes of a map, and no loadings belong to it"
+        return "programs of a map, and no loadings belong to it"
     if not found.facts and SLOT in affine.finest_array(sdata.images[found.key]).attrs:
         return "those of an image that was a map before its pixels or names were changed"
     for key, table in sdata.tables.items():
@@ -271,7 +271,7 @@ def find_map(sdata: SpatialData, key: str | None, argument: str) -> str:
 
 
 def is_predicted(sdata: SpatialData, name: str) -> bool:
-    return (get_record(sdata, name) or {}).get("kind") == "programmes"
+    return (get_record(sdata, name) or {}).get("kind") == "programs"
 
 
 def raster_mpp(sdata: SpatialData, key: str) -> float | None:
@@ -300,7 +300,7 @@ def add_loadings(found: Map, table: AnnData) -> Map:
     matrix, var = np.asarray(table.X, dtype=float), table.var
     if len(matrix) != found.data.shape[0]:
         raise PixnetValueError(
-            f"The loadings of {found.key!r} have {len(matrix)} programmes, the raster has {found.data.shape[0]}. "
+            f"The loadings of {found.key!r} have {len(matrix)} programs, the raster has {found.data.shape[0]}. "
             "They were not written together; predict again with overwrite=True."
         )
     intercept = var["intercept"].to_numpy(dtype=float) if "intercept" in var else np.zeros(len(var))

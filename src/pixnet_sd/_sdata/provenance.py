@@ -68,12 +68,12 @@ def without_token(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name != "token"}
 
 
-def is_attached_over(element: Any, programmes: str) -> bool:
+def is_attached_over(element: Any, programs: str) -> bool:
     """Whether these are genes as `tl.expand` made them of a map, not a part of them or what was computed of them."""
     pixels = affine.finest_array(element)
     facts = pixels.attrs.get(SLOT, {})
     lazy = facts.get("token") == getattr(pixels.data, "name", None) and origin.stored_source(pixels.data) is None
-    return lazy and facts.get("kind") == "expression" and facts.get("programmes") == programmes
+    return lazy and facts.get("kind") == "expression" and facts.get("programs") == programs
 
 
 def candidates(sdata: SpatialData, key: str) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ def maps_of(sdata: SpatialData) -> list[str]:
     """Predicted maps of a store."""
     from pixnet_sd._sdata.provenance import get_record
 
-    return [name for name in sdata.images if (get_record(sdata, name) or {}).get("kind") == "programmes"]
+    return [name for name in sdata.images if (get_record(sdata, name) or {}).get("kind") == "programs"]
 
 
 def to_pool(

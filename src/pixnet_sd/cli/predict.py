@@ -107,7 +107,7 @@ def map_key(sdata: SpatialData, request: PredictOptions) -> str:
     from pixnet_sd._sdata import elements
     from pixnet_sd.tl._prediction.output import names_for
 
-    return names_for(elements.find_image_key(sdata, request.image_key), None).programmes
+    return names_for(elements.find_image_key(sdata, request.image_key), None).programs
 
 
 def is_there(sdata: SpatialData, key: str, request: PredictOptions, model: Model) -> bool:
@@ -116,7 +116,7 @@ def is_there(sdata: SpatialData, key: str, request: PredictOptions, model: Model
     from pixnet_sd._sdata.storage.growing import partial_folder
 
     made = get_record(sdata, key) if key in sdata.images else None
-    if made is None or made.get("kind") != "programmes" or partial_folder(sdata, key).exists():
+    if made is None or made.get("kind") != "programs" or partial_folder(sdata, key).exists():
         return False
     task = asked_of(sdata, request, model, made)
     if found := [*differences(made, task.made), *other_pixels(sdata, key, made, task)]:

@@ -42,7 +42,7 @@ def toy(
 ) -> SpatialData:
     """A synthetic H&E section whose true expression is known everywhere.
 
-    It shows stroma, glands with lumen, lymphocytes and tumour. Seven programmes of expression follow what is visible;
+    It shows stroma, glands with lumen, lymphocytes and tumour. Seven programs of expression follow what is visible;
     counts are Poisson draws from the true rate over each shape, so predictions and aggregations can be scored exactly.
 
     Parameters
@@ -66,7 +66,7 @@ def toy(
     -------
     An object with
 
-    - the image ``"he"``, and ``"truth"``, the true programmes in counts per µm², with ``"truth_loadings"``:
+    - the image ``"he"``, and ``"truth"``, the true programs in counts per µm², with ``"truth_loadings"``:
       ``ps.tl.aggregate(sdata, "cells", image_key="truth")`` gives the expected counts of any shapes;
     - the shapes ``"spots"`` (55 µm circles, hexagonal pitch of 100 µm), ``"bins_8um"`` and ``"cells"`` (outlines of
       nuclei, in µm, with their ``cell_type``);
@@ -87,7 +87,7 @@ def toy(
     places = {"spots": hexagonal_spots(slide)}
     for size_um in np.atleast_1d(bins_um):
         places[f"bins_{size_um:g}um"] = square_bins(slide, float(size_um), bins_rotation_deg)
-    rates = make_raster(slide, slide.programmes, len(slide.programme_names), np.float32)
+    rates = make_raster(slide, slide.programs, len(slide.program_names), np.float32)
     elements = {**make_rasters(slide, rates, pyramid=pyramid), "cells": cell_outlines(slide)}
     for number, (key, frame) in enumerate(places.items()):
         elements[key] = frame[tissue_share_of(slide, frame) >= LEAST_TISSUE]
@@ -133,13 +133,13 @@ def make_raster(slide: Histology, evaluate: Callable[[Window], np.ndarray], dept
 def make_rasters(slide: Histology, rates: da.Array, *, pyramid: bool) -> dict[str, Any]:
     picture = make_raster(slide, slide.image, 3, np.uint8)
     genes = pd.DataFrame(index=pd.Index(slide.genes))
-    loadings = build.make_loadings(slide.loadings, slide.programme_names, genes, "truth")
+    loadings = build.make_loadings(slide.loadings, slide.program_names, genes, "truth")
     return {
         "he": build.make_image(
             picture, ["r", "g", "b"], pixel_transformations(slide), pyramid=pyramid, chunks=(3, BLOCK_PX, BLOCK_PX)
         ),
         "truth": build.make_image(
-            rates, slide.programme_names, pixel_transformations(slide), chunks=(len(rates), BLOCK_PX, BLOCK_PX)
+            rates, slide.program_names, pixel_transformations(slide), chunks=(len(rates), BLOCK_PX, BLOCK_PX)
         ),
         loadings_key("truth"): loadings,
     }

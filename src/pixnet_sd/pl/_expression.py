@@ -58,7 +58,7 @@ def expression(
     image_key
         The H&E image; by default the one that the map was predicted from, or else the only one.
     map_key
-        The map: programmes or genes that were predicted, or any image with named channels. By default the only
+        The map: programs or genes that were predicted, or any image with named channels. By default the only
         predicted map, or else the only image.
     box
         What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `box_unit`, or the key of

@@ -45,7 +45,7 @@ def aggregate(
     """Aggregate a raster over shapes, weighting each pixel by the exact share that a shape covers.
 
     Works for any image element: a map that was predicted, a mask, a stain, a signal of another tool. A predicted
-    map is pooled as programmes and then multiplied by its loadings, which is exact and costs the same for ten genes or
+    map is pooled as programs and then multiplied by its loadings, which is exact and costs the same for ten genes or
     ten thousand. The raster is read in blocks, each once; shapes may overlap, have holes, be smaller than a pixel.
 
     Parameters

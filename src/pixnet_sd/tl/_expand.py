@@ -16,7 +16,7 @@ from pixnet_sd._sdata.storage.paths import store_path
 from pixnet_sd._settings import settings
 
 INHERITED = ("image", "unit", "mpp", "um_per_unit", "stated", "model", "sha256")
-"""What is known of genes because it is known of their programmes."""
+"""What is known of genes because it is known of their programs."""
 
 
 def expand(
@@ -30,7 +30,7 @@ def expand(
 ) -> Any:
     """Attach genes of a predicted map as an image element with gene names in ``c``.
 
-    The element is lazy: a gene is computed from the stored programmes when it is read, at every level of the pyramid.
+    The element is lazy: a gene is computed from the stored programs when it is read, at every level of the pyramid.
     In a backed object it belongs to the object, not to the store; ``sdata.write_element`` stores it as plain pixels.
 
     Parameters
@@ -68,7 +68,7 @@ def expand(
     check_raster_size(raster)
     element = levels.expand_genes(sdata.images[raster.key], raster)
     known = {key: facts[key] for key in INHERITED if key in facts}
-    made = {"kind": "expression", "programmes": raster.key, **known}
+    made = {"kind": "expression", "programs": raster.key, **known}
     if not inplace:
         return provenance.stamped(element, provenance.described(element, name, made))
     check_name_free(sdata, name, overwrite=overwrite)

@@ -47,8 +47,8 @@ def predict(
 ) -> Any:
     """Predict gene expression for every pixel of an H&E image.
 
-    The network is run once per tile and gives a few programmes, from which all genes follow by a product with their
-    loadings. The programmes are stored; genes are computed from them whenever they are read, never from the network.
+    The network is run once per tile and gives a few programs, from which all genes follow by a product with their
+    loadings. The programs are stored; genes are computed from them whenever they are read, never from the network.
     The result does not depend on tile size, batch size, or how the image is stored, but for rounding.
 
     Where the object is backed by a zarr store, tiles go to a folder beside it as they are finished, and the map is
@@ -75,7 +75,7 @@ def predict(
         Labels that mark tissue; ``"{image}_tissue"`` by default. Tiles without tissue are not computed, and pixels
         outside it are NaN. Without such labels, the whole image is predicted.
     image_key_added
-        Name of the image of genes, ``"{image}_expression"`` by default. Programmes and loadings are named after it too.
+        Name of the image of genes, ``"{image}_expression"`` by default. Programs and loadings are named after it too.
     value_range
         Black and white of an image that is not uint8, e.g. ``(0, 65535)``.
     allow_upsample
@@ -104,10 +104,10 @@ def predict(
     -------
     None, or with ``inplace=False`` the image of genes, for a list of objects a list. Added are
 
-    - ``images["{image}_programmes"]``, what is stored;
-    - ``tables["{image}_programmes_loadings"]``, programmes x genes, with held-out scores in ``var``;
+    - ``images["{image}_programs"]``, what is stored;
+    - ``tables["{image}_programs_loadings"]``, programs x genes, with held-out scores in ``var``;
     - ``images["{image}_expression"]``, with genes in ``c``: lazy, or plain for `genes`. In a backed object a lazy one
-      belongs to the object, not to the store, which has the programmes; after reading the store again, use
+      belongs to the object, not to the store, which has the programs; after reading the store again, use
       :func:`expand`.
 
     Examples
@@ -160,15 +160,15 @@ def predict_in_memory(task: MapOutput, *, inplace: bool, progress: bool | None) 
     if inplace:
         check_results(task.sdata, names.kinds, overwrite=task.request.overwrite)
     report_seam(task.job)
-    programmes = levels.fill_levels(task.blank, compute_raster(task.job, progress))
-    raster = task.raster(programmes, task.genes)
-    expression = levels.expand_genes(programmes, raster)
+    programs = levels.fill_levels(task.blank, compute_raster(task.job, progress))
+    raster = task.raster(programs, task.genes)
+    expression = levels.expand_genes(programs, raster)
     if task.genes is not None:
         expression = levels.fill_levels(expression, levels.arrays_of(expression)[0].compute())
     if not inplace:
         return task.stamped(names.expression, expression)
-    facts = provenance.described(programmes, names.programmes, task.facts[names.programmes])
-    elements = {names.loadings: task.loadings(facts), names.programmes: programmes}
+    facts = provenance.described(programs, names.programs, task.facts[names.programs])
+    elements = {names.loadings: task.loadings(facts), names.programs: programs}
     if task.genes is not None or is_small(task, raster):
         elements[names.expression] = expression
     else:

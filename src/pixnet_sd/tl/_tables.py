@@ -76,7 +76,7 @@ def check_overlap(placed: PlacedShapes, grid: PixelGrid, raster_key: str) -> Non
 
 
 def to_quantities(pooled: np.ndarray, raster: maps.Map, statistic: str, *, factorised: bool) -> np.ndarray:
-    """(shapes x quantities), float32, in the statistic's unit, from pooled quantities or pooled programmes."""
+    """(shapes x quantities), float32, in the statistic's unit, from pooled quantities or pooled programs."""
     factor = pixel_area_um2(raster) if raster.unit == maps.RATE and statistic == "sum" else 1.0
     if not factorised:
         return (pooled * factor).astype(np.float32)
@@ -87,7 +87,7 @@ def to_quantities(pooled: np.ndarray, raster: maps.Map, statistic: str, *, facto
 
 
 def members_sd(pooled: np.ndarray, raster: maps.Map, statistic: str) -> np.ndarray:
-    """(shapes x genes), float32: how far the members of an ensemble are apart, from pooled programmes."""
+    """(shapes x genes), float32: how far the members of an ensemble are apart, from pooled programs."""
     loadings = raster.loadings
     assert loadings is not None and loadings.members is not None
     owned = [loadings.members == member for member in np.unique(loadings.members)]

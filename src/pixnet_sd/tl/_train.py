@@ -85,7 +85,7 @@ def train(
         ``"pixnet"`` or ``"ridge"``.
     config
         The network, and how it is trained; see `TrainConfig`. By default colour and texture at 0.5 µm per pixel, which
-        needs no download. The ridge uses only the network's features, µm per pixel and number of programmes.
+        needs no download. The ridge uses only the network's features, µm per pixel and number of programs.
     validation
         What chooses the epoch and gives the scores that the model carries: sections that are not in `sdata`, or
         ``"corner"``, a quarter
@@ -186,7 +186,7 @@ def require_no_epochs(validation: object, checkpoint: str | Path | None) -> None
 
 
 def ridge_config() -> TrainConfig:
-    return TrainConfig(network=NetworkConfig(encoder="stain", levels=None, programmes=32))
+    return TrainConfig(network=NetworkConfig(encoder="stain", levels=None, programs=32))
 
 
 METHODS = {"pixnet": TrainConfig, "ridge": ridge_config}

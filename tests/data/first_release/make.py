@@ -35,7 +35,7 @@ CONFIG = NetworkConfig(
     context_um=(12.0,),
     decoder="pixel",
     widths=(3,),
-    programmes=3,
+    programs=3,
 )
 
 
@@ -79,11 +79,11 @@ def make(folder: Path) -> None:
         section().write(path)
         sdata = sd.read_zarr(path)
         ps.tl.predict(sdata, "he", model=trained, **PREDICT)
-        ps.tl.aggregate(sdata, "cells", image_key="he_programmes", progress=False)
+        ps.tl.aggregate(sdata, "cells", image_key="he_programs", progress=False)
         ps.tl.predict_shapes(sdata, "spots", model=trained, image_key="he", **PREDICT)
         save_file(
             {
-                "programmes": sdata["he_programmes"].values,
+                "programs": sdata["he_programs"].values,
                 "genes": np.ascontiguousarray(sdata["he_expression"].values),
                 "cells": np.asarray(sdata["cells_expression"].X),
                 "cells_coverage": sdata["cells_expression"].obs["coverage"].to_numpy(),

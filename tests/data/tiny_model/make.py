@@ -13,7 +13,7 @@ from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 
 HERE = Path(__file__).parent
 CONFIG = NetworkConfig(
-    "tf_efficientnet_lite0", levels=(0,), mpp=1.0, stride=1, context_um=(8.0,), widths=(4, 6), programmes=2
+    "tf_efficientnet_lite0", levels=(0,), mpp=1.0, stride=1, context_um=(8.0,), widths=(4, 6), programs=2
 )
 
 
@@ -33,10 +33,10 @@ def stages(network: PixNet, image: torch.Tensor) -> dict[str, torch.Tensor]:
     """What each stage gives, by name: `features` holds encoder, colour and context, one map per source."""
     maps = network.features(image)
     decoded = network.decoder(maps)
-    programmes = network.head(decoded)
-    pooled = programmes.mean((2, 3)) @ network.loadings + network.intercept
+    programs = network.head(decoded)
+    pooled = programs.mean((2, 3)) @ network.loadings + network.intercept
     named = {f"features.{index}": seen.contiguous() for index, seen in enumerate(maps)}
-    return {"image": image, **named, "decoder": decoded, "programmes": programmes, "genes": pooled}
+    return {"image": image, **named, "decoder": decoded, "programs": programs, "genes": pooled}
 
 
 if __name__ == "__main__":

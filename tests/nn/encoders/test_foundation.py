@@ -73,7 +73,7 @@ def test_every_one_is_a_pyramid(name):
 
 @pytest.mark.parametrize("name", FOUNDATION)
 def test_every_one_is_the_encoder_of_a_network(name):
-    config = NetworkConfig(name, encoder_depth=4, encoder_dim=16, widths=(4,) * 4, programmes=2, context_um=())
+    config = NetworkConfig(name, encoder_depth=4, encoder_dim=16, widths=(4,) * 4, programs=2, context_um=())
     network = PixNet(config, genes=3, encoder_weights=None).eval()
     side = FOUNDATION[name].window_px
     assert (network.alignment, network.margin % side, network.margin > 0) == (side, 0, True)

@@ -1,4 +1,4 @@
-"""Blocks of programmes do not depend on how a picture is worked through, and each costs one run of the network."""
+"""Blocks of programs do not depend on how a picture is worked through, and each costs one run of the network."""
 
 import functools
 import shutil
@@ -28,7 +28,7 @@ from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.ensemble import Ensemble
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 
-CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
+CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=())
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 150, 203), dtype=np.uint8)
 
 
@@ -97,7 +97,7 @@ def test_views_do_not_depend_on_tiles(network: Ensemble) -> None:
 
 def test_the_graph_of_a_network_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """As torch traces it for its compiler; `nox -s fuzz` compiles it too, which takes minutes."""
-    config = NetworkConfig(encoder="stain", decoder="pixel", widths=(2,), programmes=3, context_um=())
+    config = NetworkConfig(encoder="stain", decoder="pixel", widths=(2,), programs=3, context_um=())
     network = Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
     assert_close(raster(network, compile=True, tile_size=104), raster(network))
@@ -168,7 +168,7 @@ def test_what_cannot_be_is_refused(network: Ensemble) -> None:
 def lived_in_cnn() -> Ensemble:
     """A CNN whose batch norms do something."""
     torch.manual_seed(0)
-    config = NetworkConfig(encoder="resnet10t", decoder="pixel", widths=(8,), programmes=3, stain=False, context_um=())
+    config = NetworkConfig(encoder="resnet10t", decoder="pixel", widths=(8,), programs=3, stain=False, context_um=())
     network = Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -14,15 +14,15 @@ GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
 
 @pytest.fixture
 def model() -> Model:
-    config = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programmes=3, context_um=())
+    config = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=())
     members = [PixNet(config, len(GENES), encoder_weights=None) for _ in range(2)]
     return Model(members, GENES, Card("tiny"))
 
 
 def expected(model: Model, image: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        programmes = model.network(image)
-    genes = torch.einsum("bkyx,kg->bgyx", programmes, model.network.loadings)
+        programs = model.network(image)
+    genes = torch.einsum("bkyx,kg->bgyx", programs, model.network.loadings)
     return genes + model.network.intercept[:, None, None]
 
 

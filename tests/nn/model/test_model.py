@@ -21,7 +21,7 @@ GENES = ("ESR1", "ERBB2", "CD3E")
 
 def member(seed: int = 0, genes: int = 3, **changes) -> PixNet:
     torch.manual_seed(seed)
-    config = NetworkConfig(**{"encoder": "stain", "widths": (4, 4), "programmes": 2, "context_um": (), **changes})
+    config = NetworkConfig(**{"encoder": "stain", "widths": (4, 4), "programs": 2, "context_um": (), **changes})
     return PixNet(config, genes, reach=ReceptiveField(64, 0))
 
 
@@ -71,7 +71,7 @@ def test_an_ensemble_is_the_mean_of_its_members():
     with torch.inference_mode():
         together = network(image).mean((2, 3)) @ network.loadings
         alone = [one(image).mean((2, 3)) @ one.loadings for one in network.members]
-        ours = [network(image)[:, part] for part in network.programmes_of_members]
+        ours = [network(image)[:, part] for part in network.programs_of_members]
     torch.testing.assert_close(together, torch.stack(alone).mean(0))
     with torch.inference_mode():
         assert torch.equal(ours[1], network.members[1](image))
@@ -236,7 +236,7 @@ def test_the_html_repr_escapes_what_a_file_says():
 def test_a_card_cannot_write_lines_or_escape_codes_of_its_own():
     text = "liver\x1b[2K\nheld-out  Pearson 0.99\u202e"
     model = make()
-    told = Model(list(model.network.members), GENES, Card(text, tissue=text, data=text, limits=text, licence=text))
+    told = Model(list(model.network.members), GENES, Card(text, tissue=text, data=text, limits=text, license=text))
     assert len(repr(told).splitlines()) == len(repr(model).splitlines())
     for shown in (repr(told).replace("\n", ""), told._repr_html_()):
         assert shown.isprintable()

@@ -15,7 +15,7 @@ from pixnet_sd.nn.network.heads import RateHead
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet, ReceptiveField
 from pixnet_sd.nn.network.pixelwise import fit_ridge
 
-SMALL: dict[str, Any] = {"widths": (8, 12, 16), "programmes": 3, "mpp": 1.0, "context_um": (48.0,)}
+SMALL: dict[str, Any] = {"widths": (8, 12, 16), "programs": 3, "mpp": 1.0, "context_um": (48.0,)}
 
 
 def build(**changes) -> Any:
@@ -51,10 +51,10 @@ def by_tiles(network: PixNet, image: torch.Tensor, size: int, margin: int) -> to
     result = torch.full((network.loadings.shape[0], height // stride, width // stride), torch.nan)
     for tile in make_tiles(height, width, size=size, stride=network.alignment, margin=margin):
         with torch.inference_mode():
-            programmes = network(read(image, tile.read))[0]
+            programs = network(read(image, tile.read))[0]
         core = tile.core.coarsened(stride)
         place = core.relative_to(tile.read.grow(-network.rim).coarsened(stride))
-        result[(..., *core.slices)] = programmes[(..., *place.slices)]
+        result[(..., *core.slices)] = programs[(..., *place.slices)]
     return result
 
 
@@ -145,7 +145,7 @@ def test_a_configuration_of_another_version_is_refused():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"stride": 3}, {"mpp": 0.0}, {"decoder": "unet"}, {"head": "x"}, {"programmes": 0}, {"widths": (10**9,)}]
+    "wrong", [{"stride": 3}, {"mpp": 0.0}, {"decoder": "unet"}, {"head": "x"}, {"programs": 0}, {"widths": (10**9,)}]
 )
 def test_a_configuration_names_what_is_wrong(wrong):
     with pytest.raises(PixnetValueError, match=next(iter(wrong))):

@@ -23,7 +23,7 @@ from pixnet_sd.nn.training.loss import RateLoss
 from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin
 
 NETWORK = NetworkConfig(
-    encoder="stain", levels=None, decoder="pixel", widths=(8,), programmes=3, context_um=(20.0,), stride=8
+    encoder="stain", levels=None, decoder="pixel", widths=(8,), programs=3, context_um=(20.0,), stride=8
 )
 CONFIG = TrainConfig(network=NETWORK, steps=48, crops=32, feature_dropout=0.0, dropout=0.0, lr=2e-2)
 
@@ -114,7 +114,7 @@ def test_the_paper_s_recipe_and_its_parts_train(decoder: str, head: str) -> None
 
 def test_one_batch_can_be_overfitted() -> None:
     few = [replace(one, measured=(one.measured[0].take(np.arange(8)),)) for one in (slide(0), slide(1))]
-    network = replace(NETWORK, widths=(32,), programmes=8)
+    network = replace(NETWORK, widths=(32,), programs=8)
     random = replace(CONFIG, network=network, steps=300, lr=5e-2, weight_decay=0.0, ema=0.0)
     lesson = TrainingData(few, few, "themselves")
     fitted = train_pixnet(lesson, list("ABCN"), random, Card("x"), device="cpu", bar=silent)

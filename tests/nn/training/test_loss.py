@@ -44,18 +44,18 @@ def weights() -> torch.Tensor:
 
 
 def test_pooling_is_a_weighted_sum_per_shape():
-    programmes = torch.arange(24, dtype=torch.float64).reshape(2, 2, 2, 3)
-    pooled = pool_weighted(programmes, weights().to_sparse_csr())
-    # Crop 0, programme 0 holds 0..5; programme 1 holds 6..11. Crop 1: 12..17 and 18..23.
+    programs = torch.arange(24, dtype=torch.float64).reshape(2, 2, 2, 3)
+    pooled = pool_weighted(programs, weights().to_sparse_csr())
+    # Crop 0, program 0 holds 0..5; program 1 holds 6..11. Crop 1: 12..17 and 18..23.
     expected = [[0.5 * 0, 0.5 * 6], [3 + 4 + 5, 9 + 10 + 11], [0.25 * (13 + 14), 0.25 * (19 + 20)]]
     torch.testing.assert_close(pooled, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_pooling_commutes_with_the_loadings():
-    programmes, loadings = torch.rand(2, 4, 2, 3, dtype=torch.float64), torch.rand(4, 6, dtype=torch.float64)
-    genes = torch.einsum("bkhw,kg->bghw", programmes, loadings)
+    programs, loadings = torch.rand(2, 4, 2, 3, dtype=torch.float64), torch.rand(4, 6, dtype=torch.float64)
+    genes = torch.einsum("bkhw,kg->bghw", programs, loadings)
     sparse = weights().to_sparse_csr()
-    torch.testing.assert_close(pool_weighted(genes, sparse), pool_weighted(programmes, sparse) @ loadings)
+    torch.testing.assert_close(pool_weighted(genes, sparse), pool_weighted(programs, sparse) @ loadings)
 
 
 @pytest.mark.parametrize("layout", ["csr", "coo"])
@@ -63,16 +63,16 @@ def test_gradient_of_the_pooled_loss_through_the_coverage(layout):
     sparse = weights().to_sparse_csr() if layout == "csr" else weights().to_sparse()
     measured, loadings = measure(3, 4), torch.rand(2, 4, dtype=torch.float64)
     dispersion = torch.full((4,), 0.3, dtype=torch.float64, requires_grad=True)
-    programmes = (torch.rand(2, 2, 2, 3, dtype=torch.float64) + 0.1).requires_grad_()
+    programs = (torch.rand(2, 2, 2, 3, dtype=torch.float64) + 0.1).requires_grad_()
 
-    def loss(programmes: torch.Tensor, dispersion: torch.Tensor) -> torch.Tensor:
-        return rate_loss(pool_weighted(programmes, sparse) @ loadings, measured, dispersion, RateLoss())
+    def loss(programs: torch.Tensor, dispersion: torch.Tensor) -> torch.Tensor:
+        return rate_loss(pool_weighted(programs, sparse) @ loadings, measured, dispersion, RateLoss())
 
-    assert torch.autograd.gradcheck(loss, (programmes, dispersion))
+    assert torch.autograd.gradcheck(loss, (programs, dispersion))
 
 
 def test_weights_of_another_crop_are_refused():
-    with pytest.raises(PixnetValueError, match=r"12 pixels do not fit programmes of 8"):
+    with pytest.raises(PixnetValueError, match=r"12 pixels do not fit programs of 8"):
         pool_weighted(torch.ones(1, 2, 2, 4, dtype=torch.float64), weights().to_sparse_csr())
 
 

@@ -23,7 +23,7 @@ from pixnet_sd.nn.training.pooled import PooledFeatures, corners, pool_slides
 from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin
 from pixnet_sd.nn.training.ridge import train_ridge
 
-CONFIG = NetworkConfig(encoder="stain", levels=None, decoder="readout", head="log", programmes=4, context_um=(20.0,))
+CONFIG = NetworkConfig(encoder="stain", levels=None, decoder="readout", head="log", programs=4, context_um=(20.0,))
 
 
 def test_pooled_features_are_the_means_of_the_dense_map() -> None:

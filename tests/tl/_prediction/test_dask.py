@@ -145,7 +145,7 @@ def test_workers_write_the_bytes_of_one_process(
     monkeypatch.setattr(publish, "delete_partial", lambda raster: None)
     run(sd.read_zarr(path))
     assert digests(path) == expected
-    ledgers = sorted((path.parent / ".s.zarr+he_programmes.partial").glob("ledger-*.jsonl"))
+    ledgers = sorted((path.parent / ".s.zarr+he_programs.partial").glob("ledger-*.jsonl"))
     assert [ledger.name for ledger in ledgers] == ["ledger-worker-0.jsonl", "ledger-worker-1.jsonl"]
     assert sum(len(ledger.read_text().splitlines()) - 1 for ledger in ledgers) == 15
 
@@ -181,7 +181,7 @@ def test_one_process_takes_up_what_workers_left(
     monkeypatch.setattr(dask, "wait_for_workers", stop)
     with Client(cluster), pytest.raises(Stopped):
         run(sd.read_zarr(path))
-    assert "he_programmes" not in sd.read_zarr(path)
+    assert "he_programs" not in sd.read_zarr(path)
     run(sd.read_zarr(path))
     assert digests(path) == expected
 
@@ -192,24 +192,24 @@ def test_an_image_that_is_not_the_one_on_disk_is_noticed(path: Path, client: Cli
     sdata.images["he"] = build.make_image(changed, "rgb", affine.get_transformations(sdata["he"]))
     with pytest.raises(PixnetRuntimeError, match=r"is not the one in its store.*\d of \d tiles .* differ"):
         run(sdata)
-    assert "he_programmes" not in sd.read_zarr(path)
+    assert "he_programs" not in sd.read_zarr(path)
 
 
 def test_an_image_that_is_in_memory_only_is_computed_here(path: Path, client: Client) -> None:
     sdata = sd.read_zarr(path)
     sdata["other"] = sdata["he"]
     predict(sdata, "other", model=tiny_model(), mpp=0.5, device="cpu", tile_size=64, progress=False)
-    assert sdata["other_programmes"].shape == (3, 64, 64)
+    assert sdata["other_programs"].shape == (3, 64, 64)
 
 
 def test_shards_write_the_bytes_of_one_process(path: Path, expected: dict[str, str]) -> None:
     for number in (3, 1):
         shard(path, number)
-    with pytest.raises(PixnetRuntimeError, match=r"of 15 tiles of 'he_programmes' are missing, of shards 2/3\."):
+    with pytest.raises(PixnetRuntimeError, match=r"of 15 tiles of 'he_programs' are missing, of shards 2/3\."):
         shards.finish_shards(sd.read_zarr(path))
-    assert "he_programmes" not in sd.read_zarr(path)
+    assert "he_programs" not in sd.read_zarr(path)
     shard(path, 2)
-    assert shards.finish_shards(sd.read_zarr(path)) == ["he_programmes"]
+    assert shards.finish_shards(sd.read_zarr(path)) == ["he_programs"]
     assert digests(path) == expected
     assert [one.name for one in path.parent.iterdir() if one.name.startswith(".")] == []
 
@@ -246,7 +246,7 @@ def test_shards_of_different_predictions_do_not_mix(path: Path) -> None:
 def test_a_shard_that_runs_is_not_disturbed(path: Path) -> None:
     shard(path, 1)
     sdata = sd.read_zarr(path)
-    folder = growing.partial_folder(sdata, "he_programmes")
+    folder = growing.partial_folder(sdata, "he_programs")
     with locks.part_lock(folder, "1-of-3", driven=False):
         shard(path, 2)
         for call in (lambda: shard(path, 1), lambda: shards.finish_shards(sdata), lambda: run(sdata, resume=False)):
@@ -263,7 +263,7 @@ def test_there_is_nothing_to_finish_and_nothing_to_repeat(path: Path) -> None:
     for number in (1, 2, 3):
         shard(path, number, model=tiny_model(1), request=replace(REQUEST, overwrite=True))
     shards.finish_shards(sd.read_zarr(path))
-    facts = sd.read_zarr(path).attrs["pixnet_sd"]["elements"]["he_programmes"]
+    facts = sd.read_zarr(path).attrs["pixnet_sd"]["elements"]["he_programs"]
     assert facts["sha256"] == tiny_model(1).sha256
 
 
@@ -281,8 +281,8 @@ def test_several_slides_are_all_predicted_but_for_the_one_that_cannot_be(path: P
     with pytest.raises(PixnetRuntimeError, match=r"1 of 3 slides.*\n- slide 2: PixnetKeyError: image_key='he'") as told:
         run([first, build.make_section({}, {}, {}), third])
     assert isinstance(told.value.__cause__, ExceptionGroup)
-    assert "he_programmes" in first
-    assert "he_programmes" in third
+    assert "he_programs" in first
+    assert "he_programs" in third
     assert [one.shape for one in run([first, third], inplace=False)] == [(2, 64, 64)] * 2
 
 
@@ -341,7 +341,7 @@ def test_a_map_that_was_begun_under_an_older_record_is_taken_up(path: Path, expe
     """Its plan does not name what the genes will be called."""
     with pytest.raises(Stopped):
         run(sd.read_zarr(path), model=stopped_model(after=5))
-    ledger = next(path.parent.glob(".s.zarr+he_programmes.partial/ledger.jsonl"))
+    ledger = next(path.parent.glob(".s.zarr+he_programs.partial/ledger.jsonl"))
     assert "expression" not in json.loads(ledger.read_text().splitlines()[0])
     run(sd.read_zarr(path))
     assert digests(path) == expected

@@ -46,7 +46,7 @@ def test_a_map_of_strange_tissue_comes_with_a_warning(model: Model, section: Spa
         ps.tl.predict(other, model=model, progress=False)
     assert len(told) == 1
     assert all(word in str(told[0].message) for word in ("'he'", "'pink'", "toy", "pp.mpp", "channels"))
-    assert "he_programmes" in other.images
+    assert "he_programs" in other.images
 
 
 def test_so_does_a_table_without_a_map(model: Model, section: SpatialData) -> None:
@@ -73,7 +73,7 @@ def test_a_model_that_does_not_know_says_nothing(model: Model, section: SpatialD
 
 def test_encoders_with_windows_tell_of_their_seams(section: SpatialData, caplog: pytest.LogCaptureFixture) -> None:
     config = NetworkConfig(
-        encoder="resnet10t", window_px=64, decoder="pixel", widths=(4,), programmes=2, stain=False, context_um=()
+        encoder="resnet10t", window_px=64, decoder="pixel", widths=(4,), programs=2, stain=False, context_um=()
     )
     windowed = Model([PixNet(config, 2, encoder_weights=None)], ["A", "B"], Card("windowed"))
     logging.getLogger("pixnet_sd").addHandler(caplog.handler)

@@ -63,14 +63,14 @@ def task_of(sdata: SpatialData) -> MapOutput:
 def wanted(path: Path) -> tuple[MapOutput, set[int]]:
     """What a call would compute."""
     task = task_of(sd.read_zarr(path))
-    with stream.open_partial(task.sdata, task.names.programmes, task.blank, task.plan, resume=True) as growing:
+    with stream.open_partial(task.sdata, task.names.programs, task.blank, task.plan, resume=True) as growing:
         return task, set(tiles_to_compute(task, growing))
 
 
 def expected(pixels: np.ndarray) -> np.ndarray:
     sdata = section(he=picture(pixels))
     predict(sdata, "he")
-    return sdata["he_programmes"].values
+    return sdata["he_programs"].values
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -107,7 +107,7 @@ def test_a_map_that_is_resumed_over_another_image_is_that_of_the_other_image(tmp
     sdata = sd.read_zarr(path)
     with pytest.warns(PixnetWarning, match=r"'he' has changed under \d of the \d tiles that were done"):
         predict(sdata, "he")
-    np.testing.assert_array_equal(sd.read_zarr(path)["he_programmes"].values, expected(other))
+    np.testing.assert_array_equal(sd.read_zarr(path)["he_programs"].values, expected(other))
 
 
 def test_an_image_that_is_as_it_was_is_resumed_with_the_same_bytes_and_without_a_word(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_an_image_that_is_as_it_was_is_resumed_with_the_same_bytes_and_without_a
     with warnings.catch_warnings():
         warnings.simplefilter("error", PixnetWarning)
         predict(sd.read_zarr(path), "he")
-    np.testing.assert_array_equal(sd.read_zarr(path)["he_programmes"].values, expected(PIXELS))
+    np.testing.assert_array_equal(sd.read_zarr(path)["he_programs"].values, expected(PIXELS))
 
 
 def test_shards_of_different_images_are_not_put_together(tmp_path: Path) -> None:
@@ -125,13 +125,13 @@ def test_shards_of_different_images_are_not_put_together(tmp_path: Path) -> None
     scan(path)[:, 100:110, 100:110] = 0
     with (
         pytest.warns(PixnetWarning, match="changed under"),
-        pytest.raises(PixnetRuntimeError, match=r"of 9 tiles of 'he_programmes' are missing, of shards 1/1"),
+        pytest.raises(PixnetRuntimeError, match=r"of 9 tiles of 'he_programs' are missing, of shards 1/1"),
     ):
         shards.finish_shards(sd.read_zarr(path))
     with pytest.warns(PixnetWarning, match="changed under"):
         shards.predict_shard(sd.read_zarr(path), request, tiny_model(), number=1, count=1, progress=False)
     shards.finish_shards(sd.read_zarr(path))
-    np.testing.assert_array_equal(sd.read_zarr(path)["he_programmes"].values, expected(np.asarray(scan(path))))
+    np.testing.assert_array_equal(sd.read_zarr(path)["he_programs"].values, expected(np.asarray(scan(path))))
 
 
 def test_a_map_that_is_complete_is_not_published_for_another_image(
@@ -150,4 +150,4 @@ def test_a_map_that_is_complete_is_not_published_for_another_image(
     with pytest.raises(PixnetRuntimeError, match=r"changed under 4 of its 9 tiles since.*resume=False, overwrite=True"):
         predict(sd.read_zarr(path), "he")
     predict(sd.read_zarr(path), "he", resume=False, overwrite=True)
-    np.testing.assert_array_equal(sd.read_zarr(path)["he_programmes"].values, expected(np.asarray(scan(path))))
+    np.testing.assert_array_equal(sd.read_zarr(path)["he_programs"].values, expected(np.asarray(scan(path))))

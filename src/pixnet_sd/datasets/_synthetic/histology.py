@@ -15,7 +15,7 @@ from pixnet_sd.datasets._synthetic.cells import nearest_cells, whole_outlines_px
 from pixnet_sd.datasets._synthetic.fields import edge_of, sample_fields
 from pixnet_sd.datasets._synthetic.noise import camera_noise
 from pixnet_sd.datasets._synthetic.nuclei import CELL_TYPES, nuclei_near
-from pixnet_sd.datasets._synthetic.panel import GENES, PROGRAMMES, panel_loadings
+from pixnet_sd.datasets._synthetic.panel import GENES, PROGRAMS, panel_loadings
 from pixnet_sd.datasets._synthetic.programs import program_rates
 from pixnet_sd.datasets._synthetic.section import SectionWindow, section_of
 from pixnet_sd.datasets._synthetic.shading import stain_concentrations
@@ -62,8 +62,8 @@ class Histology:
         return plan_slide(self.height_px * self.mpp, self.width_px * self.mpp, self.seed)
 
     @property
-    def programme_names(self) -> tuple[str, ...]:
-        return PROGRAMMES
+    def program_names(self) -> tuple[str, ...]:
+        return PROGRAMS
 
     @property
     def genes(self) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ class Histology:
 
     @property
     def loadings(self) -> np.ndarray:
-        """(programmes, genes), float32, rows sum to 1: the same for every seed, so what is learnt carries over."""
+        """(programs, genes), float32, rows sum to 1: the same for every seed, so what is learnt carries over."""
         return panel_loadings()
 
     @property
@@ -85,17 +85,17 @@ class Histology:
             image[:, rows, columns] = self.expose(section)
         return image
 
-    def programmes(self, window: Window) -> np.ndarray:
-        """Expected molecules per µm² of each programme, float32, (programmes, y, x). Zero on glass."""
-        rates = np.empty((len(PROGRAMMES), *window.shape), np.float32)
+    def programs(self, window: Window) -> np.ndarray:
+        """Expected molecules per µm² of each program, float32, (programs, y, x). Zero on glass."""
+        rates = np.empty((len(PROGRAMS), *window.shape), np.float32)
         for rows, columns, section in self.sections(window):
             rates[:, rows, columns] = program_rates(section)
         return rates
 
     def render(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """`image` and `programmes` of a window, for little more than the time of one."""
+        """`image` and `programs` of a window, for little more than the time of one."""
         image = np.empty((3, *window.shape), np.uint8)
-        rates = np.empty((len(PROGRAMMES), *window.shape), np.float32)
+        rates = np.empty((len(PROGRAMS), *window.shape), np.float32)
         for rows, columns, section in self.sections(window):
             image[:, rows, columns] = self.expose(section)
             rates[:, rows, columns] = program_rates(section)
@@ -124,7 +124,7 @@ class Histology:
             yield *tile.core.slices, self.section(tile.core.shift(window.y0, window.x0))
 
     def section(self, window: Window) -> SectionWindow:
-        """All that image and programmes are made of."""
+        """All that image and programs are made of."""
         plan = self.plan
         nuclei = nuclei_near(plan, window, self.mpp)
         fields, cells = sample_fields(plan, window, self.mpp), nearest_cells(nuclei, window, self.mpp)

@@ -1,11 +1,11 @@
-"""The programmes of expression in a synthetic section, and how each splits into genes. numpy only.
+"""The programs of expression in a synthetic section, and how each splits into genes. numpy only.
 
 Symbols are real and sit where a reader expects them; their shares are made up.
 """
 
 import numpy as np
 
-# Genes by programme, most abundant first.
+# Genes by program, most abundant first.
 PANEL = {
     "stroma": ("COL1A1", "COL3A1", "SPARC", "DCN", "FN1", "LUM", "POSTN", "THY1", "FAP", "PDGFRA"),
     "epithelium": ("KRT8", "KRT18", "EPCAM", "KRT19", "CDH1", "CLDN4", "ELF3", "GATA3", "KRT7"),
@@ -15,10 +15,10 @@ PANEL = {
     "nuclear": ("MALAT1", "NEAT1", "ACTB", "EEF1A1", "GAPDH", "XIST"),
     "hypoxia": ("LDHA", "PGK1", "VEGFA", "NDRG1", "SLC2A1", "ADM", "CA9"),
 }
-PROGRAMMES = tuple(PANEL)
+PROGRAMS = tuple(PANEL)
 GENES = tuple(gene for genes in PANEL.values() for gene in genes)
 
-# Every second gene of a programme is also made, less of it, in another.
+# Every second gene of a program is also made, less of it, in another.
 ALSO_IN = {
     "stroma": "hypoxia",
     "epithelium": "proliferation",
@@ -33,11 +33,11 @@ RAREST_SHARE = 0.003
 
 
 def panel_loadings() -> np.ndarray:
-    """(programmes, genes), float32: the share of each programme's molecules that are each gene's. Rows sum to 1."""
-    loadings = np.zeros((len(PROGRAMMES), len(GENES)))
-    for row, (programme, genes) in enumerate(PANEL.items()):
+    """(programs, genes), float32: the share of each program's molecules that are each gene's. Rows sum to 1."""
+    loadings = np.zeros((len(PROGRAMS), len(GENES)))
+    for row, (program, genes) in enumerate(PANEL.items()):
         columns = [GENES.index(gene) for gene in genes]
         shares = np.geomspace(1.0, RAREST_SHARE, len(genes))
         loadings[row, columns] = shares
-        loadings[PROGRAMMES.index(ALSO_IN[programme]), columns[1::2]] = ALSO_SHARE * shares[1::2]
+        loadings[PROGRAMS.index(ALSO_IN[program]), columns[1::2]] = ALSO_SHARE * shares[1::2]
     return (loadings / loadings.sum(axis=1, keepdims=True)).astype(np.float32)

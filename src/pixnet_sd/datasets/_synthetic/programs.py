@@ -3,7 +3,7 @@
 import numpy as np
 
 from pixnet_sd.datasets._synthetic.nuclei import EPITHELIAL, FIBROBLAST, LYMPHOCYTE, TUMOUR
-from pixnet_sd.datasets._synthetic.panel import PROGRAMMES
+from pixnet_sd.datasets._synthetic.panel import PROGRAMS
 from pixnet_sd.datasets._synthetic.section import SectionWindow
 from pixnet_sd.datasets._synthetic.shading import goblet_share, secretion_density
 
@@ -11,8 +11,8 @@ EDGE_OXYGEN_UM, GLAND_OXYGEN_UM, TUMOUR_SIGNAL_UM = 180.0, 40.0, 60.0
 
 
 def program_rates(section: SectionWindow) -> np.ndarray:
-    """(programmes, y, x), float32: expected molecules per µm², in the order of `PROGRAMMES`; zero on glass."""
-    rates = np.stack([RATES[programme](section) for programme in PROGRAMMES]).astype(np.float32)
+    """(programs, y, x), float32: expected molecules per µm², in the order of `PROGRAMS`; zero on glass."""
+    rates = np.stack([RATES[program](section) for program in PROGRAMS]).astype(np.float32)
     return rates * (section.fields.edge > 0)
 
 

@@ -63,7 +63,7 @@ def encoders() -> pd.DataFrame:
 
     Returns
     -------
-    One row per foundation model: licence, whether access must be asked for and where, µm per pixel, dimensions.
+    One row per foundation model: license, whether access must be asked for and where, µm per pixel, dimensions.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Pathology foundation models: what each was built from, how it sees, its licence, and where to ask for it. timm.
+"""Pathology foundation models: what each was built from, how it sees, its license, and where to ask for it. timm.
 
 Constructor arguments follow each model's card on the hub, as used by TRIDENT (github.com/mahmoodlab/TRIDENT,
 trident/patch_encoder_models/load.py) and LazySlide (github.com/rendeirolab/lazyslide-models); Hibou's follow its own
@@ -28,8 +28,8 @@ class Foundation:
     """Name in `encoders()`."""
     hub: str
     """Repository on the Hugging Face hub."""
-    licence: str
-    """Licence of the weights."""
+    license: str
+    """License of the weights."""
     dim: int
     """Width of a token."""
     depth: int
@@ -76,7 +76,7 @@ class Foundation:
 
     def summary(self) -> dict[str, object]:
         """One row of `encoders()`."""
-        shown = ("name", "mpp", "patch_px", "window_px", "dim", "depth", "licence", "gated", "access")
+        shown = ("name", "mpp", "patch_px", "window_px", "dim", "depth", "license", "gated", "access")
         return {key: getattr(self, key) for key in shown}
 
     def create(self, *, depth: int, dim: int) -> VisionTransformer:

@@ -87,7 +87,7 @@ def fetch_weights(name: str, row: Foundation | None) -> Path:
         return Path(cached)
     if row is not None and row.gated and not huggingface_hub.get_token():
         raise PixnetRuntimeError(
-            f"The weights of {name!r} ({row.licence}) are given on request only: ask at {row.url}, then set the "
+            f"The weights of {name!r} ({row.license}) are given on request only: ask at {row.url}, then set the "
             "environment variable HF_TOKEN to your token. Or give a local safetensors file as `weights`."
         )
     return download_weights(name, repository)

@@ -1,4 +1,4 @@
-"""A model over a picture: finished blocks of programmes, one after another. Torch and numpy.
+"""A model over a picture: finished blocks of programs, one after another. Torch and numpy.
 
 A block is what one tile keeps. Blocks partition the raster, and none depends on how the others are cut or batched.
 """
@@ -80,7 +80,7 @@ def block_window(tile: Tile, network: Ensemble) -> Window:
 def predict_blocks(
     network: Ensemble, picture: Picture, plan: Sequence[Tile], how: InferenceConfig
 ) -> Generator[tuple[Window, np.ndarray], None, None]:
-    """A window of the raster and its programmes (K, y, x), float32, for each tile of the plan, in its order.
+    """A window of the raster and its programs (K, y, x), float32, for each tile of the plan, in its order.
 
     The network itself is only read, so several threads may predict with one at the same time, or save it meanwhile.
     """
@@ -101,7 +101,7 @@ def for_inference(network: Ensemble, device: str) -> Ensemble:
 
 
 def forward_programs(network: Ensemble, how: InferenceConfig) -> Callable[[Tensor], list[Tensor]]:
-    """(B, 3, H, W) -> [programmes], in half precision where the device is made for it.
+    """(B, 3, H, W) -> [programs], in half precision where the device is made for it.
 
     float16, not bfloat16: with three digits less, maps of the bundled model were 0.09 of their spread off, not 0.004.
     """

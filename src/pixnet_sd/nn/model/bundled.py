@@ -30,7 +30,7 @@ def models() -> pd.DataFrame:
 def model_row(description: dict) -> dict[str, object]:
     card = description["card"]
     scores = np.array(list(card["scores"].values()))
-    told = {name: card[name] for name in ("tissue", "species", "data", "validation", "licence", "limits")}
+    told = {name: card[name] for name in ("tissue", "species", "data", "validation", "license", "limits")}
     return {
         "genes": len(description["genes"]),
         "mpp": description["mpp"],

@@ -24,7 +24,7 @@ class MarkerMap:
 
     LazySlide cuts the slide, hands over tiles, and blends what comes back. A tile does not see past its border, where
     the map is therefore less certain: take large tiles that overlap. :func:`pixnet_sd.tl.predict` reads a margin around
-    each tile instead, so its map does not depend on tiles; it also keeps programmes in place of genes.
+    each tile instead, so its map does not depend on tiles; it also keeps programs in place of genes.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class MarkerMap:
 
 
 class GeneMap(nn.Module):
-    """Programmes of a tile, times the loadings of some genes."""
+    """Programs of a tile, times the loadings of some genes."""
 
     columns: Tensor
 
@@ -104,8 +104,8 @@ class GeneMap(nn.Module):
             )
         right, below = (-side % network.alignment for side in (width, height))
         m = network.margin
-        programmes = network(F.pad(image, (m, m + right, m, m + below), mode="replicate"))
+        programs = network(F.pad(image, (m, m + right, m, m + below), mode="replicate"))
         first, rows, columns = (n // network.stride for n in (m - network.rim, height, width))
-        kept = programmes[:, :, first : first + rows, first : first + columns]
+        kept = programs[:, :, first : first + rows, first : first + columns]
         loadings = network.loadings[:, self.columns].to(kept.dtype)
         return torch.einsum("bkyx,kg->bgyx", kept, loadings) + network.intercept[self.columns, None, None]

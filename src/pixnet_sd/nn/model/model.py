@@ -46,8 +46,8 @@ class Card:
     """Species it was trained on."""
     data: str = "unknown"
     """Sections, patients and technology of the training data."""
-    licence: str = "unknown"
-    """Licence of the weights, the encoder's included."""
+    license: str = "unknown"
+    """License of the weights, the encoder's included."""
     limits: str = "unknown"
     """Where it is known to fail or was never tried."""
     validation: str = "none"
@@ -107,7 +107,7 @@ class Model:
 
     @property
     def loadings(self) -> np.ndarray:
-        """(K, G): pooled programmes times these are genes."""
+        """(K, G): pooled programs times these are genes."""
         return self.network.loadings.detach().cpu().numpy()
 
     @property
@@ -190,7 +190,7 @@ class Model:
             "data": card.data,
             "held-out": describe_scores(card),
             "limits": card.limits,
-            "licence": card.licence,
+            "license": card.license,
             "sha256": self.sha256,
         }
         return {key: one_line(value) for key, value in told.items()}

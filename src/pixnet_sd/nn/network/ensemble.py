@@ -1,4 +1,4 @@
-"""Several networks as one: their programmes side by side, their loadings divided by their number. Torch only."""
+"""Several networks as one: their programs side by side, their loadings divided by their number. Torch only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixnet_sd.nn.network.network import PixNet
 
 
 class Ensemble(nn.Module):
-    """The mean of its members, as one network: the step from programmes to genes is linear, so a mean of maps is too.
+    """The mean of its members, as one network: the step from programs to genes is linear, so a mean of maps is too.
 
     Members that see the same, as those do that were trained on one frozen encoder, see it once.
 
@@ -67,13 +67,13 @@ class Ensemble(nn.Module):
         return list(dict.fromkeys(member.encoder for member in self.members))
 
     @property
-    def programmes_of_members(self) -> list[slice]:
-        """Which of the programmes are each member's."""
+    def programs_of_members(self) -> list[slice]:
+        """Which of the programs are each member's."""
         ends = torch.tensor([0] + [len(member.loadings) for member in self.members]).cumsum(0).tolist()
         return [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> programmes of all members (B, K, h/stride, w/stride).
+        """(B, 3, H, W) RGB in [0, 1] -> programs of all members (B, K, h/stride, w/stride).
 
         Each member sees as much of the image as leaves what is left without the common rim.
         """

@@ -1,6 +1,6 @@
 """PixNet: everything seen at each pixel, a decoder, a head. Torch only.
 
-image (B, 3, H, W) -> sources (list of maps) -> decoder features -> programmes (B, K, H/stride, W/stride)
+image (B, 3, H, W) -> sources (list of maps) -> decoder features -> programs (B, K, H/stride, W/stride)
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class NetworkConfig:
     """"safb", the paper's decoder; "pixel", one hidden layer on each pixel; or "readout", one linear projection."""
     widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
     """Channels of the decoder's levels, fine to coarse; levels that do not exist take none."""
-    programmes: int = 16
+    programs: int = 16
     """Channels of the map, K."""
     head: str = "rate"
     """"rate": counts per um2, non-negative. "log": log expression, with K the decoder's width."""
@@ -95,7 +95,7 @@ class NetworkConfig:
             "overview": (is_whole(self.overview, 0) and self.overview in OVERVIEWS, f"one of {OVERVIEWS}"),
             "decoder": (self.decoder in DECODERS, f"one of {DECODERS}"),
             "widths": (all_of(self.widths, is_width) and len(self.widths) > 0, counts),
-            "programmes": (is_width(self.programmes), counts),
+            "programs": (is_width(self.programs), counts),
             "head": (self.head in HEADS, f"one of {HEADS}"),
         }
         for name, (right, allowed) in rules.items():
@@ -132,7 +132,7 @@ class ReceptiveField(NamedTuple):
 
 
 class PixNet(nn.Module):
-    """A dense map of programmes from an image; `pooled @ loadings + intercept` are genes.
+    """A dense map of programs from an image; `pooled @ loadings + intercept` are genes.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ class PixNet(nn.Module):
         return self.head.intercept
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1], sides multiples of `alignment` -> programmes (B, K, h/stride, w/stride).
+        """(B, 3, H, W) RGB in [0, 1], sides multiples of `alignment` -> programs (B, K, h/stride, w/stride).
 
         h and w are what the rim leaves of the image.
         """
@@ -213,7 +213,7 @@ class PixNet(nn.Module):
         return self.decode(self.features(image))
 
     def decode(self, maps: list[Tensor]) -> Tensor:
-        """Maps of `features`, which may come from a cache, to programmes."""
+        """Maps of `features`, which may come from a cache, to programs."""
         return self.head(self.decoder(maps))
 
     def measure(self) -> ReceptiveField:
@@ -252,7 +252,7 @@ def build_config_encoder(config: NetworkConfig, weights: str | Path | None) -> E
 
 def build_decoder(config: NetworkConfig, features: Features) -> Decoder | PixelDecoder | Readout:
     if config.decoder == "readout":
-        return Readout(features.sources, config.stride, config.programmes)
+        return Readout(features.sources, config.stride, config.programs)
     if config.decoder == "pixel":
         return PixelDecoder(features.sources, config.stride, config.widths[0])
     check_value(len(config.widths) >= len(features.levels), "widths", config.widths, f"one per level {features.levels}")
@@ -260,4 +260,4 @@ def build_decoder(config: NetworkConfig, features: Features) -> Decoder | PixelD
 
 
 def build_head(config: NetworkConfig, width: int, genes: int) -> RateHead | LogHead:
-    return RateHead(width, config.programmes, genes) if config.head == "rate" else LogHead(width, genes)
+    return RateHead(width, config.programs, genes) if config.head == "rate" else LogHead(width, genes)

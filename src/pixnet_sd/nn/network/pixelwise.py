@@ -139,7 +139,7 @@ def fit_ridge(
 
 
 def pad_fit(fit: RidgeFit, rank: int) -> RidgeFit:
-    """A fit of lower rank than was asked for, with programmes that are always zero."""
+    """A fit of lower rank than was asked for, with programs that are always zero."""
     missing = rank - fit.projection.shape[1]
     projection = np.pad(fit.projection, ((0, 0), (0, missing)))
     return replace(fit, projection=projection, loadings=np.pad(fit.loadings, ((0, missing), (0, 0))))

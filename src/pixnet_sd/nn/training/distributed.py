@@ -1,7 +1,7 @@
 """Several processes that train one network, each on a part of every batch: as `torchrun` starts them. Torch only.
 
-Pooled programmes are brought together before the loss, so the loss is that of the whole batch in every process, and
-correlations are over all its shapes. Gradients are then averaged: of what made the pooled programmes each process has
+Pooled programs are brought together before the loss, so the loss is that of the whole batch in every process, and
+correlations are over all its shapes. Gradients are then averaged: of what made the pooled programs each process has
 its own part, counted once for every process; of what comes after, all have the same.
 """
 

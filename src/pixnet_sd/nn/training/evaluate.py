@@ -56,15 +56,15 @@ def pool_crops(
 def pool_samples(network: PixNet, features: Tensor, weights: Tensor) -> Tensor:
     """(shapes, K) from drawn pixels."""
     assert isinstance(network.decoder, PixelDecoder)
-    programmes = network.head(network.decoder.at(features))[..., 0]
-    sums = torch.einsum("skm,sm->sk", programmes, weights)
+    programs = network.head(network.decoder.at(features))[..., 0]
+    sums = torch.einsum("skm,sm->sk", programs, weights)
     return sums if isinstance(network.head, RateHead) else sums / weights.sum(1, keepdim=True)
 
 
 def expected_sums(network: PixNet, maps: list[Tensor], batch: Batch, view: CropView | None = None) -> Tensor:
     """(shapes, K) of a batch on the device of its maps: sums of rates, or means of log expression."""
-    programmes = network.decode(maps)
-    pooled = pool_weighted(programmes if view is None else view.back(programmes), batch.weights)
+    programs = network.decode(maps)
+    pooled = pool_weighted(programs if view is None else view.back(programs), batch.weights)
     return pooled if isinstance(network.head, RateHead) else pooled / batch.area_um2
 
 

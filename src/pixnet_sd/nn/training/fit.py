@@ -204,7 +204,7 @@ def train_member(run: TrainState, path: Path | None, bar: Bar, text: str) -> His
 def calibrate_totals(run: TrainState) -> None:
     """Let every gene's expected counts add up to those that were measured.
 
-    What is left out at random in training is there afterwards, and the bend of the programmes turns that into a bias:
+    What is left out at random in training is there afterwards, and the bend of the programs turns that into a bias:
     without this, totals were 15 % too low on synthetic tissue.
     """
     if isinstance(run.network.head, RateHead):

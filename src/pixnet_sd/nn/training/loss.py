@@ -1,6 +1,6 @@
 """Losses on what is pooled over shapes: the paper's, on log values, and ours, on counts. Torch only.
 
-Shapes: S shapes (spots, bins, cells), K programmes, G genes.
+Shapes: S shapes (spots, bins, cells), K programs, G genes.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ PER = 1e4
 """Profiles are compared as counts per ten thousand."""
 
 
-def pool_weighted(programmes: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums over shapes: programmes (B, K, h, w), weights sparse (S, B*h*w) -> (S, K).
+def pool_weighted(programs: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums over shapes: programs (B, K, h, w), weights sparse (S, B*h*w) -> (S, K).
 
     Weights in um2 of coverage pool a rate to expected counts; weights whose rows sum to 1 pool a log map to means.
     """
-    pixels = programmes.movedim(1, -1).flatten(0, -2)
+    pixels = programs.movedim(1, -1).flatten(0, -2)
     if weights.shape[1] != len(pixels):
         raise PixnetValueError(
-            f"Weights for {weights.shape[1]} pixels do not fit programmes of {len(pixels)} pixels, "
-            f"{tuple(programmes.shape)}."
+            f"Weights for {weights.shape[1]} pixels do not fit programs of {len(pixels)} pixels, "
+            f"{tuple(programs.shape)}."
         )
     return torch.sparse.mm(weights, pixels)
 

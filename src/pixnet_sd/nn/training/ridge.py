@@ -40,13 +40,13 @@ def train_ridge(
     apart_um = max(config.context_um, default=0.0)
     folds = pooled.folds(apart_um / slides[0].mpp)
     if folds:
-        fit = fit_ridge(pooled.features, pooled.profiles, folds, rank=config.programmes)
+        fit = fit_ridge(pooled.features, pooled.profiles, folds, rank=config.programs)
         scores = left_out_scores(pooled, fit, folds, genes)
         card = replace(card, validation=in_words(len(folds), len(slides), apart_um), scores=scores)
     else:
         warn_not_scored(slides[0].name, apart_um)
-        fit = fit_ridge(pooled.features, pooled.profiles, pooled.touching(), rank=config.programmes)
-    network.start_at_ridge(pad_fit(fit, config.programmes))
+        fit = fit_ridge(pooled.features, pooled.profiles, pooled.touching(), rank=config.programs)
+    network.start_at_ridge(pad_fit(fit, config.programs))
     return Model([network.cpu()], genes, card, appearance=learn_domain(slides))
 
 

@@ -97,7 +97,7 @@ def compute_part(store_path: str, folder: str, name: str, numbers: list[int], se
     request, model = read_options(here)
     task = MapOutput(sdata, request, request.job(sdata, model))
     require_seen(task, seen)
-    key = task.names.programmes
+    key = task.names.programs
     with open_partial_shard(here, key, task.blank, task.plan, name, driven=True) as growing:
         blocks = iterate_tiles(task, tiles_to_compute(task, growing, numbers), progress=False)
         growing.fill(takewhile(lambda _: not (here / STOP).exists(), blocks))

@@ -34,7 +34,7 @@ def iterate_tiles(task: MapOutput, numbers: Sequence[int], progress: bool | None
 
 
 def compute_raster(job: PredictionPlan, progress: bool | None) -> np.ndarray:
-    """The raster of programmes, in memory."""
+    """The raster of programs, in memory."""
     values = np.full(job.shape, np.nan, np.float32)
     with closing(show_progress(job, job.plan, progress)) as blocks:
         for window, block in blocks:

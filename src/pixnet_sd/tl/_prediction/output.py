@@ -25,22 +25,22 @@ from pixnet_sd.tl._prediction.source import digests
 class MapNames:
     """Of the elements that a prediction adds."""
 
-    programmes: str
+    programs: str
     loadings: str
     expression: str
 
     @property
     def all(self) -> list[str]:
-        return [self.programmes, self.loadings, self.expression]
+        return [self.programs, self.loadings, self.expression]
 
     @property
     def kinds(self) -> dict[str, str]:
-        return {self.programmes: "images", self.loadings: "tables", self.expression: "images"}
+        return {self.programs: "images", self.loadings: "tables", self.expression: "images"}
 
 
 def names_for(image_key: str, image_key_added: str | None) -> MapNames:
-    programmes = programs_key(image_key_added or image_key)
-    return MapNames(programmes, loadings_key(programmes), image_key_added or expression_key(image_key))
+    programs = programs_key(image_key_added or image_key)
+    return MapNames(programs, loadings_key(programs), image_key_added or expression_key(image_key))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class MapOutput:
     @property
     def blank(self) -> Any:
         transformations = affine.grid_transformations(self.sdata.images[self.job.image_key], self.job.grid)
-        return levels.blank_raster(self.job.shape, self.job.programmes, transformations)
+        return levels.blank_raster(self.job.shape, self.job.programs, transformations)
 
     @cached_property
     def windows(self) -> dict[int, Window]:
@@ -102,9 +102,9 @@ class MapOutput:
 
     @property
     def made(self) -> dict[str, Any]:
-        """What the programmes depend on; names of other elements are not of it."""
+        """What the programs depend on; names of other elements are not of it."""
         digest = None if self.job.tissue is None else self.job.tissue_digest
-        return {"kind": "programmes", "tissue_digest": digest, **self.job.facts()}
+        return {"kind": "programs", "tissue_digest": digest, **self.job.facts()}
 
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
@@ -112,17 +112,17 @@ class MapOutput:
         names = self.names
         made = {**self.made, "stated": units.um_per_unit(self.sdata, self.job.image_key)}
         shared = {name: made[name] for name in ("image", "unit", "mpp", "model", "sha256", "stated")}
-        lazy = {"programmes": names.programmes} if self.genes is None else {}
+        lazy = {"programs": names.programs} if self.genes is None else {}
         return {
-            names.programmes: {**made, "expression": names.expression},
+            names.programs: {**made, "expression": names.expression},
             names.loadings: {"kind": "loadings", "sha256": shared["sha256"]},
             names.expression: {"kind": "expression", **shared, **lazy},
         }
 
     def loadings(self, facts: Mapping[str, Any]) -> Any:
-        """The table that goes with the programmes, and says of them what they do themselves."""
+        """The table that goes with the programs, and says of them what they do themselves."""
         job = self.job
-        table = build.make_loadings(job.model.loadings, job.programmes, gene_table(job.model), self.names.programmes)
+        table = build.make_loadings(job.model.loadings, job.programs, gene_table(job.model), self.names.programs)
         table.obs["member"] = job.members
         provenance.describe_loadings(table, facts)
         return table
@@ -131,8 +131,8 @@ class MapOutput:
         """An element that is not in an object, with what is known of it."""
         return provenance.stamped(element, provenance.described(element, name, self.facts[name]))
 
-    def raster(self, programmes: Any, genes: Sequence[str] | None) -> maps.Map:
-        found = self.job.as_map(self.names.programmes, levels.arrays_of(programmes)[0])
+    def raster(self, programs: Any, genes: Sequence[str] | None) -> maps.Map:
+        found = self.job.as_map(self.names.programs, levels.arrays_of(programs)[0])
         return found if genes is None else maps.select_genes_of(found, genes)
 
 
@@ -145,6 +145,6 @@ def is_small(task: MapOutput, raster: maps.Map) -> bool:
             "tl.expand(sdata, genes=[...], image_key=%r) attaches some of them",
             len(raster.genes),
             needed / 1e9,
-            task.names.programmes,
+            task.names.programs,
         )
     return needed <= settings.raster_limit

@@ -39,7 +39,7 @@ class PredictionPlan:
     picture: Picture
     """At the model's µm per pixel."""
     grid: PixelGrid
-    """The raster of programmes, in pixels of the image's finest level."""
+    """The raster of programs, in pixels of the image's finest level."""
     mpp: float
     """µm per pixel of the raster."""
     tissue: masks.Tissue | None
@@ -51,7 +51,7 @@ class PredictionPlan:
         return len(self.model.loadings), *self.grid.shape
 
     @property
-    def programmes(self) -> list[str]:
+    def programs(self) -> list[str]:
         return [f"p{number}" for number in range(self.shape[0])]
 
     @property
@@ -87,7 +87,7 @@ class PredictionPlan:
     def blocks(
         self, plan: Sequence[Tile], picture: Picture | None = None
     ) -> Generator[tuple[Window, np.ndarray], None, None]:
-        """Windows of the raster and their programmes, NaN outside the tissue, in the order of the plan."""
+        """Windows of the raster and their programs, NaN outside the tissue, in the order of the plan."""
         for window, block in nn_predict.predict_blocks(self.model.network, picture or self.picture, plan, self.how):
             if self.tissue is not None:
                 block[:, ~self.on_tissue(window)] = np.nan
@@ -99,8 +99,8 @@ class PredictionPlan:
 
     @property
     def members(self) -> np.ndarray:
-        """Which member of the model each programme belongs to."""
-        owned = self.model.network.programmes_of_members
+        """Which member of the model each program belongs to."""
+        owned = self.model.network.programs_of_members
         return np.repeat(np.arange(len(owned)), [own.stop - own.start for own in owned])
 
     @cached_property

@@ -34,7 +34,7 @@ def predict_shard(
     asked = replace(request, shards=count)
     task = MapOutput(sdata, asked, asked.job(sdata, load_model(model)))
     check_shard(task)
-    key, folder = task.names.programmes, partial_folder(sdata, task.names.programmes)
+    key, folder = task.names.programs, partial_folder(sdata, task.names.programs)
     name = f"{number}-of-{count}"
     with open_partial_shard(folder, key, task.blank, task.plan, name, driven=False) as growing:
         write_options(folder, asked.settled(task.job), task.job.model)
@@ -47,8 +47,8 @@ def predict_shard(
 
 def check_shard(task: MapOutput) -> None:
     check_device(task.job.how.device)
-    if is_publishing(task.sdata, task.names.programmes):
-        raise PixnetRuntimeError(f"{task.names.programmes!r} is complete and on its way into the store: finish it.")
+    if is_publishing(task.sdata, task.names.programs):
+        raise PixnetRuntimeError(f"{task.names.programs!r} is complete and on its way into the store: finish it.")
     check_results(task.sdata, task.names.kinds, overwrite=task.request.overwrite)
 
 
@@ -71,4 +71,4 @@ def finish_map(sdata: SpatialData, folder: Path) -> str:
     request, model = read_options(folder)
     task = MapOutput(sdata, request, request.job(sdata, model))
     predict_to_store(task, refuse_missing, resume=True)
-    return task.names.programmes
+    return task.names.programs

@@ -24,17 +24,17 @@ Compute = Callable[[MapOutput, PartialRaster, Sequence[int]], None]
 
 def predict_to_store(task: MapOutput, compute: Compute, *, resume: bool) -> None:
     sdata, names, overwrite = task.sdata, task.names, task.request.overwrite
-    begun = resume and publication.is_publishing(sdata, names.programmes)
+    begun = resume and publication.is_publishing(sdata, names.programs)
     done = added_already(task) if begun else set()
     check_results(sdata, names.kinds, overwrite=overwrite, done=done)
     require = partial(places.require_places, sdata, names.kinds, overwrite=overwrite, done=done)
-    with open_partial(sdata, names.programmes, task.blank, task.plan, resume=resume) as growing:
+    with open_partial(sdata, names.programs, task.blank, task.plan, resume=resume) as growing:
         if begun:
             require_same_image(task, growing)
         else:
             write_raster(task, growing, compute)
-            programmes = staged_programmes(task, growing)
-            after = {} if task.genes is None else {names.expression: staged_genes(task, programmes)}
+            programs = staged_programs(task, growing)
+            after = {} if task.genes is None else {names.expression: staged_genes(task, programs)}
             publication.stage_map(growing, {names.loadings: loadings(task, growing)}, after)
         obsolete = names.expression if task.genes is None and overwrite else None
         tables = {names.loadings: loadings(task, growing)}
@@ -49,9 +49,9 @@ def predict_to_store(task: MapOutput, compute: Compute, *, resume: bool) -> None
 
 def added_already(task: MapOutput) -> set[str]:
     """What a call that was stopped has moved into the store, or attached to this object over what it had moved."""
-    moved = publication.moved(task.sdata, task.names.programmes)
+    moved = publication.moved(task.sdata, task.names.programs)
     stored = {name for _, name in places.on_disk(store_path(task.sdata))}
-    lazy = {task.names.expression} - stored if task.genes is None and task.names.programmes in moved else set()
+    lazy = {task.names.expression} - stored if task.genes is None and task.names.programs in moved else set()
     return moved | lazy
 
 
@@ -65,7 +65,7 @@ def write_raster(task: MapOutput, growing: PartialRaster, compute: Compute) -> N
 
 def check_room(task: MapOutput, numbers: Sequence[int]) -> None:
     needed = task.job.shape[0] * sum(task.windows[number].area for number in numbers)
-    check_space(task.sdata, task.names.programmes, needed)
+    check_space(task.sdata, task.names.programs, needed)
 
 
 def tiles_to_compute(task: MapOutput, growing: PartialRaster, of: Sequence[int] | None = None) -> list[int]:
@@ -102,7 +102,7 @@ def require_same_image(task: MapOutput, growing: PartialRaster) -> None:
     changed = task.changed({number: {source for _, source in notes} for number, notes in growing.ledger.notes.items()})
     if changed:
         raise PixnetRuntimeError(
-            f"{task.names.programmes!r} is complete and on its way into the store, but image {task.job.image_key!r} "
+            f"{task.names.programs!r} is complete and on its way into the store, but image {task.job.image_key!r} "
             f"has changed under {len(changed)} of its {len(task.windows)} tiles since. Pass resume=False, "
             "overwrite=True to begin anew."
         )
@@ -118,7 +118,7 @@ def refuse_missing(task: MapOutput, growing: PartialRaster, missing: Collection[
     """Also a way to compute, for where nothing is left to do."""
     if missing:
         raise PixnetRuntimeError(
-            f"{len(missing)} of {len(task.windows)} tiles of {task.names.programmes!r} are missing"
+            f"{len(missing)} of {len(task.windows)} tiles of {task.names.programs!r} are missing"
             f"{describe_shards(task, growing, missing)}. What is done is kept; run what is missing again."
         )
 
@@ -133,31 +133,31 @@ def describe_shards(task: MapOutput, growing: PartialRaster, missing: Collection
     return f", of shards {', '.join(lacking)}"
 
 
-def staged_programmes(task: MapOutput, growing: PartialRaster) -> Any:
-    """Programmes that are not in the store yet; beside their pixels stands what is known of them."""
-    programmes = task.stamped(task.names.programmes, levels.with_arrays(task.blank, growing.lazy_levels()))
-    origin.mark(growing.element, provenance.of_attributes(programmes) or {})
-    return programmes
+def staged_programs(task: MapOutput, growing: PartialRaster) -> Any:
+    """Programs that are not in the store yet; beside their pixels stands what is known of them."""
+    programs = task.stamped(task.names.programs, levels.with_arrays(task.blank, growing.lazy_levels()))
+    origin.mark(growing.element, provenance.of_attributes(programs) or {})
+    return programs
 
 
 def loadings(task: MapOutput, growing: PartialRaster) -> Any:
-    """With what stands beside the programmes, wherever they are by now."""
-    moved = store_path(task.sdata) / "images" / task.names.programmes
+    """With what stands beside the programs, wherever they are by now."""
+    moved = store_path(task.sdata) / "images" / task.names.programs
     return task.loadings(origin.facts_of_group(growing.element if growing.element.exists() else moved) or {})
 
 
-def staged_genes(task: MapOutput, programmes: Any) -> Any:
-    """Genes over programmes that are not in the store yet."""
-    return task.stamped(task.names.expression, levels.expand_genes(programmes, task.raster(programmes, task.genes)))
+def staged_genes(task: MapOutput, programs: Any) -> Any:
+    """Genes over programs that are not in the store yet."""
+    return task.stamped(task.names.expression, levels.expand_genes(programs, task.raster(programs, task.genes)))
 
 
 def attach_genes(task: MapOutput) -> None:
-    """The image of genes over the programmes in the store, for this object only."""
+    """The image of genes over the programs in the store, for this object only."""
     sdata, names = task.sdata, task.names
-    programmes = sdata.images[names.programmes]
-    raster = task.raster(programmes, None)
+    programs = sdata.images[names.programs]
+    raster = task.raster(programs, None)
     if is_small(task, raster):
-        attach_in_memory(sdata, {names.expression: levels.expand_genes(programmes, raster)}, task.facts)
+        attach_in_memory(sdata, {names.expression: levels.expand_genes(programs, raster)}, task.facts)
     else:
         forget_genes(task)
 
@@ -165,17 +165,15 @@ def attach_genes(task: MapOutput) -> None:
 def renew_genes(task: MapOutput) -> None:
     """Genes that `tl.expand` attached over the map that was replaced are attached over the new one, or go."""
     sdata, names = task.sdata, task.names
-    programmes = sdata.images[names.programmes]
+    programs = sdata.images[names.programs]
     for name, element in list(sdata.images.items()):
-        if name in names.all or not provenance.is_attached_over(element, names.programmes):
+        if name in names.all or not provenance.is_attached_over(element, names.programs):
             continue
         genes = [str(gene) for gene in affine.finest_array(element).coords["c"].values]
         del sdata.images[name]
         if set(genes) <= set(task.job.model.genes):
-            facts = {**task.facts[names.expression], "programmes": names.programmes}
-            attach_in_memory(
-                sdata, {name: levels.expand_genes(programmes, task.raster(programmes, genes))}, {name: facts}
-            )
+            facts = {**task.facts[names.expression], "programs": names.programs}
+            attach_in_memory(sdata, {name: levels.expand_genes(programs, task.raster(programs, genes))}, {name: facts})
         else:
             logger.info("removed sdata.images[%r]: the new map has not all of its genes", name)
 
