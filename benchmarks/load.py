@@ -94,17 +94,17 @@ def make(slide: Slide, path: Path) -> str:
 
 
 def aggregate_pixels(slide: Slide, sdata: SpatialData) -> str:
-    table = ps.tl.aggregate(sdata, "cells", image_key="he", statistic="mean", inplace=False)
+    table = ps.tl.aggregate(sdata, "cells", raster_key="he", statistic="mean", inplace=False)
     return f"{slide.size_px}² px on disk, 3 channels, {table.n_obs:,} cells"
 
 
 def aggregate_some_genes(slide: Slide, sdata: SpatialData) -> str:
-    table = ps.tl.aggregate(sdata, "cells", image_key="old_programs", genes=slide.few, inplace=False)
+    table = ps.tl.aggregate(sdata, "cells", raster_key="old_programs", genes=slide.few, inplace=False)
     return f"{table.n_obs:,} cells x {table.n_vars:,} of {len(slide.genes):,} genes"
 
 
 def aggregate_all_genes(slide: Slide, sdata: SpatialData) -> str:
-    table = ps.tl.aggregate(sdata, "cells_of_band", image_key="old_programs", inplace=False)
+    table = ps.tl.aggregate(sdata, "cells_of_band", raster_key="old_programs", inplace=False)
     return f"{table.n_obs:,} of {slide.side**2:,} cells x {table.n_vars:,} genes"
 
 

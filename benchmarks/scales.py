@@ -120,7 +120,7 @@ def section(sdata: SpatialData, sizes: Sizes, true: Callable[[SpatialData, str],
 
 
 def true_on_toy(sdata: SpatialData, key: str) -> AnnData:
-    return ps.tl.aggregate(sdata, key, image_key="truth", inplace=False)
+    return ps.tl.aggregate(sdata, key, raster_key="truth", inplace=False)
 
 
 def simulated(

@@ -23,7 +23,7 @@ def section(learnt: ps.Model) -> SpatialData:
     section = ps.datasets.toy(0, size_px=512)
     ps.tl.predict(section, "he", model=learnt, progress=False)
     for shapes in SHAPES:
-        ps.tl.aggregate(section, shapes, image_key="he_programs")
+        ps.tl.aggregate(section, shapes, raster_key="he_programs")
     return section
 
 
@@ -54,7 +54,7 @@ def test_clusters_of_predicted_cells_agree_with_their_types(cells: AnnData) -> N
 def test_genes_rank_as_they_do_in_truth(cells: AnnData, section: SpatialData) -> None:
     """A gene's score in a type of cells follows how many times more of it there truly is in that type."""
     sc.tl.rank_genes_groups(cells, "cell_type", method="wilcoxon")
-    true = ps.tl.aggregate(section, "cells", image_key="truth", inplace=False)[cells.obs_names, cells.var_names].copy()
+    true = ps.tl.aggregate(section, "cells", raster_key="truth", inplace=False)[cells.obs_names, cells.var_names].copy()
     sc.pp.normalize_total(true)
     scores, folds = [], []
     for one in cells.obs["cell_type"].cat.categories:
@@ -102,8 +102,8 @@ def test_a_crop_keeps_the_rows_of_its_cells(section: SpatialData) -> None:
     )
     assert 0 < crop["cells_expression"].n_obs < section["cells_expression"].n_obs
     assert set(crop["cells_expression"].obs["instance_id"]) == set(crop["cells"].index)
-    inside = ps.tl.aggregate(crop, "cells", image_key="he_expression", statistic="mean", inplace=False)
-    whole = ps.tl.aggregate(section, "cells", image_key="he_expression", statistic="mean", inplace=False)
+    inside = ps.tl.aggregate(crop, "cells", raster_key="he_expression", statistic="mean", inplace=False)
+    whole = ps.tl.aggregate(section, "cells", raster_key="he_expression", statistic="mean", inplace=False)
     covered = inside.obs["coverage"].to_numpy() > 1 - 1e-9
     assert covered.sum() > 50
     assert inside.X[covered] == pytest.approx(whole[inside.obs_names].X[covered], rel=1e-4)

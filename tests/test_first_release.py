@@ -70,15 +70,15 @@ def test_the_model_predicts_what_it_did(stored: SpatialData, model: ps.Model, ex
 
 def test_the_stored_map_is_read(stored: SpatialData, expected: dict[str, Any]) -> None:
     np.testing.assert_array_equal(stored["he_programs"].values, expected["programs"])
-    ps.tl.expand(stored, image_key="he_programs")
+    ps.tl.expand(stored, raster_key="he_programs")
     close(stored["he_expression"].sel(c=GENES).values, expected["genes"])
 
 
 def test_the_stored_map_is_aggregated(stored: SpatialData, expected: dict[str, Any]) -> None:
-    cells = ps.tl.aggregate(stored, "cells", image_key="he_programs", inplace=False, progress=False)
+    cells = ps.tl.aggregate(stored, "cells", raster_key="he_programs", inplace=False, progress=False)
     close(cells.X, expected["cells"])
     close(cells.obs["coverage"], expected["cells_coverage"])
-    spots = ps.tl.aggregate(stored, "spots", image_key="he_programs", inplace=False, progress=False)
+    spots = ps.tl.aggregate(stored, "spots", raster_key="he_programs", inplace=False, progress=False)
     close(spots.X, expected["spots"])
 
 

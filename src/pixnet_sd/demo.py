@@ -60,8 +60,8 @@ def draw_pictures(section: SpatialData, folder: Path) -> None:
     ps.pl.compare(
         section,
         best,
-        measured_table="spots_counts",
-        predicted_table="spots_expression",
+        measured_key="spots_counts",
+        predicted_key="spots_expression",
         image_key="he",
         save=folder / "compare.png",
         show=False,

@@ -73,5 +73,5 @@ def test_tables_of_different_shapes_are_refused() -> None:
         read_pair(sdata, "predicted", "measured")
     with pytest.raises(PixnetKeyError, match="shapes_key='other' is not among"):
         read_pair(usual(), "predicted", "measured", "other")
-    with pytest.raises(PixnetKeyError, match="measured_table='nonsense' is not among"):
+    with pytest.raises(PixnetKeyError, match="measured_key='nonsense' is not among"):
         read_pair(usual(), "predicted", "nonsense")

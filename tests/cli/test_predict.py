@@ -95,7 +95,7 @@ def test_a_table_follows_a_map_that_the_same_model_made_otherwise(slide: Path, m
     assert main([*command, "--augment", "--overwrite"]) == 0
     assert main([*command, "--augment", "--shapes", "cells"]) == 0
     sdata = sd.read_zarr(slide)
-    expected = ps.tl.aggregate(sdata, "cells", image_key="he_programs", inplace=False, progress=False)
+    expected = ps.tl.aggregate(sdata, "cells", raster_key="he_programs", inplace=False, progress=False)
     np.testing.assert_array_equal(sdata["cells_expression"].X, expected.X)
 
 
@@ -116,8 +116,8 @@ def test_a_table_of_the_map_that_is_gone_is_made_anew(slide: Path, model: str, o
 
 def test_a_table_that_is_not_of_the_map_stays(slide: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     sdata = sd.read_zarr(slide)
-    ps.tl.aggregate(sdata, "cells", image_key="he", statistic="mean", progress=False)
-    ps.tl.aggregate(sdata, "bins_8um", image_key="he", statistic="mean", progress=False)
+    ps.tl.aggregate(sdata, "cells", raster_key="he", statistic="mean", progress=False)
+    ps.tl.aggregate(sdata, "bins_8um", raster_key="he", statistic="mean", progress=False)
     foreign = sdata["bins_8um_expression"].copy()
     del foreign.uns["pixnet_sd"], sdata["bins_8um_expression"]
     sdata.delete_element_from_disk("bins_8um_expression")
@@ -150,7 +150,7 @@ def test_mistyped_shapes_are_told_before_the_map_is_made(
 
 
 def test_finish_keeps_the_tables_of_others(slide: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    ps.tl.aggregate(sd.read_zarr(slide), "cells", image_key="he", statistic="mean", progress=False)
+    ps.tl.aggregate(sd.read_zarr(slide), "cells", raster_key="he", statistic="mean", progress=False)
     assert main(["predict", str(slide), "--model", model, *OPTIONS, "--shard", "1/1"]) == 0
     before = digests(slide)
     finish = ["finish", str(slide), "--json", "--shapes", "cells"]

@@ -19,7 +19,7 @@ def test_image_spots_counts_and_scale(real_section: SpatialData) -> None:
 def test_spots_lie_on_tissue(real_section: SpatialData) -> None:
     labels = ps.pp.tissue(real_section, inplace=False)
     real_section["tissue"] = labels
-    share = ps.tl.aggregate(real_section, "spots", image_key="he", statistic="mean", inplace=False)
+    share = ps.tl.aggregate(real_section, "spots", raster_key="he", statistic="mean", inplace=False)
     assert share.n_obs == 187
     step = real_section["he"]["scale0"].sizes["x"] / labels.sizes["x"]
     centres = (real_section["spots"].get_coordinates().to_numpy() / step).astype(int)

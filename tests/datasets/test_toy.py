@@ -19,7 +19,7 @@ def test_elements_and_systems(toy_section: SpatialData) -> None:
 
 
 def test_counts_are_poisson_draws_from_the_truth(toy_section: SpatialData) -> None:
-    truth = ps.tl.aggregate(toy_section, "bins_8um", image_key="truth", inplace=False)
+    truth = ps.tl.aggregate(toy_section, "bins_8um", raster_key="truth", inplace=False)
     counts = toy_section["bins_8um_counts"].X.toarray()
     expected = np.asarray(truth.X, float)
     assert truth.var_names.equals(toy_section["bins_8um_counts"].var_names)

@@ -39,7 +39,7 @@ def predict_shapes(sdata: SpatialData, load: Load, again: bool) -> None:
 
 
 def aggregate(sdata: SpatialData, load: Load, again: bool) -> None:
-    ps.tl.aggregate(sdata, "cells", image_key="he", overwrite=again, progress=False)
+    ps.tl.aggregate(sdata, "cells", raster_key="he", overwrite=again, progress=False)
 
 
 def tissue(sdata: SpatialData, load: Load, again: bool) -> None:

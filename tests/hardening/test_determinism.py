@@ -60,5 +60,5 @@ def test_threads_of_aggregation_give_the_same_bytes(
     tables = []
     for threads in (1, 2, 5):
         monkeypatch.setattr(_parallel, "thread_count", lambda threads=threads: threads)
-        tables.append(aggregate(sdata, "cells", image_key="he", statistic=statistic))
+        tables.append(aggregate(sdata, "cells", raster_key="he", statistic=statistic))
     assert len({table.X.tobytes() for table in tables}) == 1

@@ -32,7 +32,7 @@ def mapped(key: str | None = None, **options: Any) -> SpatialData:
     return made
 
 
-RIGHT = aggregate(mapped(), "cells", image_key="he_programs").X
+RIGHT = aggregate(mapped(), "cells", raster_key="he_programs").X
 
 
 def put_back(s: SpatialData) -> tuple[SpatialData, str]:
@@ -138,7 +138,7 @@ def in_its_store(path: Path) -> SpatialData:
     made.write(path)
     predict(sd.read_zarr(path), "he")
     stored = sd.read_zarr(path)
-    ps.tl.expand(stored, image_key="he_programs")
+    ps.tl.expand(stored, raster_key="he_programs")
     return stored
 
 
@@ -155,7 +155,7 @@ def cells_of(sdata: SpatialData) -> str:
 
 
 def summed(sdata: SpatialData, key: str, **options: Any) -> Any:
-    return aggregate(sdata, cells_of(sdata), image_key=key, **options)
+    return aggregate(sdata, cells_of(sdata), raster_key=key, **options)
 
 
 def close(found: Any, expected: np.ndarray) -> None:

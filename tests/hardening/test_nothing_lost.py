@@ -29,12 +29,12 @@ WRITES: dict[str, Call] = {
         sdata, "cells", image_key="he", key_added=name, **{"model": tiny_model(), "device": "cpu", **how}
     ),
     "aggregate": lambda sdata, name, **how: aggregate(
-        sdata, "cells", image_key="he", key_added=name, inplace=True, **without_model(how)
+        sdata, "cells", raster_key="he", key_added=name, inplace=True, **without_model(how)
     ),
     "bins": lambda sdata, name, **how: ps.pp.bins(sdata, 4, image_key="he", key_added=name, **without_model(how)),
     "tissue": lambda sdata, name, **how: ps.pp.tissue(sdata, "he", key_added=name, **without_model(how)),
     "expand": lambda sdata, name, **how: ps.tl.expand(
-        sdata, ["VIM"], image_key="map_programs", key_added=name, **without_model(how)
+        sdata, ["VIM"], raster_key="map_programs", key_added=name, **without_model(how)
     ),
 }
 """Every call that adds a result, under a name."""
@@ -233,7 +233,7 @@ def test_a_store_behind_a_link_is_written_where_it_lies(path: Path, elsewhere: P
     path.symlink_to(real)
     sdata = sd.read_zarr(path)
     predict(sdata, "he")
-    aggregate(sdata, "cells", image_key="he_programs", inplace=True)
+    aggregate(sdata, "cells", raster_key="he_programs", inplace=True)
     assert {"he_programs", "cells_expression"} <= {name for _, name, _ in sd.read_zarr(real).gen_elements()}
     assert [one.name for one in real.parent.iterdir()] == ["real.zarr"]
     assert [one.name for one in path.parent.iterdir()] == ["s.zarr"]
@@ -276,7 +276,7 @@ def test_a_store_that_a_relative_path_does_not_reach_any_more_is_refused(
         with pytest.raises(PixnetError, match="opened by the relative path 's.zarr'"):
             predict(sdata, "he", inplace=inplace, overwrite=True)
         with pytest.raises(PixnetError, match="opened by the relative path 's.zarr'"):
-            aggregate(sdata, "cells", image_key="he", inplace=inplace)
+            aggregate(sdata, "cells", raster_key="he", inplace=inplace)
 
 
 def test_adding_a_result_reads_no_other_table_and_no_other_shapes(path: Path) -> None:
@@ -286,7 +286,7 @@ def test_adding_a_result_reads_no_other_table_and_no_other_shapes(path: Path) ->
         if file.is_file():
             file.write_bytes(b"no longer what it was")
     predict(sdata, "he")
-    aggregate(sdata, "cells", image_key="he", inplace=True)
+    aggregate(sdata, "cells", raster_key="he", inplace=True)
     ps.pp.bins(sdata, 4, image_key="he")
     ps.pp.tissue(sdata, "he")
     assert {"cells_expression", "bins_4um", "he_tissue"} <= {name for _, name, _ in sdata.gen_elements()}

@@ -178,7 +178,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.map_seed is not None)
     @rule()
     def expand(self) -> None:
-        ps.tl.expand(self.sdata, ["VIM"], image_key="he_programs", key_added="vim", overwrite=True)
+        ps.tl.expand(self.sdata, ["VIM"], raster_key="he_programs", key_added="vim", overwrite=True)
         assert self.map_seed is not None
         expected = fresh(self.map_seed)["he_expression"].sel(c=["VIM"]).values
         assert_close(self.sdata["vim"].values, expected)

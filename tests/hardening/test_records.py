@@ -23,7 +23,7 @@ CORNER: dict[str, Any] = {
 
 
 def sums(sdata: SpatialData, key: str, **options: Any) -> np.ndarray:
-    return aggregate(sdata, "cells", image_key=key, **options).X
+    return aggregate(sdata, "cells", raster_key=key, **options).X
 
 
 def stored(folder: Path) -> SpatialData:
@@ -45,7 +45,7 @@ def test_an_object_opened_before_a_map_was_replaced_never_mixes_two_models(tmp_p
 def test_genes_that_were_expanded_follow_their_map_when_it_is_replaced(tmp_path: Path) -> None:
     sdata = stored(tmp_path)
     predict(sdata, "he", model=tiny_model(0))
-    ps.tl.expand(sdata, ["VIM"], image_key="he_programs", key_added="vim")
+    ps.tl.expand(sdata, ["VIM"], raster_key="he_programs", key_added="vim")
     predict(sdata, "he", model=tiny_model(1), overwrite=True)
     expected = sdata["he_expression"].sel(c=["VIM"]).values
     if "vim" in sdata.images:
@@ -77,8 +77,8 @@ def test_an_image_of_the_users_own_is_read_as_what_it_is() -> None:
 def test_genes_that_were_expanded_are_the_genes_of_their_table() -> None:
     sdata = section(cells=squares())
     predict(sdata, "he")
-    ps.tl.expand(sdata, ["VIM"], image_key="he_programs", key_added="vim")
-    assert aggregate(sdata, "cells", image_key="vim").var_names.tolist() == ["VIM"]
+    ps.tl.expand(sdata, ["VIM"], raster_key="he_programs", key_added="vim")
+    assert aggregate(sdata, "cells", raster_key="vim").var_names.tolist() == ["VIM"]
 
 
 def test_a_replaced_image_has_the_size_of_pixel_that_its_own_place_says() -> None:
@@ -94,7 +94,7 @@ def test_a_renamed_map_of_logs_is_averaged_and_never_summed() -> None:
     sdata = section(cells=squares())
     predict(sdata, "he", model=tiny_model(head="log"))
     sdata["map"], sdata["map_loadings"] = sdata["he_programs"], sdata["he_programs_loadings"]
-    table = aggregate(sdata, "cells", image_key="map")
+    table = aggregate(sdata, "cells", raster_key="map")
     assert table.uns["pixnet_sd"]["statistic"] == "mean"
     with pytest.raises(PixnetValueError, match="logs do not add up"):
         sums(sdata, "map", statistic="sum")
@@ -107,7 +107,7 @@ def test_attributes_that_another_object_writes_change_no_sum(tmp_path: Path) -> 
     expected = sums(new, "he_programs")
     old.attrs["my_study"] = "colon"
     old.write_attrs()
-    table = aggregate(sd.read_zarr(old.path), "cells", image_key="he_programs")
+    table = aggregate(sd.read_zarr(old.path), "cells", raster_key="he_programs")
     np.testing.assert_array_equal(table.X, expected)
     assert table.uns["pixnet_sd"]["unit"] == "counts"
 
@@ -125,4 +125,4 @@ def test_without_a_map_the_colours_of_the_image_are_summed_only_by_name() -> Non
     sdata = section(cells=squares())
     with pytest.raises(PixnetKeyError, match="No map has been predicted"):
         ps.tl.aggregate(sdata, "cells")
-    assert aggregate(sdata, "cells", image_key="he").var_names.tolist() == ["r", "g", "b"]
+    assert aggregate(sdata, "cells", raster_key="he").var_names.tolist() == ["r", "g", "b"]

@@ -40,7 +40,7 @@ def test_a_store_that_names_pickle_as_its_codec_runs_no_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sdata, store, mark = section(cells=squares()), tmp_path / "old.zarr", tmp_path / "code_was_run"
-    sdata["t"] = aggregate(sdata, "cells", image_key="he")
+    sdata["t"] = aggregate(sdata, "cells", raster_key="he")
     sdata.write(store, sdata_formats=SpatialDataContainerFormatV01())
     plant(store, mark)
     assert main(["info", str(store)]) == 2

@@ -107,7 +107,7 @@ def test_pixels_on_a_server_are_read_as_if_they_were_here(address: str, written:
     remote = da.from_zarr(group[sorted(group.array_keys())[0]])
     here = sd.read_zarr(written / "s.zarr")["he_programs"]
     sdata = section(he=None, far=picture(remote, "ab"), near=picture(here.values, "ab"), a=squares())
-    far, near = (aggregate(sdata, "a", image_key=key).X for key in ("far", "near"))
+    far, near = (aggregate(sdata, "a", raster_key=key).X for key in ("far", "near"))
     np.testing.assert_array_equal(far, near)
 
 

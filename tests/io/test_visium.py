@@ -27,7 +27,7 @@ def check(sdata: SpatialData, truth: vendor_folders.Truth) -> None:
     assert np.array_equal(table.X.toarray()[rows], truth.counts)
     assert list(table.var_names[:2]) == ["GENE0", "GENE1"]
     assert list(table.var["gene_ids"][:1]) == ["ENSG00000000000"]
-    colours = ps.tl.aggregate(sdata, "spots", image_key="he", statistic="mean", inplace=False)
+    colours = ps.tl.aggregate(sdata, "spots", raster_key="he", statistic="mean", inplace=False)
     assert colours.X[rows] == pytest.approx(truth.colours, abs=1e-3)
 
 
@@ -99,6 +99,6 @@ def test_real_spots_lie_on_tissue(real_data: Path, tmp_path: Path) -> None:
     sdata = ps.io.visium(tmp_path)
     assert len(sdata["spots"]) == 2702
     assert ps.pp.mpp(sdata) * low == pytest.approx(65 / scales["spot_diameter_fullres"], rel=0.01)
-    brightness = ps.tl.aggregate(sdata, "spots", image_key="he", statistic="mean", inplace=False).X.mean(axis=1)
+    brightness = ps.tl.aggregate(sdata, "spots", raster_key="he", statistic="mean", inplace=False).X.mean(axis=1)
     glass = affine.finest_array(sdata["he"]).values[:, :20, :20].mean()
     assert np.mean(brightness < glass - 15) > 0.95

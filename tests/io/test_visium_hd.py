@@ -46,7 +46,7 @@ def test_straight_bins_have_the_mean_of_their_own_colour(tmp_path: Path) -> None
     sdata = ps.io.visium_hd(truths[2].folder, (2, 16))
     for size in (2, 16):
         rows = rows_of(sdata, size, truths[size])
-        seen = ps.tl.aggregate(sdata, f"bins_{size}um", image_key="he", statistic="mean", inplace=False)
+        seen = ps.tl.aggregate(sdata, f"bins_{size}um", raster_key="he", statistic="mean", inplace=False)
         assert seen.X[rows] == pytest.approx(truths[size].colours, abs=1e-3)
 
 

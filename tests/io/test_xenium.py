@@ -22,7 +22,7 @@ def test_cells_on_the_aligned_image(tmp_path: Path, planar: bool) -> None:
     table = sdata["cells_counts"]
     assert list(sdata["cells"].index) == list(table.obs["instance_id"]) == truth.ids
     assert np.array_equal(table.X.toarray(), truth.counts)
-    colours = ps.tl.aggregate(sdata, "cells", image_key="he", statistic="mean", inplace=False)
+    colours = ps.tl.aggregate(sdata, "cells", raster_key="he", statistic="mean", inplace=False)
     assert pytest.approx(truth.colours, abs=1e-3) == colours.X
     assert colours.obs["coverage"].to_numpy() == pytest.approx(1)
     cells = pd.read_parquet(truth.folder / "cells.parquet")

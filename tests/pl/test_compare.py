@@ -15,7 +15,7 @@ from pixnet_sd._sdata import build
 from pixnet_sd.pl._draw.profiles import read_profiles
 from pixnet_sd.tl._evaluate import evaluate
 
-compare = partial(pl.compare, measured_table="counts", predicted_table="predicted")
+compare = partial(pl.compare, measured_key="counts", predicted_key="predicted")
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_both_maps_share_a_scale_and_the_scatter_holds_the_same_numbers(sdata: S
 def test_genes_and_tables_that_are_not_there(sdata: SpatialData) -> None:
     with pytest.raises(PixnetKeyError, match="'G7' is not in table 'predicted'"):
         compare(sdata, "G7")
-    with pytest.raises(PixnetKeyError, match="predicted_table='nothing'"):
-        pl.compare(sdata, "G1", measured_table="counts", predicted_table="nothing")
+    with pytest.raises(PixnetKeyError, match="predicted_key='nothing'"):
+        pl.compare(sdata, "G1", measured_key="counts", predicted_key="nothing")
 
 
 def test_a_prediction_of_unknown_unit_is_refused(sdata: SpatialData) -> None:

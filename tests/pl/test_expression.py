@@ -18,25 +18,25 @@ CENTRES = {"ul": (16, 16), "ur": (48, 16), "ll": (16, 48), "lr": (48, 48)}
 
 
 def test_only_the_quadrant_with_expression_is_coloured() -> None:
-    ax = single(pl.expression(quadrant_section(), "GENEA", map_key="map"))
+    ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map"))
     assert {name for name, place in CENTRES.items() if not is_blank(ax, *place)} == {"ul"}
     assert colour_at(ax, 16, 16).max() < 60  # the dark end of the map
 
 
 @pytest.mark.parametrize("over", [True, False])
 def test_missing_is_drawn_as_nothing(over: bool) -> None:
-    ax = single(pl.expression(quadrant_section(missing=True), "GENEA", map_key="map", over=over))
+    ax = single(pl.expression(quadrant_section(missing=True), "GENEA", raster_key="map", over=over))
     assert {name for name, place in CENTRES.items() if not is_blank(ax, *place)} == {"ul"}
 
 
 def test_zero_is_a_colour_where_the_map_is_drawn_alone() -> None:
-    ax = single(pl.expression(quadrant_section(), "GENEA", map_key="map", over=False))
+    ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map", over=False))
     assert not is_blank(ax, *CENTRES["lr"])
 
 
 @pytest.mark.parametrize("mpp", [0.5, 0.23, 3.0])
 def test_the_scale_bar_is_as_long_as_it_says(mpp: float) -> None:
-    ax = single(pl.expression(quadrant_section(mpp), "GENEA", map_key="map"))
+    ax = single(pl.expression(quadrant_section(mpp), "GENEA", raster_key="map"))
     (bar,) = (one for one in ax.patches if isinstance(one, Rectangle) and one.get_gid() == "scale_bar")
     label = next(text.get_text() for text in ax.texts if text.get_gid() == "scale_bar_label")
     number, unit = label.split()
@@ -47,65 +47,65 @@ def test_the_scale_bar_is_as_long_as_it_says(mpp: float) -> None:
 
 def test_without_known_units_the_bar_is_in_pixels_and_boxes_in_um_are_refused() -> None:
     sdata = quadrant_section(None)
-    ax = single(pl.expression(sdata, "GENEA", map_key="map"))
+    ax = single(pl.expression(sdata, "GENEA", raster_key="map"))
     assert ax.texts[0].get_text() == "10 px"
     with pytest.raises(PixnetValueError, match="is unknown"):
-        pl.expression(sdata, "GENEA", map_key="map", box=(0, 0, 9, 9))
+        pl.expression(sdata, "GENEA", raster_key="map", box=(0, 0, 9, 9))
 
 
 def test_where_several_images_could_be_the_map_its_argument_is_named() -> None:
-    with pytest.raises(PixnetKeyError, match="map_key="):
+    with pytest.raises(PixnetKeyError, match="raster_key="):
         pl.expression(quadrant_section(), "GENEA", image_key="he")
 
 
 def test_boxes_in_um_px_and_around_shapes() -> None:
     sdata = quadrant_section(0.5)
     for box, unit in (((4, 0, 16, 32), "um"), ((8, 0, 32, 64), "px")):
-        ax = single(pl.expression(sdata, "GENEA", map_key="map", box=box, box_unit=unit))
+        ax = single(pl.expression(sdata, "GENEA", raster_key="map", box=box, box_unit=unit))
         assert (ax.get_xlim(), ax.get_ylim()) == ((8, 32), (64, 0))
-    around = single(pl.expression(sdata, "GENEA", map_key="map", box="circles"))
+    around = single(pl.expression(sdata, "GENEA", raster_key="map", box="circles"))
     np.testing.assert_allclose([*around.get_xlim(), *around.get_ylim()], [2.32, 61.68, 61.68, 2.32])
 
 
 @pytest.mark.parametrize("box", [(90, 0, 99, 9), (3, 3, 3, 9), (1, 2, 3), (0, 0, np.nan, 1)])
 def test_boxes_without_area_on_the_image_are_refused(box: tuple[float, ...]) -> None:
     with pytest.raises(PixnetValueError, match="box"):
-        pl.expression(quadrant_section(), "GENEA", map_key="map", box=box)
+        pl.expression(quadrant_section(), "GENEA", raster_key="map", box=box)
 
 
 def test_a_panel_for_each_gene_and_the_unit_beside_it() -> None:
-    axes = pl.expression(quadrant_section(), ["GENEB", "GENEA"], map_key="map")
+    axes = pl.expression(quadrant_section(), ["GENEB", "GENEA"], raster_key="map")
     assert isinstance(axes, list)
     assert [ax.get_title() for ax in axes] == ["GENEB", "GENEA"]
     assert axes[0].child_axes[0].get_ylabel() == "expected counts per µm²"
-    pl.expression(quadrant_section(), ["GENEB", "GENEA"], map_key="map", ax=axes)
+    pl.expression(quadrant_section(), ["GENEB", "GENEA"], raster_key="map", ax=axes)
     with pytest.raises(PixnetValueError, match="1 panels"):
-        pl.expression(quadrant_section(), "GENEA", map_key="map", ax=axes)
+        pl.expression(quadrant_section(), "GENEA", raster_key="map", ax=axes)
 
 
 def test_unknown_genes_name_those_that_look_like_them() -> None:
     with pytest.raises(PixnetKeyError, match="Did you mean 'GENEA'"):
-        pl.expression(quadrant_section(), "Genea", map_key="map")
+        pl.expression(quadrant_section(), "Genea", raster_key="map")
 
 
 def test_nothing_is_shown_and_files_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[bool] = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(True))
     sdata, file = quadrant_section(), tmp_path / "a.png"
-    ax = single(pl.expression(sdata, "GENEA", map_key="map", save=file))
+    ax = single(pl.expression(sdata, "GENEA", raster_key="map", save=file))
     assert file.stat().st_size > 1000
     assert not shown
     monkeypatch.setattr(plt, "isinteractive", lambda: True)
-    pl.expression(sdata, "GENEA", map_key="map", ax=ax)
+    pl.expression(sdata, "GENEA", raster_key="map", ax=ax)
     assert not shown
-    pl.expression(sdata, "GENEA", map_key="map")
+    pl.expression(sdata, "GENEA", raster_key="map")
     assert shown == [True]
 
 
 def test_the_object_is_left_as_it_was() -> None:
     sdata = quadrant_section()
     before = {name for _, name, _ in sdata.gen_elements()}, str(sdata.attrs)
-    pl.expression(sdata, "GENEA", map_key="map", dark=True, he="colour")
+    pl.expression(sdata, "GENEA", raster_key="map", dark=True, he="colour")
     assert ({name for _, name, _ in sdata.gen_elements()}, str(sdata.attrs)) == before
 
 
@@ -123,7 +123,7 @@ def test_a_predicted_map_is_found_with_the_image_that_it_came_from() -> None:
 def test_a_stored_object_is_drawn_like_one_in_memory(tmp_path: Path) -> None:
     sdata = quadrant_section()
     sdata.write(tmp_path / "s.zarr")
-    here = single(pl.expression(sdata, "GENEA", map_key="map"))
-    there = single(pl.expression(sd.read_zarr(tmp_path / "s.zarr"), "GENEA", map_key="map"))
+    here = single(pl.expression(sdata, "GENEA", raster_key="map"))
+    there = single(pl.expression(sd.read_zarr(tmp_path / "s.zarr"), "GENEA", raster_key="map"))
     for place in CENTRES.values():
         np.testing.assert_array_equal(colour_at(here, *place), colour_at(there, *place))

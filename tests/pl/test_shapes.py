@@ -86,7 +86,7 @@ def test_too_many_categories_are_refused() -> None:
 
 
 def test_a_circle_becomes_the_ellipse_that_the_matrix_makes_of_it() -> None:
-    ax = single(pl.expression(quadrant_section(), "GENEB", map_key="map"))
+    ax = single(pl.expression(quadrant_section(), "GENEB", raster_key="map"))
     matrix = np.array([[1.5, 0.8, 5.0], [-0.2, 0.7, 20.0], [0, 0, 1]])
     ((_, collection),) = shape_collections(from_circles(np.array([[12.0, 8.0]]), 9.0, matrix), ax)
     angles = np.linspace(0, 2 * np.pi, 60)
@@ -105,7 +105,7 @@ def test_holes_stay_open_whichever_way_their_rings_run() -> None:
     shell, hole = [(4, 4), (60, 4), (60, 60), (4, 60)], [(20, 20), (44, 20), (44, 44), (20, 44)]
     for shell_ring in (shell, shell[::-1]):
         for hole_ring in (hole, hole[::-1]):
-            ax = single(pl.expression(sdata, "GENEB", map_key="map", over=True, cmap="gray_r", vmin=1, vmax=2))
+            ax = single(pl.expression(sdata, "GENEB", raster_key="map", over=True, cmap="gray_r", vmin=1, vmax=2))
             parts = from_polygons(np.array([shapely.Polygon(shell_ring, [hole_ring])]), np.eye(3))
             for _, collection in shape_collections(parts, ax):
                 collection.set(facecolor="blue", zorder=3)

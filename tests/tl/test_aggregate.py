@@ -52,7 +52,7 @@ def test_against_exactextract_on_cells(toy_section: SpatialData) -> None:
     flipped = gpd.GeoDataFrame(geometry=cells.affine_transform([1, 0, 0, -1, 0, 512]), crs=3857)
     pixels = toy_section["he"].values.astype(np.float64)
     for statistic, theirs in {"sum": "sum", "mean": "mean", "max": "max", "min": "min", "std": "stdev"}.items():
-        ours = table_of(toy_section, "cells", image_key="he", statistic=statistic)
+        ours = table_of(toy_section, "cells", raster_key="he", statistic=statistic)
         for channel in range(3):
             raster = NumPyRasterSource(pixels[channel], 0, 0, 512, 512, srs_wkt=flipped.crs.to_wkt())
             expected = exact_extract(raster, flipped, [theirs], output="pandas")[theirs]
@@ -60,19 +60,19 @@ def test_against_exactextract_on_cells(toy_section: SpatialData) -> None:
 
 
 def test_programs_then_loadings_equal_genes_then_pooling(toy_section: SpatialData) -> None:
-    factorised = table_of(toy_section, "cells", image_key="truth")
+    factorised = table_of(toy_section, "cells", raster_key="truth")
     loadings = toy_section["truth_loadings"].X
     genes = np.tensordot(loadings.T, toy_section["truth"].values, axes=1)
     plain = build.make_image(genes, toy_section["truth_loadings"].var_names.tolist(), IDENTITY)
     sdata = build.make_section({"genes": plain, "cells": toy_section["cells"]}, {}, {"genes": 0.5})
-    direct = table_of(sdata, "cells", image_key="genes")
+    direct = table_of(sdata, "cells", raster_key="genes")
     assert_close(factorised.X, direct.X * 0.25)
     assert factorised.var_names.equals(direct.var_names)
 
 
 def test_sums_are_additive_over_scales() -> None:
     sdata = ps.datasets.toy(size_px=256, bins_um=(2.0, 8.0))
-    small, large = (table_of(sdata, f"bins_{size}um", image_key="truth") for size in (2, 8))
+    small, large = (table_of(sdata, f"bins_{size}um", raster_key="truth") for size in (2, 8))
     parent = sdata["bins_2um"][["array_row", "array_col"]].floordiv(4)
     totals = pd.DataFrame(np.asarray(small.X, float)).groupby([parent["array_row"].values, parent["array_col"].values])
     whole = totals.sum()[totals.size() == 16]
@@ -83,7 +83,7 @@ def test_sums_are_additive_over_scales() -> None:
 
 
 def test_units_sums_are_counts_and_means_are_densities(toy_section: SpatialData) -> None:
-    sums, means = (table_of(toy_section, "spots", image_key="truth", statistic=s) for s in ("sum", "mean"))
+    sums, means = (table_of(toy_section, "spots", raster_key="truth", statistic=s) for s in ("sum", "mean"))
     area_um2 = np.pi * 27.5**2
     assert_close(sums.X, means.X * area_um2)
     assert sums.uns["pixnet_sd"]["unit"] == "counts"
@@ -92,11 +92,11 @@ def test_units_sums_are_counts_and_means_are_densities(toy_section: SpatialData)
 
 
 def test_genes_may_be_chosen(toy_section: SpatialData) -> None:
-    some = table_of(toy_section, "cells", image_key="truth", genes=["EPCAM", "COL1A1"])
-    every = table_of(toy_section, "cells", image_key="truth")
+    some = table_of(toy_section, "cells", raster_key="truth", genes=["EPCAM", "COL1A1"])
+    every = table_of(toy_section, "cells", raster_key="truth")
     assert_close(some.X, every[:, ["EPCAM", "COL1A1"]].X, ulp=16)
     with pytest.raises(PixnetKeyError, match="NOGENE"):
-        table_of(toy_section, "cells", image_key="truth", genes=["NOGENE"])
+        table_of(toy_section, "cells", raster_key="truth", genes=["NOGENE"])
 
 
 @pytest.mark.parametrize("index", [[7, 3, 5], ["b", "a", "c"]])
@@ -159,17 +159,17 @@ def test_log_expression_has_a_mean_and_no_sum(toy: SpatialData) -> None:
         np.ones((1, 512, 512), np.float32), ["G"], build.make_transformations({"global": np.eye(3)})
     )
     sdata = build.make_section({"log": logged, "spots": toy["spots"]}, {"log": {"kind": "map", "unit": "log1p"}}, {})
-    assert table_of(sdata, "spots", image_key="log").uns["pixnet_sd"]["statistic"] == "mean"
+    assert table_of(sdata, "spots", raster_key="log").uns["pixnet_sd"]["statistic"] == "mean"
     with pytest.raises(PixnetValueError, match="logs do not add up"):
-        table_of(sdata, "spots", image_key="log", statistic="sum")
+        table_of(sdata, "spots", raster_key="log", statistic="sum")
 
 
 def test_results_are_added_and_not_replaced_unless_asked(toy: SpatialData) -> None:
-    ps.tl.aggregate(toy, "cells", image_key="truth")
+    ps.tl.aggregate(toy, "cells", raster_key="truth")
     with pytest.raises(PixnetKeyError, match="overwrite=True"):
-        ps.tl.aggregate(toy, "cells", image_key="truth")
-    ps.tl.aggregate(toy, "cells", image_key="truth", overwrite=True)
-    ps.tl.aggregate(toy, "cells", image_key="he", key_added="colour", statistic="median")
+        ps.tl.aggregate(toy, "cells", raster_key="truth")
+    ps.tl.aggregate(toy, "cells", raster_key="truth", overwrite=True)
+    ps.tl.aggregate(toy, "cells", raster_key="he", key_added="colour", statistic="median")
     assert {"cells_expression", "colour"} <= set(toy.tables)
 
 
@@ -177,16 +177,16 @@ def test_unknown_names_list_what_there_is(toy_section: SpatialData) -> None:
     with pytest.raises(PixnetKeyError, match=r"there are 2: 'he', 'truth'"):
         table_of(toy_section, "cells")
     with pytest.raises(PixnetKeyError, match="'spots'"):
-        table_of(toy_section, "nonsense", image_key="he")
+        table_of(toy_section, "nonsense", raster_key="he")
     with pytest.raises(PixnetValueError, match="statistic"):
-        table_of(toy_section, "cells", image_key="he", statistic="mode")
+        table_of(toy_section, "cells", raster_key="he", statistic="mode")
 
 
 def test_backed_store_round_trip(toy: SpatialData, tmp_path: Path) -> None:
-    expected = table_of(toy, "cells", image_key="truth")
+    expected = table_of(toy, "cells", raster_key="truth")
     toy.write(tmp_path / "toy.zarr")
     backed = sd.read_zarr(tmp_path / "toy.zarr")
-    ps.tl.aggregate(backed, "cells", image_key="truth")
+    ps.tl.aggregate(backed, "cells", raster_key="truth")
     again = sd.read_zarr(tmp_path / "toy.zarr")
     assert_close(again["cells_expression"].X, expected.X)
     assert again["cells_expression"].uns["pixnet_sd"]["unit"] == "counts"
@@ -194,14 +194,14 @@ def test_backed_store_round_trip(toy: SpatialData, tmp_path: Path) -> None:
 
 
 def test_a_table_names_the_model_of_its_map(toy: SpatialData) -> None:
-    assert "sha256" not in table_of(toy, "cells", image_key="truth").uns["pixnet_sd"]
+    assert "sha256" not in table_of(toy, "cells", raster_key="truth").uns["pixnet_sd"]
     set_record(toy, "truth", {**(get_record(toy, "truth") or {}), "model": "mine", "sha256": "abc"})
-    facts = table_of(toy, "cells", image_key="truth").uns["pixnet_sd"]
+    facts = table_of(toy, "cells", raster_key="truth").uns["pixnet_sd"]
     assert (facts["raster"], facts["model"], facts["sha256"]) == ("truth", "mine", "abc")
 
 
 def test_scanpy_runs_on_the_table(toy_section: SpatialData) -> None:
-    table = table_of(toy_section, "bins_8um", image_key="truth")
+    table = table_of(toy_section, "bins_8um", raster_key="truth")
     sc.pp.normalize_total(table, target_sum=1e4)
     sc.pp.log1p(table)
     sc.pp.pca(table, n_comps=10)
@@ -211,7 +211,7 @@ def test_scanpy_runs_on_the_table(toy_section: SpatialData) -> None:
 def test_coverage_weights_give_the_same_sums(toy_section: SpatialData) -> None:
     weights = ps.tl.coverage(toy_section, "cells", "he")
     red = toy_section["he"].values[0].ravel().astype(float)
-    assert_close(weights @ red, table_of(toy_section, "cells", image_key="he").X[:, 0], ulp=16)
+    assert_close(weights @ red, table_of(toy_section, "cells", raster_key="he").X[:, 0], ulp=16)
     np.testing.assert_allclose(weights.sum(axis=1), toy_section["cells"].area * 4, rtol=1e-9)
 
 
@@ -228,7 +228,7 @@ def test_a_pyramid_of_odd_size_is_read_at_its_finest_level() -> None:
     )
     plain, pyramid = (build.make_image(pixels, "rgb", IDENTITY, pyramid=levels) for levels in (False, True))
     tables = [
-        table_of(build.make_section({"he": image, "spots": spots}, {}, {}), "spots", image_key="he")
+        table_of(build.make_section({"he": image, "spots": spots}, {}, {}), "spots", raster_key="he")
         for image in (plain, pyramid)
     ]
     np.testing.assert_array_equal(tables[0].X, tables[1].X)
@@ -236,10 +236,10 @@ def test_a_pyramid_of_odd_size_is_read_at_its_finest_level() -> None:
 
 def test_a_cluster_of_two_processes_gives_the_same(toy_section: SpatialData) -> None:
     distributed = pytest.importorskip("distributed")
-    alone = table_of(toy_section, "cells", image_key="truth")
+    alone = table_of(toy_section, "cells", raster_key="truth")
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
     with cluster, distributed.Client(cluster):
-        together = table_of(toy_section, "cells", image_key="truth")
+        together = table_of(toy_section, "cells", raster_key="truth")
     assert_close(together.X, alone.X, ulp=16)
     np.testing.assert_allclose(together.obs["coverage"], alone.obs["coverage"], rtol=1e-12)
 

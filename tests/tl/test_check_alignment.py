@@ -77,7 +77,7 @@ def test_the_pitch_is_held_against_known_arrays_or_the_one_that_is_stated(toy: S
 def test_coverage_is_that_of_the_raster_to_be_aggregated(toy: SpatialData) -> None:
     systems = build.make_transformations({"global": np.eye(3)})
     toy["part"] = build.make_image(np.ones((1, SIDE, SIDE // 2), np.float32), ["a"], systems)
-    line = ps.tl.check_alignment(toy, "bins_8um", image_key="he", map_key="part").loc["covered"]
+    line = ps.tl.check_alignment(toy, "bins_8um", image_key="he", raster_key="part").loc["covered"]
     expected = np.clip(SIDE // 2 - toy["bins_8um"].bounds["minx"], 0, 16).sum() * 16 / toy["bins_8um"].area.sum()
     assert (line["verdict"], line["value"]) == ("check", pytest.approx(expected))
 

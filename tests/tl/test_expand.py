@@ -87,7 +87,7 @@ def test_what_is_no_map_is_refused(sdata: SpatialData) -> None:
         np.ones((2, 4, 4), np.float32), "ab", build.make_transformations({"global": np.eye(3)})
     )
     with pytest.raises(PixnetKeyError, match="no loadings"):
-        expand(sdata, image_key="plain")
+        expand(sdata, raster_key="plain")
     with pytest.raises(PixnetKeyError, match="NOT_A_GENE"):
         expand(sdata, ["NOT_A_GENE"])
 
@@ -98,7 +98,7 @@ def test_genes_are_called_what_the_prediction_called_them() -> None:
     ps.tl.predict(slide, "he", model=tiny.model(["A", "B"]), image_key_added="second", device="cpu", progress=False)
     genes = slide["second"]
     del slide["second"]
-    expand(slide, image_key="second_programs")
+    expand(slide, raster_key="second_programs")
     assert "he_expression" not in slide
     np.testing.assert_array_equal(slide["second"].values, genes.values)
 

@@ -17,7 +17,7 @@ def sections() -> list[SpatialData]:
     """The truth stands for a prediction: what is left is the noise of counting, alike in all sections."""
     made = [ps.datasets.toy(seed, size_px=384, bins_um=(16.0,)) for seed in range(6)]
     for one in made:
-        ps.tl.aggregate(one, "bins_16um", image_key="truth", progress=False)
+        ps.tl.aggregate(one, "bins_16um", raster_key="truth", progress=False)
     return made
 
 

@@ -68,7 +68,7 @@ def test_shapes_of_several_sizes_are_learnt_from_together_and_members_say_where_
 
 def test_one_member_has_no_spread_and_shapes_need_one_table(toy: SpatialData) -> None:
     with pytest.raises(PixnetValueError, match=r"uncertainty=True needs .* from 0 member"):
-        ps.tl.aggregate(toy, "cells", image_key="he", uncertainty=True, inplace=False)
+        ps.tl.aggregate(toy, "cells", raster_key="he", uncertainty=True, inplace=False)
     with pytest.raises(PixnetKeyError, match="tables that annotate shapes 'cells'"):
         ps.tl.train(toy, shapes_key=["cells"])
     with pytest.raises(PixnetValueError, match="not both"):

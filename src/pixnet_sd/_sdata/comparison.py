@@ -145,8 +145,8 @@ class Pair:
 
 def read_pair(
     sdata: SpatialData,
-    predicted_table: str,
-    measured_table: str,
+    predicted_key: str,
+    measured_key: str,
     shapes_key: str | None = None,
     *,
     layer: str | None = None,
@@ -154,13 +154,13 @@ def read_pair(
 ) -> Pair:
     """All shapes and genes that both tables have; `genes` must be among them."""
     elements.check_sdata(sdata)
-    resolve_key("tables", predicted_table, sdata.tables, "predicted_table")
-    resolve_key("tables", measured_table, sdata.tables, "measured_table")
-    key = shapes_of_both(sdata, predicted_table, measured_table, shapes_key)
-    table = sdata.tables[predicted_table]
-    shared = genes_of_both(sdata, predicted_table, measured_table, genes)
-    values, rows = read_table_values(sdata, predicted_table, key, shared)
-    measured = read_counts(sdata, measured_table, key, layer=layer, genes=shared)
+    resolve_key("tables", predicted_key, sdata.tables, "predicted_key")
+    resolve_key("tables", measured_key, sdata.tables, "measured_key")
+    key = shapes_of_both(sdata, predicted_key, measured_key, shapes_key)
+    table = sdata.tables[predicted_key]
+    shared = genes_of_both(sdata, predicted_key, measured_key, genes)
+    values, rows = read_table_values(sdata, predicted_key, key, shared)
+    measured = read_counts(sdata, measured_key, key, layer=layer, genes=shared)
     _, here, there = np.intersect1d(rows, measured.rows, assume_unique=True, return_indices=True)
     return Pair(
         shapes_key=key,

@@ -87,7 +87,6 @@ def read_map(
     key: str | None = None,
     genes: Sequence[str] | None = None,
     *,
-    argument: str = "image_key",
     unit: str | None = None,
 ) -> Map:
     """The raster `key`, or the only map that was predicted, or the only image; of some genes on request.
@@ -95,7 +94,7 @@ def read_map(
     Genes that were attached over programs are read as programs. `unit` takes precedence over what is recorded.
     """
     elements.check_sdata(sdata)
-    name = find_map(sdata, key, argument)
+    name = find_map(sdata, key)
     facts = get_record(sdata, name) or {}
     require_current(sdata, name, facts)
     found = read_pixels(sdata, name, facts)
@@ -258,16 +257,16 @@ def is_of_ours(key: str, table: AnnData) -> bool:
     return known.get("kind") == "loadings" or (SLOT in table.uns and "kind" not in known and loadings_key("") in key)
 
 
-def find_map(sdata: SpatialData, key: str | None, argument: str) -> str:
+def find_map(sdata: SpatialData, key: str | None) -> str:
     """Predicted maps come first: with one of them, the H&E image beside it is not a candidate."""
     predicted = [] if key is not None else [name for name in sdata.images if is_predicted(sdata, name)]
     candidates = list(predicted or sdata.images)
     if key is None and len(candidates) == 1 and images.is_colour(sdata, candidates[0]):
         raise PixnetKeyError(
             f"No map has been predicted: the only image, {candidates[0]!r}, is a colour image. Run tl.predict, or name "
-            f"an image with {argument}=..."
+            "an image with raster_key=..."
         )
-    return resolve_key("images", key, candidates, argument)
+    return resolve_key("images", key, candidates, "raster_key")
 
 
 def is_predicted(sdata: SpatialData, name: str) -> bool:

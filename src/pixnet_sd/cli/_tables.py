@@ -59,5 +59,5 @@ def pool_tables(sdata: SpatialData, shapes_keys: Sequence[str], map_key: str) ->
 
     names = {key: expression_key(key) for key in shapes_keys}
     for key, name in names.items():
-        aggregate(sdata, key, image_key=map_key, overwrite=name in sdata.tables, progress=shows_bars())
+        aggregate(sdata, key, raster_key=map_key, overwrite=name in sdata.tables, progress=shows_bars())
     return list(names.values())

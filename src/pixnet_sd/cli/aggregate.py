@@ -41,7 +41,7 @@ def aggregate_slide(path: str, *, asked: argparse.Namespace) -> _slides.Facts:
     pool(
         sdata,
         shapes,
-        image_key=asked.image,
+        raster_key=asked.image,
         statistic=asked.statistic,
         genes=asked.genes,
         key_added=table,

@@ -67,7 +67,7 @@ def toy(
     An object with
 
     - the image ``"he"``, and ``"truth"``, the true programs in counts per µm², with ``"truth_loadings"``:
-      ``ps.tl.aggregate(sdata, "cells", image_key="truth")`` gives the expected counts of any shapes;
+      ``ps.tl.aggregate(sdata, "cells", raster_key="truth")`` gives the expected counts of any shapes;
     - the shapes ``"spots"`` (55 µm circles, hexagonal pitch of 100 µm), ``"bins_8um"`` and ``"cells"`` (outlines of
       nuclei, in µm, with their ``cell_type``);
     - the tables ``"spots_counts"`` and ``"bins_8um_counts"``;

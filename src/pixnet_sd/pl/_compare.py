@@ -30,8 +30,8 @@ def compare(
     sdata: SpatialData,
     gene: str,
     *,
-    measured_table: str,
-    predicted_table: str,
+    measured_key: str,
+    predicted_key: str,
     shapes_key: str | None = None,
     layer: str | None = None,
     unit: str | None = None,
@@ -60,9 +60,9 @@ def compare(
         The object that holds the tables, their shapes and the image.
     gene
         A gene that both tables hold.
-    measured_table
+    measured_key
         The table with raw counts.
-    predicted_table
+    predicted_key
         The table that was predicted for the same shapes.
     shapes_key
         The shapes; may be left out when both tables annotate only one element.
@@ -104,13 +104,13 @@ def compare(
     --------
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=256)
-    >>> ps.tl.aggregate(sdata, "bins_8um", image_key="truth")
-    >>> tables = {"measured_table": "bins_8um_counts", "predicted_table": "bins_8um_expression"}
+    >>> ps.tl.aggregate(sdata, "bins_8um", raster_key="truth")
+    >>> tables = {"measured_key": "bins_8um_counts", "predicted_key": "bins_8um_expression"}
     >>> axes = ps.pl.compare(sdata, "COL1A1", **tables)
     >>> [one.get_title() for one in axes[:2]]
     ['COL1A1 measured', 'COL1A1 predicted']
     """
-    pair = read_profiles(sdata, gene, measured_table, predicted_table, shapes_key, layer, unit)
+    pair = read_profiles(sdata, gene, measured_key, predicted_key, shapes_key, layer, unit)
     shapes, image, theme = pair.shapes_key, elements.find_image_key(sdata, image_key), theme_of(dark)
     view = find_view(sdata, image, shapes if box is None else box, box_unit, coordinate_system)
     panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOUR_BAR_IN, theme=theme)

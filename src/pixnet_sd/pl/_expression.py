@@ -26,7 +26,7 @@ def expression(
     genes: str | Sequence[str],
     *,
     image_key: str | None = None,
-    map_key: str | None = None,
+    raster_key: str | None = None,
     box: Region | None = None,
     box_unit: str = "um",
     coordinate_system: str | None = None,
@@ -57,7 +57,7 @@ def expression(
         A gene, or several for a panel each. Any channel of the map will do.
     image_key
         The H&E image; by default the one that the map was predicted from, or else the only one.
-    map_key
+    raster_key
         The map: programs or genes that were predicted, or any image with named channels. By default the only
         predicted map, or else the only image.
     box
@@ -101,12 +101,12 @@ def expression(
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=256)
     >>> gene = sdata.tables["truth_loadings"].var_names[0]
-    >>> ax = ps.pl.expression(sdata, gene, map_key="truth")
+    >>> ax = ps.pl.expression(sdata, gene, raster_key="truth")
     >>> ax.get_title() == gene
     True
     """
     names, theme = as_list(genes, "genes"), theme_of(dark)
-    raster = read_genes(sdata, map_key, names)
+    raster = read_genes(sdata, raster_key, names)
     view = find_view(sdata, frame_key(sdata, image_key, raster, over), box, box_unit, coordinate_system)
     panels = picture_panels(len(names), view.aspect, ax=ax, ncols=ncols, beside_in=COLOUR_BAR_IN, theme=theme)
     below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
@@ -121,8 +121,8 @@ def expression(
     return one_or_all(axes, isinstance(genes, str))
 
 
-def read_genes(sdata: SpatialData, map_key: str | None, names: list[str]) -> maps.Map:
-    raster = maps.read_map(sdata, map_key, argument="map_key")
+def read_genes(sdata: SpatialData, raster_key: str | None, names: list[str]) -> maps.Map:
+    raster = maps.read_map(sdata, raster_key)
     check_known(names, raster.genes, f"the map {raster.key!r}")
     return maps.select_genes_of(raster, names)
 

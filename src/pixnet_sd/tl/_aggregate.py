@@ -30,7 +30,7 @@ def aggregate(
     sdata: SpatialData,
     shapes_key: str | None = None,
     *,
-    image_key: str | None = None,
+    raster_key: str | None = None,
     statistic: str | None = None,
     quantile: float = 0.5,
     unit: str | None = None,
@@ -54,7 +54,7 @@ def aggregate(
         The object that holds both.
     shapes_key
         Polygons or circles; may be left out when there is one element.
-    image_key
+    raster_key
         The raster. By default the only predicted map, or else the only image.
     statistic
         ``"sum"`` (coverage x value, the default), ``"mean"``, ``"min"``, ``"max"``, ``"std"``, ``"median"`` or
@@ -92,11 +92,11 @@ def aggregate(
     --------
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=256)
-    >>> ps.tl.aggregate(sdata, "cells", image_key="he", statistic="mean")
+    >>> ps.tl.aggregate(sdata, "cells", raster_key="he", statistic="mean")
     >>> sdata.tables["cells_expression"].var_names.tolist()
     ['r', 'g', 'b']
     """
-    raster = maps.read_map(sdata, image_key, genes, unit=unit)
+    raster = maps.read_map(sdata, raster_key, genes, unit=unit)
     key = elements.find_shapes_key(sdata, shapes_key)
     name = key_added or expression_key(key)
     statistic = check_statistic(statistic, raster)

@@ -11,7 +11,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._metrics.alignment import Place, Raster, explained_share, move_centres, other_places, tissue_share
-from pixnet_sd._sdata import alignment, elements, images, units
+from pixnet_sd._sdata import alignment, elements, images, maps, units
 from pixnet_sd._zonal.coverage import coverage as coverage_weights
 from pixnet_sd._zonal.shapes import ELLIPSE, Shapes
 
@@ -44,7 +44,7 @@ def check_alignment(
     shapes_key: str | None = None,
     *,
     image_key: str | None = None,
-    map_key: str | None = None,
+    raster_key: str | None = None,
     table_key: str | None = None,
     layer: str | None = None,
     pitch_um: float | None = None,
@@ -69,7 +69,7 @@ def check_alignment(
         Polygons or circles; may be left out when there is one element.
     image_key
         The H&E image; may be left out when there is one.
-    map_key
+    raster_key
         The raster that is to be aggregated over the shapes; by default the image itself.
     table_key
         The table with raw counts; may be left out when one annotates the shapes.
@@ -109,7 +109,7 @@ def check_alignment(
         image_line(drawn, size_px, image),
         *tissue_line(tissue, drawn, places),
         expression_line(sdata, (key, table_key, layer), centres, colour, places),
-        covered_share(sdata, key, map_key or image, coordinate_system),
+        covered_share(sdata, key, raster_key or image, coordinate_system),
         *pitch_line(sdata, image, shapes, known, pitch_um),
     ]
     return pd.DataFrame([astuple(line) for line in lines], columns=COLUMNS).set_index("check")
@@ -173,7 +173,7 @@ def expression_line(
 
 def covered_share(sdata: SpatialData, shapes_key: str, raster_key: str, coordinate_system: str | None) -> ReportLine:
     """The share of the shapes' area that lies on the raster, exactly."""
-    raster = elements.find_image_key(sdata, raster_key)
+    raster = maps.find_map(sdata, raster_key)
     shapes = alignment.read_shapes_in_image(sdata, shapes_key, raster, coordinate_system)
     drawn = shapes.take(np.flatnonzero(shapes.area > 0))
     drawn = drawn.take(alignment.even_rows(len(drawn)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import scipy.sparse as sp
 from spatialdata import SpatialData
 
-from pixnet_sd._sdata import elements, images
+from pixnet_sd._sdata import elements, images, maps
 from pixnet_sd._sdata.shapes import read_shapes
 from pixnet_sd._zonal.coverage import coverage as coverage_weights
 from pixnet_sd.tl._tables import check_overlap
@@ -14,7 +14,7 @@ from pixnet_sd.tl._tables import check_overlap
 def coverage(
     sdata: SpatialData,
     shapes_key: str | None = None,
-    image_key: str | None = None,
+    raster_key: str | None = None,
     *,
     coordinate_system: str | None = None,
 ) -> sp.csr_array:
@@ -30,8 +30,8 @@ def coverage(
         The object that holds both.
     shapes_key
         Polygons or circles; may be left out when there is one element.
-    image_key
-        The raster; may be left out when there is one.
+    raster_key
+        The raster. By default the only predicted map, or else the only image.
     coordinate_system
         The coordinate system in which the two lie over each other; only needed where several disagree.
 
@@ -47,8 +47,9 @@ def coverage(
     >>> weights.shape[1] == 256 * 256
     True
     """
-    image = elements.find_image_key(sdata, image_key)
-    grid = images.read_image(sdata, image).grid
-    placed = read_shapes(sdata, elements.find_shapes_key(sdata, shapes_key), image, grid, coordinate_system)
-    check_overlap(placed, grid, image)
+    shapes = elements.find_shapes_key(sdata, shapes_key)
+    raster = maps.find_map(sdata, raster_key)
+    grid = images.read_image(sdata, raster).grid
+    placed = read_shapes(sdata, shapes, raster, grid, coordinate_system)
+    check_overlap(placed, grid, raster)
     return coverage_weights(placed.shapes, grid.window)

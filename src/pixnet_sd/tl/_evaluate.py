@@ -36,8 +36,8 @@ SMALL_SHARE = 0.1
 
 def evaluate(
     sdata: SpatialData,
-    predicted_table: str,
-    measured_table: str,
+    predicted_key: str,
+    measured_key: str,
     *,
     genes: Sequence[str] | None = None,
     shapes_key: str | None = None,
@@ -69,9 +69,9 @@ def evaluate(
     ----------
     sdata
         The object that holds both tables.
-    predicted_table
+    predicted_key
         For example the result of ``tl.aggregate``.
-    measured_table
+    measured_key
         Raw counts of the same shapes.
     genes
         Genes to report; by default all that both tables have.
@@ -101,14 +101,14 @@ def evaluate(
     --------
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=512)
-    >>> ps.tl.aggregate(sdata, "bins_8um", image_key="truth")
+    >>> ps.tl.aggregate(sdata, "bins_8um", raster_key="truth")
     >>> scores = ps.tl.evaluate(sdata, "bins_8um_expression", "bins_8um_counts")
     >>> bool(scores.attrs["PCC@M"] > 0.4)
     True
     """
     chosen = asked_genes(genes)
-    pair = read_pair(sdata, predicted_table, measured_table, shapes_key, layer=layer, genes=chosen or ())
-    unit = unit_of(sdata.tables[predicted_table], predicted_table, unit)
+    pair = read_pair(sdata, predicted_key, measured_key, shapes_key, layer=layer, genes=chosen or ())
+    unit = unit_of(sdata.tables[predicted_key], predicted_key, unit)
     compared = pair.of_shapes(usable_shapes(pair, unit))
     columns = pd.Index(pair.genes).get_indexer(pd.Index(chosen or pair.genes))
     scores = score_blocks(compared, columns, unit)

@@ -23,7 +23,7 @@ def expand(
     sdata: SpatialData,
     genes: Sequence[str] | None = None,
     *,
-    image_key: str | None = None,
+    raster_key: str | None = None,
     key_added: str | None = None,
     overwrite: bool = False,
     inplace: bool = True,
@@ -39,7 +39,7 @@ def expand(
         The object that holds the map.
     genes
         By default all.
-    image_key
+    raster_key
         The map; may be left out when there is one.
     key_added
         Name of the element; by default the one that `predict` gave it, ``"{image}_expression"`` if it was not told.
@@ -56,11 +56,11 @@ def expand(
     --------
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=256)
-    >>> ps.tl.expand(sdata, ["EPCAM"], image_key="truth")
+    >>> ps.tl.expand(sdata, ["EPCAM"], raster_key="truth")
     >>> sdata.images["truth_expression"].dims
     ('c', 'y', 'x')
     """
-    raster = maps.read_map(sdata, image_key, asked_genes(genes))
+    raster = maps.read_map(sdata, raster_key, asked_genes(genes))
     if raster.loadings is None:
         raise PixnetKeyError(f"{raster.key!r} has no loadings, so it holds its quantities already: {raster.genes[:5]}.")
     facts = raster.facts

@@ -22,7 +22,7 @@ LEAST_GENES = 2
 
 def intervals(
     sdata: SpatialData,
-    predicted_table: str,
+    predicted_key: str,
     *,
     calibration: Sequence[tuple[SpatialData, str, str]],
     level: float = 0.8,
@@ -44,7 +44,7 @@ def intervals(
     ----------
     sdata
         The object with the prediction.
-    predicted_table
+    predicted_key
         Expected counts, as ``tl.aggregate`` makes them.
     calibration
         Sections with a prediction by the same model and a measurement: the object, the predicted table, the measured.
@@ -69,19 +69,19 @@ def intervals(
     >>> import pixnet_sd as ps
     >>> sections = [ps.datasets.toy(seed, size_px=256) for seed in range(3)]
     >>> for one in sections:
-    ...     ps.tl.aggregate(one, "bins_8um", image_key="truth")
+    ...     ps.tl.aggregate(one, "bins_8um", raster_key="truth")
     >>> measured = [(one, "bins_8um_expression", "bins_8um_counts") for one in sections[1:]]
     >>> ps.tl.intervals(sections[0], "bins_8um_expression", calibration=measured, level=0.6)
     >>> bool((sections[0]["bins_8um_expression"].layers["upper"] >= 0).all())
     True
     """
     elements.check_sdata(sdata)
-    resolve_key("tables", predicted_table, sdata.tables, "predicted_table")
-    table = sdata.tables[predicted_table].copy()
-    require_counts(table, predicted_table, unit)
+    resolve_key("tables", predicted_key, sdata.tables, "predicted_key")
+    table = sdata.tables[predicted_key].copy()
+    require_counts(table, predicted_key, unit)
     if inplace:
-        check_results(sdata, {predicted_table: "tables"}, overwrite=True, theirs=True)
-    profile = panel_profile(to_dense(table, predicted_table))
+        check_results(sdata, {predicted_key: "tables"}, overwrite=True, theirs=True)
+    profile = panel_profile(to_dense(table, predicted_key))
     genes = list(map(str, table.var_names))
     scores = [section_residuals(*section, genes, layer, unit) for section in calibration]
     found = calibrate(scores, level, confidence=confidence)
@@ -91,7 +91,7 @@ def intervals(
     if not inplace:
         return table
     facts = {"kind": "table", **table.uns.get("pixnet_sd", {})}
-    attach(sdata, {predicted_table: table}, {predicted_table: facts}, overwrite=True, theirs=True)
+    attach(sdata, {predicted_key: table}, {predicted_key: facts}, overwrite=True, theirs=True)
     return None
 
 

@@ -79,7 +79,7 @@ def make(folder: Path) -> None:
         section().write(path)
         sdata = sd.read_zarr(path)
         ps.tl.predict(sdata, "he", model=trained, **PREDICT)
-        ps.tl.aggregate(sdata, "cells", image_key="he_programs", progress=False)
+        ps.tl.aggregate(sdata, "cells", raster_key="he_programs", progress=False)
         ps.tl.predict_shapes(sdata, "spots", model=trained, image_key="he", **PREDICT)
         save_file(
             {

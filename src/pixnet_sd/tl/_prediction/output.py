@@ -142,7 +142,7 @@ def is_small(task: MapOutput, raster: maps.Map) -> bool:
     if needed > settings.raster_limit:
         logger.info(
             "%d genes would take %.1f GB when written, more than settings.raster_limit; "
-            "tl.expand(sdata, genes=[...], image_key=%r) attaches some of them",
+            "tl.expand(sdata, genes=[...], raster_key=%r) attaches some of them",
             len(raster.genes),
             needed / 1e9,
             task.names.programs,
