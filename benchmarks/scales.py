@@ -180,7 +180,7 @@ def dense(config: ps.TrainConfig, method: str, study: Study) -> Predict:
     test, config = study.test, replace(config, network=replace(config.network, mpp=mpp_of(study.test.sdata)))
     model = ps.tl.train(study.training, table_key=study.tables, method=method, config=config, validation=None)
     ps.tl.predict(test.sdata, "he", model=model, overwrite=True)
-    asked = {"image_key": "he_programs", "inplace": False}
+    asked = {"raster_key": "he_programs", "inplace": False}
     tables = {key: ps.tl.aggregate(test.sdata, key, **asked) for key in study.sizes_um}
     return lambda key: np.asarray(tables[key].X)[test.scored[key]]
 

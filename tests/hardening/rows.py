@@ -268,7 +268,7 @@ ROWS = (
             ),
             Refusal(
                 "no overlap, for coverage",
-                lambda: ps.tl.coverage(section(a=squares([shapely.box(100, 100, 101, 101)]))),
+                lambda: ps.tl.coverage(section(a=squares([shapely.box(100, 100, 101, 101)])), raster_key="he"),
                 ValueError,
                 ("0% of the shapes 'a'", "Check the transformations"),
             ),

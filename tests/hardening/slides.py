@@ -74,7 +74,7 @@ def predict(sdata: SpatialData, image_key: str | None = None, **options: Any) ->
 def aggregate(sdata: SpatialData, shapes_key: str | None = None, **options: Any) -> Any:
     """Of the picture where there is nothing else, which a user has to name."""
     if isinstance(sdata, SpatialData) and list(sdata.images) == ["he"]:
-        options = {"image_key": "he", **options}
+        options = {"raster_key": "he", **options}
     return ps.tl.aggregate(sdata, shapes_key, **{"inplace": False, "progress": False, **options})
 
 
