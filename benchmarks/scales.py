@@ -36,7 +36,6 @@ from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.nn.inference.tiling import to_unit
 from pixnet_sd.nn.network.network import NetworkConfig, PixNet
 from pixnet_sd.nn.training.loss import BatchCounts, RateLoss, rate_loss
-from pixnet_sd.tl._prediction.plan import at_step
 
 SIZE_PX, FINE_SIZE_PX, CROP_PX = 2048, 1024, 224
 """Sections of 1 mm, of half a millimetre where bins of a few µm are learnt from, and crops of the crop network."""
@@ -204,7 +203,7 @@ def crop_features(sdata: SpatialData, key: str, rows: np.ndarray | slice = slice
     """(shapes, D): the encoder's features averaged over each crop."""
     centres = shapes_of(sdata, key).centroid[rows]
     network = PixNet(replace(NETWORK, mpp=mpp_of(sdata)), GENES, encoder_weights=None).eval()
-    picture, _ = at_step(images.read_rgb(sdata, "he", None), 1.0)
+    picture, _ = images.at_step(images.read_rgb(sdata, "he", None), 1.0)
     found = np.full((len(centres), network.decoder.readout.dim), np.nan)
     for tile in make_tiles(
         *picture.grid.shape, size=1024, stride=network.alignment, margin=CROP_PX // 2 + network.margin

@@ -24,7 +24,6 @@ from pixnet_sd._raster.grid import Window
 from pixnet_sd._raster.stain import separate_stains
 from pixnet_sd._sdata import images, units
 from pixnet_sd.nn.inference.tiling import to_unit
-from pixnet_sd.tl._prediction.plan import at_step
 
 from .data import SPOT_UM, encoder_weights
 from .protocol import Study
@@ -96,7 +95,7 @@ def crops(study: Study, section: str, look: Look) -> Iterator[np.ndarray]:
     """Each spot's uint8 crop (3, side, side); white beyond the picture."""
     found = study.section(section)
     mpp, wanted = units.image_mpp(found.sdata, "he"), look.field_um / look.side_px
-    picture, step = at_step(images.read_rgb(found.sdata, "he"), wanted / mpp)
+    picture, step = images.at_step(images.read_rgb(found.sdata, "he"), wanted / mpp)
     picture = replace(picture, data=picture.data.persist())  # a coarse level would be made again for every crop
     corners = np.rint(found.centres_um / mpp / step - look.side_px / 2).astype(int)
     for x0, y0 in tqdm(corners, f"{section} {look}", unit="spot", leave=False):

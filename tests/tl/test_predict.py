@@ -27,13 +27,13 @@ from pixnet_sd._errors import (
     PixnetWarning,
 )
 from pixnet_sd._raster.grid import PixelGrid
-from pixnet_sd._sdata import affine, build, levels, maps
+from pixnet_sd._sdata import affine, build, images, levels, maps
 from pixnet_sd._sdata.provenance import get_record
 from pixnet_sd._sdata.storage import growing, locks, publish
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.nn.network.network import NetworkConfig
 from pixnet_sd.tl._predict import predict
-from pixnet_sd.tl._prediction.plan import load_model, snap_step
+from pixnet_sd.tl._prediction.plan import load_model
 from pixnet_sd.tl._prediction.store import whole_batches
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=())
@@ -209,8 +209,8 @@ def test_an_image_too_coarse_for_the_model_is_refused(memory: SpatialData) -> No
 
 
 def test_steps_are_snapped_only_where_nobody_could_tell() -> None:
-    assert snap_step(1 + 1e-9, 20_000) == 1.0
-    assert snap_step(1.001, 20_000) == 1.001
+    assert images.snap_step(1 + 1e-9, 20_000) == 1.0
+    assert images.snap_step(1.001, 20_000) == 1.001
 
 
 def test_coarser_levels_are_means_and_the_same_in_memory_and_in_a_store(

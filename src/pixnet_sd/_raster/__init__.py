@@ -5,4 +5,8 @@ lazy      values of lazy arrays, with an error that says what to do where they c
 picture   an image at a stated size of pixel, read by window
 stain     optical density, haematoxylin and eosin
 tissue    where on a slide there is tissue
+nuclei    where nuclei are, by their stain: a mask and a height
+basins    a mask split into objects, for each tile as for the whole image
+contours  outlines of labels as polygons
+cells     all of these for one tile
 """

@@ -12,7 +12,11 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._raster.grid import PixelGrid
+from pixnet_sd._raster.picture import Picture
 from pixnet_sd._sdata import affine
+
+SNAP_PX = 0.01
+"""A step this near to 1 over the whole image is 1: µm per pixel carry rounding."""
 
 
 @dataclass(frozen=True)
@@ -206,3 +210,17 @@ def from_the_edge(level: Level) -> Level:
     origin = (ox - columns * grid.step[0], oy - rows * grid.step[1])
     place = PixelGrid(grid.height + rows, grid.width + columns, grid.step, origin)
     return Level(da.pad(level.data, [(0, 0), (rows, 0), (columns, 0)], mode="edge"), place)
+
+
+def at_step(image: Image, step: float) -> tuple[Picture, tuple[float, float]]:
+    """The image with pixels of `step` of its finest pixels, and how large they are exactly, along x and y.
+
+    From a level only where its place is certain: a pyramid must not change what is predicted from the image.
+    """
+    level = image.level_at(step, exact=True)
+    sx, sy = (snap_step(step / own, max(level.grid.shape)) for own in level.grid.step)
+    return Picture(level.data, (sx, sy)), (sx * level.grid.step[0], sy * level.grid.step[1])
+
+
+def snap_step(step: float, side_px: int) -> float:
+    return 1.0 if abs(step - 1) * side_px < SNAP_PX else step

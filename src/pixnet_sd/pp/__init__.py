@@ -1,15 +1,16 @@
-"""Prepare: µm per pixel, tissue, bins, genes."""
+"""Prepare: µm per pixel, tissue, nuclei, bins, genes."""
 
 from typing import TYPE_CHECKING
 
 from pixnet_sd._lazy import lazy
 
 __getattr__, __dir__, __all__ = lazy(
-    __name__, {"bins": "_bins", "mpp": "_mpp", "select_genes": "_genes", "tissue": "_tissue"}
+    __name__, {"bins": "_bins", "mpp": "_mpp", "nuclei": "_nuclei", "select_genes": "_genes", "tissue": "_tissue"}
 )
 
 if TYPE_CHECKING:
     from pixnet_sd.pp._bins import bins as bins
     from pixnet_sd.pp._genes import select_genes as select_genes
     from pixnet_sd.pp._mpp import mpp as mpp
+    from pixnet_sd.pp._nuclei import nuclei as nuclei
     from pixnet_sd.pp._tissue import tissue as tissue

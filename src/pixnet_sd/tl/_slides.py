@@ -13,7 +13,7 @@ from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import counts, elements, images, units
 from pixnet_sd._sdata.shapes import read_shapes
 from pixnet_sd.nn.slides import MeasuredSet, Slide
-from pixnet_sd.tl._prediction.plan import at_step, check_resolution
+from pixnet_sd.tl._prediction.plan import check_resolution
 
 LEAST_SHAPES = 10
 
@@ -36,7 +36,7 @@ def read_slide(sdata: SpatialData, name: str, how: ReadOptions) -> Slide:
     key = elements.find_image_key(sdata, how.image_key)
     image_mpp = units.image_mpp(sdata, key)
     check_resolution(key, image_mpp, how.mpp, allow_upsample=how.allow_upsample)
-    picture, step = at_step(images.read_rgb(sdata, key, how.value_range), how.mpp / image_mpp)
+    picture, step = images.at_step(images.read_rgb(sdata, key, how.value_range), how.mpp / image_mpp)
     grid = PixelGrid(picture.grid.height, picture.grid.width, step)
     asked: Sequence[str | None] = how.table_keys or [None]
     names = [elements.find_table_key(sdata, table) for table in asked]

@@ -26,8 +26,6 @@ from pixnet_sd.nn.model.model import Model
 
 COARSER = 0.05
 """An image's pixels may be larger than the model's by this share without a word."""
-SNAP_PX = 0.01
-"""A step this near to 1 over the whole image is 1: µm per pixel carry rounding."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def make_plan(
     image_mpp = units.image_mpp(sdata, key) if mpp is None else check_given_mpp(sdata, key, mpp)
     check_resolution(key, image_mpp, loaded.mpp, allow_upsample=allow_upsample)
     image = images.read_rgb(sdata, key, value_range)
-    picture, step = at_step(image, loaded.mpp / image_mpp)
+    picture, step = images.at_step(image, loaded.mpp / image_mpp)
     network = loaded.network
     coarse = picture.grid.coarsened(network.stride)
     grid = PixelGrid(coarse.height, coarse.width, (step[0] * network.stride, step[1] * network.stride))
@@ -177,20 +175,6 @@ def check_resolution(key: str, image_mpp: float, model_mpp: float, *, allow_upsa
             f"Image {key!r} has {image_mpp:.4g} µm per pixel, the model reads {model_mpp:.4g}: it would look for "
             "detail that is not there. Use a finer scan or a coarser model, or pass allow_upsample=True to interpolate."
         )
-
-
-def at_step(image: images.Image, step: float) -> tuple[Picture, tuple[float, float]]:
-    """The image with pixels of `step` of its finest pixels, and how large they are exactly, along x and y.
-
-    From a level only where its place is certain: a pyramid must not change what is predicted from the image.
-    """
-    level = image.level_at(step, exact=True)
-    sx, sy = (snap_step(step / own, max(level.grid.shape)) for own in level.grid.step)
-    return Picture(level.data, (sx, sy)), (sx * level.grid.step[0], sy * level.grid.step[1])
-
-
-def snap_step(step: float, side_px: int) -> float:
-    return 1.0 if abs(step - 1) * side_px < SNAP_PX else step
 
 
 def gene_table(model: Model) -> pd.DataFrame:
