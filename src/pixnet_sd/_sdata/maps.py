@@ -185,6 +185,22 @@ def require_current(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> 
                 "of the one that this object was opened with. Read the store again with spatialdata.read_zarr."
             )
     require_same_scale(sdata, name, facts)
+    require_same_pixel_size(sdata, name, facts)
+
+
+def require_same_pixel_size(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
+    """Check that the transformations give the pixels the size they were predicted at.
+
+    A transformation that was set anew changes the unit of its coordinate system, not the tissue under a pixel.
+    """
+    before, now = facts.get("mpp"), mpp_now(sdata, name, facts)
+    if before is None or now is None or abs(now / before - 1) <= SAME_SCALE:
+        return
+    raise PixnetValueError(
+        f"Pixels of {name!r} were predicted at {before:.4g} µm; by its transformations they are {now:.4g} µm wide. Set "
+        "the transformation back, or add the new one as another coordinate system: "
+        "spatialdata.transformations.set_transformation(element, transformation, 'name')."
+    )
 
 
 def require_same_scale(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
