@@ -61,7 +61,7 @@ def toy(toy_section: SpatialData) -> SpatialData:
 def learnt() -> ps.Model:
     """What 200 steps learn of 24 genes on another section; read only."""
     measured = ps.datasets.toy(1, size_px=512)
-    ps.pp.select_genes(measured, "bins_8um_counts", n=24)
+    ps.pp.select_genes(measured, "bins_8um_counts", n_top_genes=24)
     few = ps.TrainConfig(steps=200)
     return ps.tl.train(measured, table_key="bins_8um_counts", config=few, name="bins", progress=False)
 

@@ -60,8 +60,8 @@ def draw_pictures(section: SpatialData, folder: Path) -> None:
     ps.pl.compare(
         section,
         best,
-        measured_key="spots_counts",
         predicted_key="spots_expression",
+        measured_key="spots_counts",
         image_key="he",
         save=folder / "compare.png",
         show=False,

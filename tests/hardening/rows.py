@@ -576,7 +576,10 @@ ROWS = (
                 ("Raw counts are needed", r"1\.79", "layer='counts'"),
             ),
             Refusal(
-                "negative", lambda: ps.pp.select_genes(measured(-COUNTS), n=1), ValueError, ("-5", "layer='counts'")
+                "negative",
+                lambda: ps.pp.select_genes(measured(-COUNTS), n_top_genes=1),
+                ValueError,
+                ("-5", "layer='counts'"),
             ),
             Refusal(
                 "NaN",

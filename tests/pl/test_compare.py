@@ -46,7 +46,7 @@ def sdata() -> SpatialData:
 def test_pearson_is_that_of_evaluate(sdata: SpatialData, unit: str) -> None:
     scores = evaluate(sdata, "predicted", "counts", unit=unit)
     for gene in scores.index:
-        found = read_profiles(sdata, gene, "counts", "predicted", None, None, unit)
+        found = read_profiles(sdata, gene, "predicted", "counts", None, None, unit)
         assert found.pearson == pytest.approx(scores.loc[gene, "pearson"])
         assert found.compared.sum() == 10
 
@@ -69,7 +69,7 @@ def test_three_panels_name_what_they_are(sdata: SpatialData) -> None:
 def test_both_maps_share_a_scale_and_the_scatter_holds_the_same_numbers(sdata: SpatialData) -> None:
     measured, predicted, scatter = compare(sdata, "G2")
     assert measured.child_axes[0].get_ylim() == predicted.child_axes[0].get_ylim()
-    found = read_profiles(sdata, "G2", "counts", "predicted", None, None, None)
+    found = read_profiles(sdata, "G2", "predicted", "counts", None, None, None)
     points = np.column_stack([found.measured, found.predicted])[found.compared]
     np.testing.assert_array_equal(scatter.collections[0].get_offsets(), points)
 

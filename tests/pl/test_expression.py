@@ -50,7 +50,7 @@ def test_without_known_units_the_bar_is_in_pixels_and_boxes_in_um_are_refused() 
     ax = single(pl.expression(sdata, "GENEA", raster_key="map"))
     assert ax.texts[0].get_text() == "10 px"
     with pytest.raises(PixnetValueError, match="is unknown"):
-        pl.expression(sdata, "GENEA", raster_key="map", box=(0, 0, 9, 9))
+        pl.expression(sdata, "GENEA", raster_key="map", crop_coord=(0, 0, 9, 9))
 
 
 def test_where_several_images_could_be_the_map_its_argument_is_named() -> None:
@@ -61,16 +61,16 @@ def test_where_several_images_could_be_the_map_its_argument_is_named() -> None:
 def test_boxes_in_um_px_and_around_shapes() -> None:
     sdata = quadrant_section(0.5)
     for box, unit in (((4, 0, 16, 32), "um"), ((8, 0, 32, 64), "px")):
-        ax = single(pl.expression(sdata, "GENEA", raster_key="map", box=box, box_unit=unit))
+        ax = single(pl.expression(sdata, "GENEA", raster_key="map", crop_coord=box, crop_unit=unit))
         assert (ax.get_xlim(), ax.get_ylim()) == ((8, 32), (64, 0))
-    around = single(pl.expression(sdata, "GENEA", raster_key="map", box="circles"))
+    around = single(pl.expression(sdata, "GENEA", raster_key="map", crop_coord="circles"))
     np.testing.assert_allclose([*around.get_xlim(), *around.get_ylim()], [2.32, 61.68, 61.68, 2.32])
 
 
 @pytest.mark.parametrize("box", [(90, 0, 99, 9), (3, 3, 3, 9), (1, 2, 3), (0, 0, np.nan, 1)])
 def test_boxes_without_area_on_the_image_are_refused(box: tuple[float, ...]) -> None:
-    with pytest.raises(PixnetValueError, match="box"):
-        pl.expression(quadrant_section(), "GENEA", raster_key="map", box=box)
+    with pytest.raises(PixnetValueError, match="crop_coord"):
+        pl.expression(quadrant_section(), "GENEA", raster_key="map", crop_coord=box)
 
 
 def test_a_panel_for_each_gene_and_the_unit_beside_it() -> None:

@@ -32,7 +32,7 @@ def test_rows_are_found_by_instance_and_shapes_without_a_row_are_not_filled() ->
 
 def test_categories_have_their_palette_and_a_legend_outside_the_picture() -> None:
     palette = {"k": "#0000ff", "m": "#ff0000"}
-    ax = single(pl.shapes(quadrant_section(), "squares", "kind", palette=palette, opacity=1.0))
+    ax = single(pl.shapes(quadrant_section(), "squares", "kind", palette=palette, alpha=1.0))
     for (x, y), category in {(16, 16): "k", (48, 16): "m", (16, 48): "k", (48, 48): "m"}.items():
         np.testing.assert_array_equal(colour_at(ax, x, y) / 255, to_rgb(palette[category]))
     legend = ax.get_legend()
@@ -46,7 +46,7 @@ def test_colours_that_scanpy_stored_are_used() -> None:
     table = sdata.tables["squares_expression"]
     table.obs["leiden"] = pd.Categorical(["0", "1", None, "0"])
     table.uns["leiden_colors"] = ["#00ff00", "#ff00ff"]
-    ax = single(pl.shapes(sdata, "squares", "leiden", opacity=1.0))
+    ax = single(pl.shapes(sdata, "squares", "leiden", alpha=1.0))
     np.testing.assert_array_equal(colour_at(ax, 48, 16), [255, 0, 255])
     assert is_blank(ax, 16, 48)
 

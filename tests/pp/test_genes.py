@@ -8,10 +8,10 @@ import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 
 
-@pytest.mark.parametrize("method", ["mean", "highly_variable", "spatially_variable"])
-def test_n_genes_are_marked_and_none_lost(toy: SpatialData, method: str) -> None:
+@pytest.mark.parametrize("flavor", ["mean", "highly_variable", "spatially_variable"])
+def test_n_genes_are_marked_and_none_lost(toy: SpatialData, flavor: str) -> None:
     table = toy["bins_8um_counts"]
-    ps.pp.select_genes(toy, "bins_8um_counts", n=10, method=method)  # type: ignore[arg-type]
+    ps.pp.select_genes(toy, "bins_8um_counts", n_top_genes=10, flavor=flavor)  # type: ignore[arg-type]
     assert table.var["selected"].sum() == 10
     assert table.n_vars == 60
     assert table.var.loc[table.var["selected"], "selected_score"].min() >= np.nanmax(
@@ -20,7 +20,7 @@ def test_n_genes_are_marked_and_none_lost(toy: SpatialData, method: str) -> None
 
 
 def test_mean_is_that_of_counts_per_10000(toy: SpatialData) -> None:
-    columns = ps.pp.select_genes(toy, "spots_counts", n=5, inplace=False)
+    columns = ps.pp.select_genes(toy, "spots_counts", n_top_genes=5, inplace=False)
     counts = toy["spots_counts"].X.toarray()
     means = (1e4 * counts / counts.sum(axis=1, keepdims=True)).mean(axis=0)
     assert columns is not None
@@ -29,7 +29,7 @@ def test_mean_is_that_of_counts_per_10000(toy: SpatialData) -> None:
 
 
 def test_spatially_variable_genes_vary_in_space(toy: SpatialData) -> None:
-    columns = ps.pp.select_genes(toy, "bins_8um_counts", n=10, method="spatially_variable", inplace=False)
+    columns = ps.pp.select_genes(toy, "bins_8um_counts", n_top_genes=10, flavor="spatially_variable", inplace=False)
     assert columns is not None
     assert columns.loc[columns["selected"], "selected_score"].min() > 0.05
 
@@ -38,9 +38,9 @@ def test_what_cannot_be_is_refused(toy: SpatialData) -> None:
     with pytest.raises(PixnetKeyError, match="there are 2: 'spots_counts', 'bins_8um_counts'"):
         ps.pp.select_genes(toy)
     with pytest.raises(PixnetValueError, match="has 60"):
-        ps.pp.select_genes(toy, "spots_counts", n=61)
+        ps.pp.select_genes(toy, "spots_counts", n_top_genes=61)
     with pytest.raises(PixnetValueError, match="use one of"):
-        ps.pp.select_genes(toy, "spots_counts", n=6, method="best")  # type: ignore[arg-type]
+        ps.pp.select_genes(toy, "spots_counts", n_top_genes=6, flavor="best")  # type: ignore[arg-type]
     toy["spots_counts"].X = toy["spots_counts"].X.log1p()
     with pytest.raises(PixnetValueError, match="layer='counts'"):
-        ps.pp.select_genes(toy, "spots_counts", n=6)
+        ps.pp.select_genes(toy, "spots_counts", n_top_genes=6)

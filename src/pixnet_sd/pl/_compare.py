@@ -30,14 +30,14 @@ def compare(
     sdata: SpatialData,
     gene: str,
     *,
-    measured_key: str,
     predicted_key: str,
+    measured_key: str,
     shapes_key: str | None = None,
     layer: str | None = None,
     unit: str | None = None,
     image_key: str | None = None,
-    box: Region | None = None,
-    box_unit: str = "um",
+    crop_coord: Region | None = None,
+    crop_unit: str = "um",
     coordinate_system: str | None = None,
     over: bool = True,
     he: str = "grey",
@@ -51,8 +51,8 @@ def compare(
     """Draw a gene as it was measured, as it was predicted, and one against the other.
 
     Both are in log(1 + counts per 10,000), made as by ``tl.evaluate``, and share one colour scale. The Pearson
-    correlation is that of ``tl.evaluate``: over all shapes that can be compared, also those outside `box`. Shapes
-    without counts, or without a prediction, are not drawn.
+    correlation is that of ``tl.evaluate``: over all shapes that can be compared, also those outside `crop_coord`.
+    Shapes without counts, or without a prediction, are not drawn.
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ def compare(
         The object that holds the tables, their shapes and the image.
     gene
         A gene that both tables hold.
-    measured_key
-        The table with raw counts.
     predicted_key
         The table that was predicted for the same shapes.
+    measured_key
+        The table with raw counts.
     shapes_key
         The shapes; may be left out when both tables annotate only one element.
     layer
@@ -72,10 +72,10 @@ def compare(
         What the prediction holds: ``"counts"``, ``"counts/um2"`` or ``"log1p"``. Tables of this package state it.
     image_key
         The H&E image; may be left out when there is one.
-    box
-        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `box_unit`, or the key of
+    crop_coord
+        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `crop_unit`, or the key of
         shapes to show the surroundings of. By default the surroundings of the shapes.
-    box_unit
+    crop_unit
         ``"um"`` or ``"px"``, pixels of the image's finest level.
     coordinate_system
         The one in which elements lie over each other; only needed where several disagree.
@@ -105,14 +105,14 @@ def compare(
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=256)
     >>> ps.tl.aggregate(sdata, "bins_8um", raster_key="truth")
-    >>> tables = {"measured_key": "bins_8um_counts", "predicted_key": "bins_8um_expression"}
+    >>> tables = {"predicted_key": "bins_8um_expression", "measured_key": "bins_8um_counts"}
     >>> axes = ps.pl.compare(sdata, "COL1A1", **tables)
     >>> [one.get_title() for one in axes[:2]]
     ['COL1A1 measured', 'COL1A1 predicted']
     """
-    pair = read_profiles(sdata, gene, measured_key, predicted_key, shapes_key, layer, unit)
+    pair = read_profiles(sdata, gene, predicted_key, measured_key, shapes_key, layer, unit)
     shapes, image, theme = pair.shapes_key, elements.find_image_key(sdata, image_key), theme_of(dark)
-    view = find_view(sdata, image, shapes if box is None else box, box_unit, coordinate_system)
+    view = find_view(sdata, image, shapes if crop_coord is None else crop_coord, crop_unit, coordinate_system)
     panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOUR_BAR_IN, theme=theme)
     below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
     placed, rows = visible_shapes(sdata, shapes, view, coordinate_system)

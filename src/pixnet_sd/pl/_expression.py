@@ -27,8 +27,8 @@ def expression(
     *,
     image_key: str | None = None,
     raster_key: str | None = None,
-    box: Region | None = None,
-    box_unit: str = "um",
+    crop_coord: Region | None = None,
+    crop_unit: str = "um",
     coordinate_system: str | None = None,
     over: bool = True,
     he: str = "grey",
@@ -36,7 +36,7 @@ def expression(
     cmap: str | Colormap | None = None,
     vmin: Limit = None,
     vmax: Limit = "p99",
-    opacity: float = 0.9,
+    alpha: float = 0.9,
     ncols: int = 4,
     dark: bool = False,
     ax: Axes | Sequence[Axes] | None = None,
@@ -60,10 +60,10 @@ def expression(
     raster_key
         The map: programs or genes that were predicted, or any image with named channels. By default the only
         predicted map, or else the only image.
-    box
-        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `box_unit`, or the key of
+    crop_coord
+        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `crop_unit`, or the key of
         shapes to show the surroundings of. By default the whole image.
-    box_unit
+    crop_unit
         ``"um"`` or ``"px"``, pixels of the image's finest level.
     coordinate_system
         The one in which elements lie over each other; only needed where several disagree.
@@ -79,7 +79,7 @@ def expression(
     vmin, vmax
         Ends of the colour scale: numbers, or percentiles of what is shown such as ``"p99"``. Without `vmin` it begins
         at 0, or at the least value where that is negative.
-    opacity
+    alpha
         Of the highest values.
     ncols
         Panels in a row.
@@ -107,11 +107,11 @@ def expression(
     """
     names, theme = as_list(genes, "genes"), theme_of(dark)
     raster = read_genes(sdata, raster_key, names)
-    view = find_view(sdata, frame_key(sdata, image_key, raster, over), box, box_unit, coordinate_system)
+    view = find_view(sdata, frame_key(sdata, image_key, raster, over), crop_coord, crop_unit, coordinate_system)
     panels = picture_panels(len(names), view.aspect, ax=ax, ncols=ncols, beside_in=COLOUR_BAR_IN, theme=theme)
     below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
     above = map_picture(sdata, raster, view.image_key, view.box, panels[0].width_px, coordinate_system)
-    colours = make_colours(cmap, opacity if over else 1.0, theme, fade=over)
+    colours = make_colours(cmap, alpha if over else 1.0, theme, fade=over)
     for panel, name, values in zip(panels, names, above.data, strict=True):
         draw_backdrop(panel.ax, below)
         draw_values(panel, values, above.to_image, colours, (vmin, vmax), format_unit(raster.unit), theme)

@@ -45,8 +45,8 @@ class Style:
     vmin: Limit
     vmax: Limit
     palette: Palette | None
-    opacity: float
-    outline: str | None
+    alpha: float
+    outline_color: str | None
     """Colour of outlines; None for none, except where there is nothing but outlines."""
     linewidth: float
     theme: Theme
@@ -62,8 +62,8 @@ def shapes(
     table_key: str | None = None,
     layer: str | None = None,
     image_key: str | None = None,
-    box: Region | None = None,
-    box_unit: str = "um",
+    crop_coord: Region | None = None,
+    crop_unit: str = "um",
     coordinate_system: str | None = None,
     over: bool = True,
     he: str = "grey",
@@ -72,8 +72,8 @@ def shapes(
     vmin: Limit = None,
     vmax: Limit = "p99",
     palette: Palette | None = None,
-    opacity: float = 0.85,
-    outline: str | None = None,
+    alpha: float = 0.85,
+    outline_color: str | None = None,
     linewidth: float = OUTLINE_PT,
     ncols: int = 4,
     dark: bool = False,
@@ -102,10 +102,10 @@ def shapes(
         The layer to take genes from; by default X.
     image_key
         The H&E image; may be left out when there is one.
-    box
-        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `box_unit`, or the key of
+    crop_coord
+        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `crop_unit`, or the key of
         shapes to show the surroundings of. By default the whole image.
-    box_unit
+    crop_unit
         ``"um"`` or ``"px"``, pixels of the image's finest level.
     coordinate_system
         The one in which elements lie over each other; only needed where several disagree.
@@ -124,9 +124,9 @@ def shapes(
     palette
         Colours of the categories, in their order or by name. By default those that scanpy stored in the table, else
         a palette that is safe for any colour vision up to 8 categories.
-    opacity
+    alpha
         Of the fill.
-    outline
+    outline_color
         Colour of outlines around filled shapes; by default none.
     linewidth
         Of outlines, in points.
@@ -151,17 +151,17 @@ def shapes(
     >>> sdata = ps.datasets.toy(size_px=256)
     >>> gene = sdata.tables["bins_8um_counts"].var_names[0]
     >>> ax = ps.pl.shapes(sdata, "bins_8um", gene)
-    >>> ax = ps.pl.shapes(sdata, "cells", "cell_type", box=(20, 20, 90, 90))
+    >>> ax = ps.pl.shapes(sdata, "cells", "cell_type", crop_coord=(20, 20, 90, 90))
     >>> ax.get_title()
     'cell_type'
     """
     key, theme = elements.find_shapes_key(sdata, shapes_key), theme_of(dark)
     colors = [None] if color is None else as_list(color, "color")
-    style = Style(cmap, vmin, vmax, palette, opacity, outline, linewidth, theme)
+    style = Style(cmap, vmin, vmax, palette, alpha, outline_color, linewidth, theme)
     values = [
         None if name is None else read_values(sdata, key, name, table_key=table_key, layer=layer) for name in colors
     ]
-    view = find_view(sdata, elements.find_image_key(sdata, image_key), box, box_unit, coordinate_system)
+    view = find_view(sdata, elements.find_image_key(sdata, image_key), crop_coord, crop_unit, coordinate_system)
     panels = picture_panels(
         len(colors), view.aspect, ax=ax, ncols=ncols, beside_in=max(map(side_width, values)), theme=theme
     )
@@ -220,7 +220,7 @@ def draw_panel(
 def draw_numbers(panel: Panel, placed: Shapes, numbers: Numbers, style: Style) -> None:
     scaled = numbers.values if style.common is None else style.common
     norm = find_limits(scaled, style.vmin, style.vmax)
-    scale = ScalarMappable(norm, make_colours(style.cmap, style.opacity, style.theme, fade=False))
+    scale = ScalarMappable(norm, make_colours(style.cmap, style.alpha, style.theme, fade=False))
     scale.set_array(scaled)
     draw_filled(panel.ax, placed, scale.to_rgba(np.ma.masked_invalid(numbers.values)), style)
     draw_colour_bar(panel, scale, format_unit(numbers.unit), style.theme)
@@ -228,7 +228,7 @@ def draw_numbers(panel: Panel, placed: Shapes, numbers: Numbers, style: Style) -
 
 def draw_categories(panel: Panel, placed: Shapes, categories: Categories, style: Style) -> None:
     colours = palette_for(categories.names, style.palette, categories.colours, style.theme)
-    rgba = np.vstack([to_rgba_array(colours, style.opacity), np.zeros((1, 4))])  # -1 is the last: nothing
+    rgba = np.vstack([to_rgba_array(colours, style.alpha), np.zeros((1, 4))])  # -1 is the last: nothing
     draw_filled(panel.ax, placed, rgba[categories.codes], style)
     seen = np.unique(categories.codes[categories.codes >= 0])
     draw_legend(panel, [categories.names[code] for code in seen], [colours[code] for code in seen], style.theme)
@@ -236,7 +236,7 @@ def draw_categories(panel: Panel, placed: Shapes, categories: Categories, style:
 
 def draw_filled(ax: Axes, placed: Shapes, fill: np.ndarray | None, style: Style) -> None:
     """`fill` is (n, 4); None for outlines only."""
-    line = style.outline or (style.theme.outline if fill is None else "none")
+    line = style.outline_color or (style.theme.outline if fill is None else "none")
     for rows, collection in shape_collections(placed, ax):
         collection.set(
             facecolor="none" if fill is None else fill[rows],

@@ -14,7 +14,7 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._sdata import counts, elements
 from pixnet_sd._settings import logger
 
-Method = Literal["mean", "highly_variable", "spatially_variable"]
+Flavor = Literal["mean", "highly_variable", "spatially_variable"]
 TARGET_SUM = 1e4
 
 
@@ -22,8 +22,8 @@ def select_genes(
     sdata: SpatialData,
     table_key: str | None = None,
     *,
-    n: int = 250,
-    method: Method = "mean",
+    n_top_genes: int = 250,
+    flavor: Flavor = "mean",
     layer: str | None = None,
     key_added: str = "selected",
     inplace: bool = True,
@@ -38,11 +38,11 @@ def select_genes(
         The object that holds the table.
     table_key
         The table with raw counts; may be left out when there is one.
-    n
+    n_top_genes
         How many genes to mark.
-    method
+    flavor
         ``"mean"``: the highest mean count per 10,000, as in the paper. ``"highly_variable"``: scanpy's highly variable
-        genes. ``"spatially_variable"``: squidpy's Moran's I, among the `4 n` genes of the highest mean.
+        genes. ``"spatially_variable"``: squidpy's Moran's I, among the `4 n_top_genes` genes of the highest mean.
     layer
         The layer with raw counts; by default X.
     key_added
@@ -58,26 +58,26 @@ def select_genes(
     --------
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=512)
-    >>> ps.pp.select_genes(sdata, "spots_counts", n=10)
+    >>> ps.pp.select_genes(sdata, "spots_counts", n_top_genes=10)
     >>> int(sdata.tables["spots_counts"].var["selected"].sum())
     10
     """
     key = elements.find_table_key(sdata, table_key)
     table = sdata.tables[key]
-    if method not in SCORES:
-        raise PixnetValueError(f"method={method!r} is unknown; use one of {sorted(SCORES)}.")
-    if not 1 <= n <= table.n_vars:
-        raise PixnetValueError(f"n={n} genes were asked for; table {key!r} has {table.n_vars}.")
+    if flavor not in SCORES:
+        raise PixnetValueError(f"flavor={flavor!r} is unknown; use one of {sorted(SCORES)}.")
+    if not 1 <= n_top_genes <= table.n_vars:
+        raise PixnetValueError(f"n_top_genes={n_top_genes} genes were asked for; table {key!r} has {table.n_vars}.")
     matrix = counts.to_csr(table, layer, key)
     counts.check_counts(matrix, key, layer)
-    scores = SCORES[method](normalize_counts(matrix), table, n)
-    best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:n]
+    scores = SCORES[flavor](normalize_counts(matrix), table, n_top_genes)
+    best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:n_top_genes]
     columns = pd.DataFrame({key_added: False, f"{key_added}_score": scores}, index=table.var_names)
     columns.iloc[best, 0] = True
     if not inplace:
         return columns
     table.var[columns.columns] = columns
-    logger.info("marked %d genes in sdata.tables[%r].var[%r]", n, key, key_added)
+    logger.info("marked %d genes in sdata.tables[%r].var[%r]", n_top_genes, key, key_added)
     return None
 
 
@@ -103,7 +103,7 @@ def spatially_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.
     import squidpy as sq
 
     if "spatial" not in table.obsm:
-        raise PixnetValueError("method='spatially_variable' needs the places of the rows in table.obsm['spatial'].")
+        raise PixnetValueError("flavor='spatially_variable' needs the places of the rows in table.obsm['spatial'].")
     means = mean_rate_score(rates, table, n)
     candidates = np.sort(np.argsort(-means, kind="stable")[: 4 * n])
     logs = log_rates(rates, table)[:, candidates].copy()

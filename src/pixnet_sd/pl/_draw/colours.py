@@ -17,16 +17,16 @@ STEPS = 256
 Limit = float | str | None
 
 
-def make_colours(cmap: str | Colormap | None, opacity: float, theme: Theme, *, fade: bool) -> Colormap:
-    """A colour map that is `opacity` at its high end and, if it fades, transparent at its low end; NaN is nothing."""
-    if not 0 < opacity <= 1:
-        raise PixnetValueError(f"The opacity must be above 0 and at most 1; got {opacity}.")
+def make_colours(cmap: str | Colormap | None, alpha: float, theme: Theme, *, fade: bool) -> Colormap:
+    """A colour map that is `alpha` at its high end and, if it fades, transparent at its low end; NaN is nothing."""
+    if not 0 < alpha <= 1:
+        raise PixnetValueError(f"alpha must be above 0 and at most 1; got {alpha}.")
     rising = np.linspace(0, 1, STEPS)
     # Our own map's first colours are the paper's: a zero would look like a shape without a value.
     places = rising if fade or cmap is not None else theme.off_paper + (1 - theme.off_paper) * rising
     colours = mpl.colormaps.get_cmap(cmap or theme.cmap)(places)
     # The square root keeps middling values visible over tissue.
-    colours[:, 3] = opacity * (np.sqrt(rising) if fade else 1.0)
+    colours[:, 3] = alpha * (np.sqrt(rising) if fade else 1.0)
     return ListedColormap(colours).with_extremes(bad=(0, 0, 0, 0))
 
 

@@ -37,21 +37,21 @@ class Profiles:
 def read_profiles(
     sdata: SpatialData,
     gene: str,
-    measured_key: str,
     predicted_key: str,
+    measured_key: str,
     shapes_key: str | None,
     layer: str | None,
     unit: str | None,
 ) -> Profiles:
     """The gene in both tables, for every shape of the element that both annotate."""
     elements.check_sdata(sdata)
-    for argument, key in (("measured_key", measured_key), ("predicted_key", predicted_key)):
+    for argument, key in (("predicted_key", predicted_key), ("measured_key", measured_key)):
         resolve_key("tables", key, sdata.tables, argument)
         check_known([gene], sdata.tables[key].var_names, f"table {key!r}")
     pair = read_pair(sdata, predicted_key, measured_key, shapes_key, layer=layer, genes=[gene])
     stated = comparison.unit_of(sdata.tables[predicted_key], predicted_key, unit)
     kept = np.logical_and(*comparison.have_profiles(pair, stated))
-    rows = rows_of_both(sdata, pair.shapes_key, measured_key, predicted_key)[kept]
+    rows = rows_of_both(sdata, pair.shapes_key, predicted_key, measured_key)[kept]
     found = np.full((2, len(sdata.shapes[pair.shapes_key])), np.nan)
     found[:, rows] = compute_profiles(pair.of_shapes(kept), gene, stated)
     return Profiles(pair.shapes_key, *found)

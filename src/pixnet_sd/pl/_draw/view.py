@@ -38,7 +38,7 @@ def find_view(
 ) -> MapView:
     """The frame that `region` asks for, cut to the image."""
     if unit not in UNITS:
-        raise PixnetValueError(f"box_unit={unit!r} is unknown; use one of {UNITS}.")
+        raise PixnetValueError(f"crop_unit={unit!r} is unknown; use one of {UNITS}.")
     grid = images.read_image(sdata, image_key).grid
     whole = Box(0.0, 0.0, float(grid.width), float(grid.height))
     if region is None:
@@ -52,17 +52,21 @@ def find_view(
 
 def stated_box(region: Sequence[float], mpp: float) -> Box:
     if len(region) != 4 or not np.isfinite(region).all():
-        raise PixnetValueError(f"A box is four numbers, (x0, y0, x1, y1), or a shapes key; got {region!r}.")
+        raise PixnetValueError(
+            f"crop_coord must be four numbers, (x0, y0, x1, y1), or the key of shapes; got {region!r}."
+        )
     return Box(*(float(number) / mpp for number in region))
 
 
 def around_shapes(sdata: SpatialData, key: str, image_key: str, coordinate_system: str | None) -> Box:
     if key not in sdata.shapes:
-        raise PixnetKeyError(f"box={key!r} is not among the shapes: {sorted(sdata.shapes)}.")
+        raise PixnetKeyError(f"crop_coord={key!r} is not among the shapes: {sorted(sdata.shapes)}.")
     grid = images.read_image(sdata, image_key).grid
     bounds = read_shapes(sdata, key, image_key, grid, coordinate_system).shapes.bounds
     if not np.isfinite(bounds).any():
-        raise PixnetValueError(f"box={key!r} cannot be drawn around: none of its {len(bounds)} shapes has any area.")
+        raise PixnetValueError(
+            f"crop_coord={key!r} has {len(bounds)} shapes, and none of them has any area to show the surroundings of."
+        )
     low, high = np.nanmin(bounds[:, :2], axis=0), np.nanmax(bounds[:, 2:], axis=0)
     margin = SURROUNDINGS * (high - low).max()
     return Box(*(low - margin).tolist(), *(high + margin).tolist())
@@ -72,7 +76,7 @@ def cut_box(box: Box, whole: Box, region: Region | None, image_key: str) -> Box:
     inside = Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, whole.x1), min(box.y1, whole.y1))
     if not (inside.width > 0 and inside.height > 0):
         raise PixnetValueError(
-            f"box={region!r} is, in pixels, {tuple(np.round(box, 1).tolist())} (x0, y0, x1, y1); it has no area on "
-            f"image {image_key!r} of {whole.width:g} x {whole.height:g} px. Mind box_unit, 'um' or 'px'."
+            f"crop_coord={region!r} is {tuple(np.round(box, 1).tolist())} in pixels (x0, y0, x1, y1), without area on "
+            f"image {image_key!r} of {whole.width:g} x {whole.height:g} px. Mind crop_unit, 'um' or 'px'."
         )
     return inside
