@@ -95,6 +95,7 @@ def nuclei(
     See Also
     --------
     pixnet_sd.tl.aggregate : Expression of each nucleus or cell, from a map.
+    pixnet_sd.io.outlines : Read outlines that QuPath, StarDist, InstanSeg or Cellpose have found.
 
     Examples
     --------
