@@ -21,7 +21,7 @@ import pixnet_sd as ps
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._settings import logger
 from pixnet_sd.nn.model import domain
-from pixnet_sd.nn.model.domain import StainDomain, describe_around, sample_places
+from pixnet_sd.nn.model.domain import StainDomain, read_patches, sample_places
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.tl._slides import ReadOptions, read_slide
 
@@ -41,7 +41,7 @@ def learn(slides: Sequence[Slide]) -> StainDomain:
 
 
 def share(known: StainDomain, slide: Slide, picture: Picture | None = None, scale: float = 1.0) -> float:
-    return known.strange(describe_around(picture or slide.picture, sample_places(slide) / scale))
+    return known.outlier_share(read_patches(picture or slide.picture, sample_places(slide) / scale))
 
 
 def spoiled(slide: Slide) -> Iterator[tuple[str, Picture, float]]:

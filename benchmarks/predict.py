@@ -29,10 +29,11 @@ from spatialdata.models import Image2DModel, ShapesModel
 
 import pixnet_sd as ps
 from pixnet_sd.nn.encoders.base import Encoder
-from pixnet_sd.nn.inference.predict import placed
+from pixnet_sd.nn.inference.predict import for_inference
 from pixnet_sd.nn.inference.tiling import read_batch, to_unit
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
 from pixnet_sd.tl._prediction.plan import make_plan
@@ -85,9 +86,10 @@ def overhead(size_px: int, tile_px: int, repeats: int) -> None:
     ready = [to_unit(read_batch(job.picture, [tile]), "cpu") for tile in job.plan]
 
     def bare() -> None:
-        with torch.inference_mode(), placed(model.network, "cpu"):
+        network = for_inference(model.network, "cpu")
+        with torch.inference_mode():
             for tile in ready:
-                model.network(tile)
+                network(tile)
 
     def whole(folder: str | None) -> float:
         slide = SpatialData.init_from_elements({"he": sdata["he"]}, attrs=sdata.attrs)
@@ -119,9 +121,8 @@ def beside_crops(size_px: int, tile_px: int, sample: int) -> None:
     counts = {"8 µm bins": len(slide["bins_8um"]), "55 µm spots": int(side_um**2 / (SPOT_PITCH_UM**2 * 3**0.5 / 2))}
     asked = {"model": model, "image_key": "he", "tile_size": tile_px, "progress": False}
     dense_s = seconds(lambda: predict_shapes(slide, "bins_8um", **asked))
-    encoder = model.network.members[0].encoder
-    with placed(model.network, "cpu"):
-        crop_s, *fields_s = (crop_seconds(encoder, side, sample) for side in (CROP_PX, *FIELDS_PX))
+    encoder = for_inference(model.network, "cpu").members[0].encoder
+    crop_s, *fields_s = (crop_seconds(encoder, side, sample) for side in (CROP_PX, *FIELDS_PX))
     ways = {"the encoder on a crop": crop_s, "on a crop and two wide fields": crop_s + sum(fields_s)}
     print(f"\n### Beside a crop of {CROP_PX} px for each shape ({size_px}² px at {MPP} µm; timed on {sample})\n")
     print("| shapes | number | for each shape | s | dense + aggregate, s | times faster |\n|---|---|---|---|---|---|")

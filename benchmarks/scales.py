@@ -34,8 +34,9 @@ from pixnet_sd._sdata import build, images, shapes, units
 from pixnet_sd._zonal.aggregate import aggregate
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.nn.inference.tiling import to_unit
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
-from pixnet_sd.nn.training.loss import BatchCounts, RateLoss, rate_loss
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
+from pixnet_sd.nn.training.loss import BatchCounts, RateLoss, masked_loss
 
 SIZE_PX, FINE_SIZE_PX, CROP_PX = 2048, 1024, 224
 """Sections of 1 mm, of half a millimetre where bins of a few µm are learnt from, and crops of the crop network."""
@@ -246,10 +247,9 @@ def train_crops(sections: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> nn
     for _ in range(CROP_EPOCHS):
         for features, counts, area in sections:
             expected = network(torch.from_numpy(features).float()) * torch.from_numpy(area).float()[:, None]
-            ones, zeros = torch.ones(len(counts)), torch.zeros(len(counts), dtype=torch.long)
-            measured = BatchCounts(torch.from_numpy(counts), ones, zeros, torch.from_numpy(counts.sum(1)))
+            measured = BatchCounts(torch.from_numpy(counts), torch.from_numpy(counts.sum(1)), 1.0)
             optimiser.zero_grad()
-            rate_loss(expected, measured, log_dispersion.exp() + 1e-3, RateLoss()).backward()
+            masked_loss("rate", expected, measured, log_dispersion.exp() + 1e-3, RateLoss()).backward()
             optimiser.step()
         schedule.step()
     return network.eval()

@@ -19,19 +19,13 @@ import numpy as np
 import pixnet_sd as ps
 from pixnet_sd.nn.model import domain
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
-from pixnet_sd.nn.slides import Slide
-from pixnet_sd.nn.training.evaluate import gene_scores
-from pixnet_sd.nn.training.fit import (
-    TrainingData,
-    first_network,
-    library_size,
-    make_training_set,
-    new_members,
-    train_member,
-)
-from pixnet_sd.nn.training.loop import TrainState
-from pixnet_sd.nn.training.prepare import Prepared, cached_datasets
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
+from pixnet_sd.nn.slides import Slide, library_size
+from pixnet_sd.nn.training.fit import first_network, new_members, train_member
+from pixnet_sd.nn.training.loop import gene_scores
+from pixnet_sd.nn.training.prepare import SlideSets, cached_datasets, training_datasets
+from pixnet_sd.nn.training.state import TrainState
 from pixnet_sd.tl._slides import ReadOptions, read_slide
 from pixnet_sd.tl._train import progress_bars
 
@@ -57,18 +51,17 @@ def chosen_genes(sections: Sequence[object]) -> list[str]:
     return [common[column] for column in order[:GENES]]
 
 
-def train(network: PixNet, config: ps.TrainConfig, slides: Sequence[Slide], sets: Sequence[Prepared]) -> list[PixNet]:
+def train(network: PixNet, config: ps.TrainConfig, slides: Sequence[Slide], sets: Sequence[SlideSets]) -> list[PixNet]:
     """All members, on some of the slides."""
-    lesson = make_training_set(TrainingData(slides, [], ""), sets, [], "cpu")
-    trained = []
-    for member, own in new_members(network, config, slides, sets, None, "cpu"):
-        train_member(TrainState(member, lesson, own), None, progress_bars(False), "")
+    datasets, trained = training_datasets(sets), []
+    for member, own in new_members(network, config, slides, datasets, None, "cpu"):
+        train_member(TrainState(member, datasets, [], own), None, progress_bars(False), "")
         trained.append(member)
         print(f"  member {len(trained)} of {config.members}", flush=True)
     return trained
 
 
-def left_out(network: PixNet, config: ps.TrainConfig, slides: Sequence[Slide], sets: Sequence[Prepared]) -> np.ndarray:
+def left_out(network: PixNet, config: ps.TrainConfig, slides: Sequence[Slide], sets: Sequence[SlideSets]) -> np.ndarray:
     """(sections, genes) correlation on every section, from those trained on the others."""
     scores = []
     for number, name in enumerate(SECTIONS):

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=())
 

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "pixnet_sd"
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
 PUBLIC = ("tl", "pp", "pl", "io")
-HEADS, DECODERS = {"RateHead", "LogHead"}, {"Decoder", "PixelDecoder", "Readout"}
+HEADS, DECODERS = {"Head", "RateHead", "LogHead"}, {"Decoder", "SafbDecoder", "PixelDecoder", "Readout"}
 KINDS = HEADS | DECODERS | {"Encoder", "Cnn", "Vit", "Windowed", "StainEncoder"}
 NO_VERBS = set(
     re.findall(

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Card": "nn.model.model",
         "MarkerMap": "nn.model.lazyslide",
         "Model": "nn.model.model",
-        "NetworkConfig": "nn.network.network",
+        "NetworkConfig": "nn.network.config",
         "RateLoss": "nn.training.loss",
         "TrainConfig": "nn.training.config",
         "encoders": "nn.encoders.build",
@@ -46,6 +46,6 @@ if TYPE_CHECKING:
     from pixnet_sd.nn.model.lazyslide import MarkerMap as MarkerMap
     from pixnet_sd.nn.model.model import Card as Card
     from pixnet_sd.nn.model.model import Model as Model
-    from pixnet_sd.nn.network.network import NetworkConfig as NetworkConfig
+    from pixnet_sd.nn.network.config import NetworkConfig as NetworkConfig
     from pixnet_sd.nn.training.config import TrainConfig as TrainConfig
     from pixnet_sd.nn.training.loss import RateLoss as RateLoss

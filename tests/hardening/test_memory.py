@@ -26,8 +26,9 @@ from pixnet_sd._zonal.shapes import from_polygons
 from pixnet_sd.nn.inference.memory import predict_bytes, rehearse_memory, train_bytes
 from pixnet_sd.nn.inference.predict import resolve_inference
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
-from pixnet_sd.nn.training.crops import crops_of, layout_for
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
+from pixnet_sd.nn.training.crops import choose_layout, make_crops
 
 SLACK = 24 * 2**20
 """What a process takes for anything: threads, arenas, pages that are half used."""
@@ -127,8 +128,8 @@ def test_train(count: int) -> None:
     network = NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(16,), programs=4, context_um=())
     config = ps.TrainConfig(network=network, steps=1, crops=count, augment=True)
     made, shapes = PixNet(network, len(genes), encoder_weights=None), from_polygons(np.array(cells.geometry), np.eye(3))
-    layout = layout_for(shapes, made.alignment, made.margin)
-    stated = train_bytes(made, layout.crop_px, len(crops_of(shapes, layout)), count, len(genes))
+    layout = choose_layout(shapes, made.alignment, made.margin)
+    stated = train_bytes(made, layout.crop_px, len(make_crops(shapes, layout)), count, len(genes))
     measured = peak_bytes(lambda: train(sdata, validation=None, config=config, device="cpu"))
     assert measured < stated + SLACK
     assert stated < 4 * measured + SLACK

@@ -17,7 +17,7 @@ from pixnet_sd._errors import PixnetError, PixnetValueError
 from pixnet_sd.nn.model import skeleton
 from pixnet_sd.nn.model.file import DESCRIPTION, WEIGHTS
 from pixnet_sd.nn.model.model import Model
-from pixnet_sd.nn.network.network import NetworkConfig
+from pixnet_sd.nn.network.config import NetworkConfig
 
 resource = pytest.importorskip("resource")
 

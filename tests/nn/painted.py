@@ -12,7 +12,7 @@ from pixnet_sd.nn.slides import MeasuredSet, Slide
 
 
 def silent(total: int, text: str) -> Callable[..., object]:
-    return lambda steps, told="": None
+    return lambda steps, postfix="": None
 
 
 def slide(seed: int, depth: float = 1.0) -> Slide:

@@ -6,7 +6,6 @@ from precision import assert_close
 
 from pixnet_sd.nn.encoders.build import build_encoder
 from pixnet_sd.nn.ops import (
-    box_contexts,
     box_mean,
     box_sides,
     encode_downsampled,
@@ -65,7 +64,7 @@ def test_boxes_are_odd_and_near_their_size():
 
 def test_contexts_are_means_of_every_channel():
     maps = torch.rand(1, 3, 8, 8)
-    contexts = box_contexts(maps, (3, 5))
+    contexts = [box_mean(maps, side) for side in (3, 5)]
     assert [tuple(context.shape) for context in contexts] == [(1, 3, 8, 8)] * 2
     torch.testing.assert_close(contexts[1][..., 4, 4], maps[..., 2:7, 2:7].mean((2, 3)))
 

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from nn.painted import slide
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.nn.slides import Slide, hold_out_corner, refuse_known
+from pixnet_sd.nn.slides import Slide, check_no_overlap, hold_out_corner
 
 
 def test_a_quarter_is_held_out_at_a_distance() -> None:
@@ -57,11 +57,11 @@ def test_a_section_that_is_learnt_from_validates_nothing() -> None:
     pixels = replace(two, picture=one.picture)
     for known in (one, replace(one), counts, pixels):
         with pytest.raises(PixnetValueError, match=r"same counts, or the same pixels under the same shapes.*Not so\."):
-            refuse_known([slide(2), one], [slide(3), replace(known)], "Not so.")
-    refuse_known([one], [two], "Not so.")
+            check_no_overlap([slide(2), one], [slide(3), replace(known)], "Not so.")
+    check_no_overlap([one], [two], "Not so.")
 
 
 def test_other_shapes_of_a_slide_validate() -> None:
     one = slide(0)
     half, rest = (replace(one, measured=(one.measured[0].take(np.arange(k, 100, 2)),)) for k in (0, 1))
-    refuse_known([half], [rest], "Not so.")
+    check_no_overlap([half], [rest], "Not so.")

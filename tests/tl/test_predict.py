@@ -31,7 +31,7 @@ from pixnet_sd._sdata import affine, build, images, levels, maps
 from pixnet_sd._sdata.provenance import get_record
 from pixnet_sd._sdata.storage import growing, locks, publish
 from pixnet_sd.nn.model.model import Model
-from pixnet_sd.nn.network.network import NetworkConfig
+from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._prediction.plan import load_model
 from pixnet_sd.tl._prediction.store import whole_batches

@@ -14,7 +14,7 @@ from pixnet_sd._errors import PixnetKeyError, PixnetValueError, PixnetWarning
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine, build
 from pixnet_sd.nn.model.model import Model
-from pixnet_sd.nn.network.network import NetworkConfig
+from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
 

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="my model", help="for the model's card, as are the next two")
     parser.add_argument("--tissue", default="unknown")
     parser.add_argument("--species", default="unknown")
-    parser.add_argument("--device", default="cpu", help='"cpu", "cuda", "mps"; the CPU unless another is named')
+    parser.add_argument("--device", help='"cpu", "cuda", "mps"; by default the fastest there is')
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
 
 

@@ -1,4 +1,4 @@
-"""Which device the work runs on, whether it is there, and networks for it. Torch only."""
+"""Choose and check a device, and copy networks to it. Torch only."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def best_device() -> str:
+    """Name the fastest device of this machine."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def check_name(device: str | torch.device) -> str:
-    """The name of a device, which may be one of another machine."""
+    """Check the name of a device, which may be one of another machine."""
     try:
         kind = torch.device(device).type
     except (RuntimeError, TypeError) as error:
@@ -34,7 +35,7 @@ def check_name(device: str | torch.device) -> str:
 
 
 def check_device(device: str | torch.device) -> str:
-    """The name of a device that this machine has; asked before long work begins."""
+    """Check that this machine has a device, before long work begins; return its name."""
     name = check_name(device)
     try:
         torch.empty(0, device=name)
@@ -47,16 +48,16 @@ def check_device(device: str | torch.device) -> str:
 def copied_to(
     network: Network, device: str | torch.device, memory_format: torch.memory_format = torch.preserve_format
 ) -> Network:
-    """Copy a network to a device. The given one is left as it is, and other threads may use it meanwhile.
+    """Copy a network to a device. The given one is not modified, and other threads may use it meanwhile.
 
     Weights that have the device and the memory format already are shared by the two. Hooks are copied with the network.
     """
     tensors = chain(network.parameters(), network.buffers())
-    return deepcopy(network, {id(tensor): moved(tensor, device, memory_format) for tensor in tensors})
+    return deepcopy(network, {id(tensor): move_tensor(tensor, device, memory_format) for tensor in tensors})
 
 
-def moved(tensor: Tensor, device: str | torch.device, memory_format: torch.memory_format) -> Tensor:
-    """A parameter, or a buffer, with the same values; the memory format is one of images and their filters."""
+def move_tensor(tensor: Tensor, device: str | torch.device, memory_format: torch.memory_format) -> Tensor:
+    """Move a parameter or a buffer; the memory format applies to images and their filters."""
     kept = memory_format if tensor.dim() == 4 else torch.preserve_format
     values = tensor.detach().to(device, memory_format=kept)
     return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
@@ -71,7 +72,7 @@ LOADED_IN = os.getpid()
 
 
 def one_thread_after_fork() -> None:
-    """In a forked process, compute with one thread: torch would wait forever for the others, which it lacks."""
+    """Limit torch to one thread in a forked process: it would wait forever for the others, which a fork lacks."""
     if os.getpid() != LOADED_IN and (threads := torch.get_num_threads()) > 1:
         logger.warning(
             "this process was forked from one that had loaded torch, whose %d threads a fork does not have: computing "

@@ -1,4 +1,4 @@
-"""Feature maps of several strides: pooling, upsampling and box means that do not care where a tile begins.
+"""Feature maps of several strides: pooling, upsampling and box means that are independent of tile origins.
 
 Every operation here is local and keeps its phase when a tile begins at a multiple of the coarsest stride, so that a
 tile read with a margin gives the numbers of the whole image. Torch only.
@@ -16,32 +16,32 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class FeatureSource:
-    """One feature map that a decoder receives."""
+    """One input map of a decoder."""
 
     channels: int
     stride: int
-    """Input pixels per pixel of the map as it is handed over."""
+    """Input pixels per pixel of the map."""
     level: int
     """Stride of the pyramid level where it is used; a coarse ViT layer may feed a fine level."""
 
 
 def pool_maps(maps: Tensor, factor: int) -> Tensor:
-    """Mean over squares of `factor` pixels."""
+    """Average squares of `factor` pixels."""
     return F.avg_pool2d(maps, factor) if factor > 1 else maps
 
 
 def upsample_maps(maps: Tensor, factor: int) -> Tensor:
-    """Bilinear; pixel centres stay where they are."""
+    """Upsample bilinearly; pixel centers stay in place."""
     return F.interpolate(maps, scale_factor=float(factor), mode="bilinear") if factor > 1 else maps
 
 
 def resample_map(maps: Tensor, stride: int, to: int) -> Tensor:
-    """From one power-of-two stride to another: means on the way down, bilinear on the way up."""
+    """Resample from one power-of-two stride to another: means on the way down, bilinear on the way up."""
     return pool_maps(maps, to // stride) if to >= stride else upsample_maps(maps, stride // to)
 
 
 def box_mean(maps: Tensor, side: int) -> Tensor:
-    """Mean over the `side` x `side` box (odd) around each pixel.
+    """Average the `side` x `side` box (odd) around each pixel.
 
     Two one-dimensional passes, not an integral image: a running sum would carry its rounding from tile to tile.
     """
@@ -51,17 +51,12 @@ def box_mean(maps: Tensor, side: int) -> Tensor:
 
 
 def box_sides(context_px: Sequence[float], stride: int) -> tuple[int, ...]:
-    """Boxes of these sizes (input pixels) as odd numbers of pixels at `stride`; below 3 they would add nothing."""
+    """Convert box sizes (input pixels) to odd numbers of pixels at `stride`; below 3 they would add nothing."""
     sides = (2 * round((size_px / stride - 1) / 2) + 1 for size_px in context_px)
     return tuple(side for side in sides if side >= 3)
 
 
-def box_contexts(maps: Tensor, sides: Sequence[int]) -> list[Tensor]:
-    """The mean of every channel over each box."""
-    return [box_mean(maps, side) for side in sides]
-
-
 def encode_downsampled(encoder: Callable[[Tensor], list[Tensor]], image: Tensor, zoom: int) -> Tensor:
-    """The encoder's maps of the image at 1/zoom of its resolution, side by side at the coarsest one's stride."""
+    """Encode the image at 1/zoom of its resolution; maps are concatenated at the coarsest one's stride."""
     maps = encoder(pool_maps(image, zoom))
     return torch.cat([pool_maps(m, m.shape[-1] // maps[-1].shape[-1]) for m in maps], dim=1)

@@ -1,17 +1,23 @@
-"""What a network learns from: images at the model's µm per pixel, and counts of shapes. numpy and scipy only."""
+"""Slides to train on: images at the model's µm per pixel, and counts of shapes. numpy and scipy only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._metrics.scores import log_profile
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._zonal.shapes import Shapes
+
+LEAST_SHAPES = 10
+"""Below it, nothing can be learned from a set of shapes, or scored on it."""
+COMPARED = 8
+"""Shapes with equal bounds in two slides whose pixels are compared."""
 
 
 @dataclass(frozen=True)
@@ -42,41 +48,53 @@ class Slide:
     """One or more sets of shapes, e.g. bins of 2, 8 and 16 µm."""
 
     def density(self, number: int) -> float:
-        """Counts per µm² of a set, over all genes: how deeply it was sequenced."""
+        """Counts per µm² of a set, over all genes: its sequencing depth."""
         measured = self.measured[number]
         return float(measured.totals.sum() / (measured.shapes.area.sum() * self.mpp**2))
 
 
 def size_factors(slides: Sequence[Slide]) -> list[list[float]]:
-    """Depth of every set of every slide, relative to their geometric mean.
+    """Compute the depth of every set of every slide, relative to their geometric mean.
 
-    One depth for a whole set leaves differences between its shapes, such as cell density, to the map: what the map
-    shows is a rate, whose sums over any shapes are counts.
+    One depth for a whole set leaves differences between its shapes, such as cell density, to the map: the map is a
+    rate, whose sums over any shapes are counts.
     """
     densities = [[slide.density(number) for number in range(len(slide.measured))] for slide in slides]
     reference = np.exp(np.mean([np.log(density) for own in densities for density in own]))
     return [[float(density / reference) for density in own] for own in densities]
 
 
-def mean_rates(slides: Sequence[Slide]) -> np.ndarray:
-    """(genes,) counts per µm² at size factor 1, over all slides and sets."""
-    counts, area_um2 = np.zeros(slides[0].measured[0].counts.shape[1]), 0.0
+def iterate_sets(slides: Sequence[Slide]) -> Iterator[tuple[Slide, MeasuredSet, float]]:
+    """Yield every set of every slide, with its size factor."""
     for slide, own in zip(slides, size_factors(slides), strict=True):
         for measured, factor in zip(slide.measured, own, strict=True):
-            counts += np.asarray(measured.counts.sum(axis=0)).ravel() / factor
-            area_um2 += measured.shapes.area.sum() * slide.mpp**2
+            yield slide, measured, factor
+
+
+def mean_rates(slides: Sequence[Slide]) -> np.ndarray:
+    """Compute (genes,) counts per µm² at size factor 1, over all slides and sets."""
+    counts, area_um2 = np.zeros(slides[0].measured[0].counts.shape[1]), 0.0
+    for slide, measured, factor in iterate_sets(slides):
+        counts += np.asarray(measured.counts.sum(axis=0)).ravel() / factor
+        area_um2 += measured.shapes.area.sum() * slide.mpp**2
     return counts / area_um2
 
 
-LEAST_SHAPES = 10
-LOOKS = 8
-"""Shapes of the same place whose pixels tell whether two pictures are the same."""
+def mean_profiles(slides: Sequence[Slide]) -> np.ndarray:
+    """Compute (genes,) mean log expression, over all shapes of all slides and sets."""
+    profiles = [log_profile(m.counts.toarray(), m.totals) for slide in slides for m in slide.measured]
+    return np.nanmean(np.concatenate(profiles), axis=0)
+
+
+def library_size(slides: Sequence[Slide]) -> float:
+    """Compute the mean counts over all genes in a shape at size factor 1."""
+    return float(np.concatenate([measured.totals / factor for _, measured, factor in iterate_sets(slides)]).mean())
 
 
 def hold_out_corner(slide: Slide, buffer_px: float) -> tuple[Slide, Slide]:
-    """(training, validation): about a quarter of the shapes is held out, the same region in every set.
+    """Split into (training, validation): about a quarter of the shapes, the same region in every set, is held out.
 
-    Shapes within the buffer of that region are in neither, because what surrounds them is seen in validation.
+    Shapes within the buffer of that region are in neither, because their pixels are context of validation shapes.
     """
     places = slide.measured[0].shapes.centroid
     left = float(np.median(places[:, 0]))
@@ -93,12 +111,12 @@ def hold_out_corner(slide: Slide, buffer_px: float) -> tuple[Slide, Slide]:
                 f"A held-out corner of {slide.name} leaves {fewest} shapes to {name}; at least {LEAST_SHAPES} are "
                 "needed. Give other sections as `validation`, or None to train on everything."
             )
-        require_counts(one, f"what the held-out corner of {slide.name} leaves to {name}")
+        check_gene_counts(one, f"what the held-out corner of {slide.name} leaves to {name}")
     return training, validation
 
 
-def require_counts(slide: Slide, what: str) -> None:
-    """Of the model's genes, in every set of shapes."""
+def check_gene_counts(slide: Slide, what: str) -> None:
+    """Check that every set of shapes has counts of the model's genes."""
     for number, measured in enumerate(slide.measured, 1):
         if not measured.counts.sum():
             shapes, genes = measured.counts.shape
@@ -109,42 +127,42 @@ def require_counts(slide: Slide, what: str) -> None:
             )
 
 
-def refuse_known(training: Sequence[Slide], others: Sequence[Slide], remedy: str) -> None:
-    """Scores on what was learnt from say nothing of other sections."""
+def check_no_overlap(training: Sequence[Slide], others: Sequence[Slide], remedy: str) -> None:
+    """Check that no section is trained on and scored: such scores do not hold on other sections."""
     for other in others:
         for one in training:
-            if other is not one and same_section(one, other):
+            if other is not one and is_same_section(one, other):
                 raise PixnetValueError(
                     f"{other.name} is {one.name}: they have the same counts, or the same pixels under the same shapes. "
-                    f"What is learnt from must not be scored. {remedy}"
+                    f"A section that is trained on must not be scored. {remedy}"
                 )
 
 
-def same_section(one: Slide, other: Slide) -> bool:
-    """Whether any two of their sets have the same counts, or are of the same shapes with the same pixels."""
+def is_same_section(one: Slide, other: Slide) -> bool:
+    """Return whether any two of their sets have the same counts, or the same shapes with the same pixels."""
     return any(
-        same_counts(here, there) or same_pixels(one, here, other, there)
+        have_same_counts(here, there) or have_same_pixels(one, here, other, there)
         for here in one.measured
         for there in other.measured
     )
 
 
-def same_counts(one: MeasuredSet, other: MeasuredSet) -> bool:
+def have_same_counts(one: MeasuredSet, other: MeasuredSet) -> bool:
     if one.counts.shape != other.counts.shape or not np.array_equal(one.totals, other.totals):
         return False
     return (one.counts != other.counts).nnz == 0
 
 
-def same_pixels(one: Slide, here: MeasuredSet, other: Slide, there: MeasuredSet) -> bool:
-    """Some shapes have the same bounds in both, and the pixels there are equal."""
+def have_same_pixels(one: Slide, here: MeasuredSet, other: Slide, there: MeasuredSet) -> bool:
+    """Return whether some shapes have the same bounds in both, and the pixels there are equal."""
     common = sorted({tuple(row) for row in here.shapes.bounds} & {tuple(row) for row in there.shapes.bounds})
-    some = [common[k] for k in np.unique(np.linspace(0, len(common) - 1, LOOKS).astype(int))] if common else []
+    some = [common[k] for k in np.unique(np.linspace(0, len(common) - 1, COMPARED).astype(int))] if common else []
     windows = [Window(int(y0), int(x0), int(np.ceil(y1)), int(np.ceil(x1))) for x0, y0, x1, y1 in some]
     return bool(windows) and all(np.array_equal(one.picture.read(w), other.picture.read(w)) for w in windows)
 
 
 def distance_to_corner(measured: MeasuredSet, left: float, top: float) -> np.ndarray:
-    """(shapes,) pixels from each middle to the region right of and below a corner."""
+    """Compute (shapes,) pixels from each centroid to the region right of and below a corner."""
     x, y = measured.shapes.centroid.T
     return np.hypot(np.maximum(left - x, 0), np.maximum(top - y, 0))
 

@@ -1,4 +1,4 @@
-"""From SpatialData to what training reads: a picture at the model's µm per pixel, shapes in its pixels, counts."""
+"""Read sections for training: a picture at the model's µm per pixel, shapes in its pixels, counts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from pixnet_sd._errors import PixnetValueError, PixnetWarning
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import counts, elements, images, units
 from pixnet_sd._sdata.shapes import read_shapes
-from pixnet_sd.nn.slides import MeasuredSet, Slide
+from pixnet_sd.nn.slides import LEAST_SHAPES, MeasuredSet, Slide
 from pixnet_sd.tl._prediction.plan import check_resolution
-
-LEAST_SHAPES = 10
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How sections are read: the same for all."""
+    """Options for reading sections, the same for all."""
 
     image_key: str | None
     table_keys: Sequence[str] | None
@@ -32,7 +30,7 @@ class ReadOptions:
 
 
 def read_slide(sdata: SpatialData, name: str, how: ReadOptions) -> Slide:
-    """One section with the measured shapes of its tables."""
+    """Read one section with the measured shapes of its tables."""
     key = elements.find_image_key(sdata, how.image_key)
     image_mpp = units.image_mpp(sdata, key)
     check_resolution(key, image_mpp, how.mpp, allow_upsample=how.allow_upsample)
@@ -47,7 +45,7 @@ def read_slide(sdata: SpatialData, name: str, how: ReadOptions) -> Slide:
 def read_measured(
     sdata: SpatialData, image_key: str, grid: PixelGrid, table_key: str, layer: str | None, genes: Sequence[str]
 ) -> MeasuredSet:
-    """The shapes that a table measures, those over the picture, with their counts."""
+    """Read the shapes that a table annotates, if they are within the picture, with their counts."""
     shapes_key = counts.annotated_shapes(sdata, table_key)
     found = counts.read_counts(sdata, table_key, shapes_key, layer=layer, genes=genes)
     shapes = read_shapes(sdata, shapes_key, image_key, grid).shapes.take(found.rows)
@@ -55,13 +53,13 @@ def read_measured(
     whole = (x0 >= 0) & (y0 >= 0) & (x1 <= grid.width) & (y1 <= grid.height) & (shapes.area > 0)
     if whole.sum() < LEAST_SHAPES:
         raise PixnetValueError(
-            f"Only {whole.sum()} of the {len(whole)} shapes of table {table_key!r} lie whole on image {image_key!r}; "
-            f"at least {LEAST_SHAPES} are needed. Check the transformations with pl.shapes."
+            f"Only {whole.sum()} of the {len(whole)} shapes of table {table_key!r} are entirely within image "
+            f"{image_key!r}; at least {LEAST_SHAPES} are needed. Check the transformations with pl.shapes."
         )
     if not whole.all():
         warnings.warn(
-            f"{(~whole).sum()} of the {len(whole)} shapes of table {table_key!r} reach over image {image_key!r} and "
-            "are not learnt from.",
+            f"{(~whole).sum()} of the {len(whole)} shapes of table {table_key!r} extend beyond image {image_key!r} and "
+            "are not trained on.",
             PixnetWarning,
             stacklevel=4,
         )
@@ -70,6 +68,6 @@ def read_measured(
         raise PixnetValueError(
             f"Table {table_key!r} has no counts of the {len(found.genes)} genes, e.g. {list(found.genes[:3])}, in its "
             f"{len(kept)} shapes on image {image_key!r}, with {found.totals[kept].sum():g} counts over all genes. "
-            "There is nothing to learn from; choose other genes, or check the layer with raw counts."
+            "Choose other genes, or check the layer with raw counts."
         )
     return MeasuredSet(shapes.take(kept), found.matrix[kept], found.totals[kept])

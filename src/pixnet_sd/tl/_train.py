@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,13 +14,13 @@ from tqdm.auto import tqdm
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.counts import annotating_table, asked_genes
-from pixnet_sd._settings import settings
-from pixnet_sd.nn.device import check_device
+from pixnet_sd._settings import logger, settings
+from pixnet_sd.nn.device import best_device, check_device
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig
-from pixnet_sd.nn.slides import Slide, hold_out_corner, refuse_known
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.slides import Slide, check_no_overlap, hold_out_corner
 from pixnet_sd.nn.training.config import TrainConfig
-from pixnet_sd.nn.training.fit import TrainingData, train_pixnet
+from pixnet_sd.nn.training.fit import train_pixnet
 from pixnet_sd.nn.training.ridge import train_ridge
 from pixnet_sd.tl._slides import ReadOptions, read_slide
 
@@ -49,69 +50,81 @@ def train(
     name: str = "my model",
     tissue: str = "unknown",
     species: str = "unknown",
-    device: str = "cpu",
+    device: str | None = None,
     progress: bool | None = None,
 ) -> Model:
     """Train a model that predicts expression from H&E, on one or several measured sections.
 
-    ``method="pixnet"`` learns a map of rates, in counts per µm²: its integral over each measured shape is compared with
+    ``method="pixnet"`` fits a map of rates, in counts per µm²: its integral over each measured shape is compared with
     the shape's raw counts by a negative binomial likelihood, and the profiles within each section by their
-    correlation. Shapes of any size can be learnt from together, and the map may be summed over any others.
+    correlation. Shapes of different sizes can be combined, and the map may be summed over any others.
 
     ``method="ridge"`` takes seconds once features are computed: a ridge regression of ln(1 + counts per 10,000) on
     features that are pooled over the shapes, in closed form. Its map can be averaged but not summed. Its penalty, and
-    the scores that the model carries, come from leaving out one section in turn, or corners of the only one, at the
-    distance where shapes see nothing in common. A section that is too small for that is not scored.
+    the scores in the model's card, come from leaving out one section in turn, or corners of the only one, at the
+    distance where shapes share no pixels. A section that is too small for that is not scored.
 
     A model of rates is scored by profiles, shares among its genes: with few genes, the card says what the measured
-    counts themselves would score. A model of one gene learns and is scored by rates, at one depth for each section.
+    counts themselves would score. A model of one gene is trained on rates and scored by them, at one depth for each
+    section.
 
     Parameters
     ----------
     sdata
         One or several sections.
     image_key
-        The H&E image; may be left out when there is one.
+        The H&E image. Optional if the object has exactly one.
     shapes_key
-        The shapes that were measured, or several, e.g. bins of 2, 8 and 16 µm, where that tells which tables are
-        meant: each must be annotated by one table.
+        The shapes that were measured, or several, e.g. bins of 2, 8 and 16 µm: each must be annotated by exactly one
+        table. An alternative to `table_key`.
     table_key
-        The table with raw counts, or several, e.g. of bins of 8 and 16 µm; may be left out when there is one.
+        The table with raw counts, or several, e.g. of bins of 8 and 16 µm. Optional if the object has exactly one.
     genes
-        Genes to model. By default those that ``pp.select_genes`` marked in the first section's table, or all of it.
+        Genes to model. By default those that ``pp.select_genes`` marked in the first section's table, else all.
     layer
         The layer with raw counts; by default X.
     method
         ``"pixnet"`` or ``"ridge"``.
     config
-        The network, and how it is trained; see `TrainConfig`. By default colour and texture at 0.5 µm per pixel, which
+        The network and the hyperparameters; see `TrainConfig`. By default stain and texture at 0.5 µm per pixel, which
         needs no download. The ridge uses only the network's features, µm per pixel and number of programs.
     validation
-        What chooses the epoch and gives the scores that the model carries: sections that are not in `sdata`, or
-        ``"corner"``, a quarter
-        of every section, at a distance from what is learnt from. None learns from everything for all epochs. The
-        ridge has no epochs and takes no other sections: its scores come from what it leaves out in turn.
+        Validation data for early stopping and for the scores in the model's card: sections that are not in `sdata`, or
+        ``"corner"``, a quarter of every section, at a distance from the training shapes. None trains on everything for
+        all epochs. The ridge has no epochs and takes no other sections: its scores come from cross-validation.
     model
-        Go on from the weights of this model, with its network and its genes.
+        Model to fine-tune, with its network and its genes.
     encoder_weights
         ``"pretrained"`` fetches published weights where the encoder has any; a safetensors file works offline.
     checkpoint
-        A folder that keeps the state after every epoch. The same call goes on where an interrupted one stopped, to the
-        same result. Not for the ridge, which has no epochs.
+        A folder that keeps the state after every epoch. The same call resumes an interrupted training, with the same
+        result. Not for the ridge, which has no epochs.
     value_range
-        Black and white of images that are not uint8.
+        Intensity range ``(black, white)`` of images that are not uint8.
     allow_upsample
-        Interpolate images that are coarser than the model reads.
+        Interpolate images that are coarser than the model's µm per pixel.
     name, tissue, species
         For the model's card.
     device
-        Where it runs: ``"cpu"`` unless another is named, e.g. ``"cuda"`` or ``"mps"``.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; by default the fastest there is, which a log line names.
     progress
         Show progress bars; by default ``ps.settings.progress``.
 
     Returns
     -------
-    The model. ``model.save(folder)`` keeps it.
+    The model. ``model.save(folder)`` stores it.
+
+    Raises
+    ------
+    PixnetValueError
+        If the sections have too few shapes or counts, a section is both trained on and scored, or options contradict
+        each other.
+
+    See Also
+    --------
+    pixnet_sd.pp.select_genes : Mark the genes to model.
+    pixnet_sd.tl.predict : Predict a map with the model.
+    pixnet_sd.pl.training : Plot the training curves.
 
     Examples
     --------
@@ -122,63 +135,74 @@ def train(
     >>> model.unit
     'counts/um2'
     """
-    config, device = asked_config(method, config, model), check_device(device)
+    config = resolve_config(method, config, model)
     if method == "ridge":
-        require_no_epochs(validation, checkpoint)
+        check_no_epochs(validation, checkpoint)
+    device = resolve_device(device)
     sections = list_sections(sdata)
     if not sections:
-        raise PixnetValueError("There is nothing to train on: the list of sections is empty.")
-    tables = asked_tables(sections[0], shapes_key, table_key)
-    chosen = genes_to_model(asked_genes(genes), model) or marked_genes(sections[0], tables)
+        raise PixnetValueError("The list of sections to train on is empty.")
+    tables = find_tables(sections[0], shapes_key, table_key)
+    chosen = model_genes(asked_genes(genes), model) or marked_genes(sections[0], tables)
     reading = ReadOptions(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
     if method == "ridge":
-        refuse_known(slides, slides, "Give each section once.")
+        check_no_overlap(slides, slides, "Give each section once.")
     card = Card(name, tissue=tissue, species=species, data=describe_data(slides))
-    bar = progress_bars(settings.progress if progress is None else progress)
+    bars = progress_bars(settings.progress if progress is None else progress)
     if method == "ridge":
         return train_ridge(
-            slides, chosen, config.network, card, encoder_weights=encoder_weights, device=device, bar=bar
+            slides, chosen, config.network, card, encoder_weights=encoder_weights, device=device, progress=bars
         )
+    training, held_out, how = split_slides(slides, validation, reading, config)
     return train_pixnet(
-        split_data(slides, validation, reading, config),
+        training,
+        held_out,
         chosen,
         config,
-        card,
+        replace(card, validation=how),
         model=model,
         encoder_weights=encoder_weights,
         folder=None if checkpoint is None else Path(checkpoint),
         device=device,
-        bar=bar,
+        progress=bars,
     )
 
 
-def asked_config(method: str, config: TrainConfig | None, model: Model | None) -> TrainConfig:
-    """What was asked for, checked; the network of a model that is trained further is its own."""
+def resolve_device(device: str | None) -> str:
+    """Check the device, or choose the fastest."""
+    if device is None:
+        device = best_device()
+        logger.info("training on device %r", device)
+    return check_device(device)
+
+
+def resolve_config(method: str, config: TrainConfig | None, model: Model | None) -> TrainConfig:
+    """Check the configuration, or take the default; a model that is fine-tuned keeps its network."""
     if method not in METHODS:
         raise PixnetValueError(f"method must be one of {list(METHODS)}; got {method!r}.")
     if model is None:
         return config or METHODS[method]()
     if method == "ridge":
-        raise PixnetValueError('A ridge has no start: `model` needs method="pixnet".')
+        raise PixnetValueError('A ridge cannot be fine-tuned: `model` needs method="pixnet".')
     networks = [member.config for member in model.network.members]
-    wanted = config or TrainConfig(network=networks[0], members=len(networks))
-    if any(network != wanted.network for network in networks) or wanted.members != len(networks):
+    resolved = config or TrainConfig(network=networks[0], members=len(networks))
+    if any(network != resolved.network for network in networks) or resolved.members != len(networks):
         raise PixnetValueError(
             f"The model has {len(networks)} member(s) with another network than `config`. Give "
             "TrainConfig(network=model.network.members[0].config, members=len(model.network.members), ...)."
         )
-    return wanted
+    return resolved
 
 
-def require_no_epochs(validation: object, checkpoint: str | Path | None) -> None:
-    """A ridge is solved at once: no sections can choose its epoch, and no state is worth keeping."""
-    dropped = {
+def check_no_epochs(validation: object, checkpoint: str | Path | None) -> None:
+    """Check that a ridge gets no validation data and no checkpoint: it is solved at once."""
+    unused = {
         "validation": not (validation is None or isinstance(validation, str) and validation == CORNER),
         "checkpoint": checkpoint is not None,
     }
-    if any(dropped.values()):
-        named = " and ".join(name for name, given in dropped.items() if given)
+    if any(unused.values()):
+        named = " and ".join(name for name, given in unused.items() if given)
         raise PixnetValueError(
             f'method="ridge" has no epochs, so it cannot use {named}: its scores come from leaving out each section in '
             f'turn, or corners of the only one. Leave out {named}, or pass method="pixnet".'
@@ -190,11 +214,11 @@ def ridge_config() -> TrainConfig:
 
 
 METHODS = {"pixnet": TrainConfig, "ridge": ridge_config}
-"""With what each method works where nothing is said."""
+"""Default configuration by method."""
 
 
-def genes_to_model(genes: list[str] | None, model: Model | None) -> list[str] | None:
-    """Those given, or those of the model; a model that is trained further keeps its genes."""
+def model_genes(genes: list[str] | None, model: Model | None) -> list[str] | None:
+    """Return the given genes, or those of the model; a model that is fine-tuned keeps its genes."""
     if model is None:
         return genes
     if genes is not None and genes != list(model.genes):
@@ -202,10 +226,10 @@ def genes_to_model(genes: list[str] | None, model: Model | None) -> list[str] | 
     return list(model.genes)
 
 
-def asked_tables(
+def find_tables(
     sdata: SpatialData, shapes_key: str | Sequence[str] | None, table_key: str | Sequence[str] | None
 ) -> Sequence[str] | None:
-    """By their own names, or by the shapes that they annotate."""
+    """Find tables by their keys, or by the shapes that they annotate."""
     if shapes_key is None:
         return [table_key] if isinstance(table_key, str) else table_key
     if table_key is not None:
@@ -221,26 +245,26 @@ def list_sections(sdata: SpatialData | Sequence[SpatialData]) -> list[SpatialDat
     return several
 
 
-def split_data(
+def split_slides(
     slides: Sequence[Slide],
     validation: SpatialData | Sequence[SpatialData] | str | None,
     reading: ReadOptions,
     config: TrainConfig,
-) -> TrainingData:
-    """What is learnt from, and what is kept for validation."""
+) -> tuple[Sequence[Slide], Sequence[Slide], str]:
+    """Return training slides, validation slides, and what the latter are, in words for the model's card."""
     if validation is None:
-        return TrainingData(slides, [], "none")
+        return slides, [], "none"
     if isinstance(validation, str):
         if validation != CORNER:
             raise PixnetValueError(f"validation must be {CORNER!r}, sections, or None; got {validation!r}.")
         buffer_um = max(config.network.context_um, default=0.0) / 2
         parts = [hold_out_corner(slide, buffer_um / slide.mpp) for slide in slides]
-        held_out = "a quarter of each section, which chose the epoch"
-        return TrainingData([part[0] for part in parts], [part[1] for part in parts], held_out)
+        training, held_out = zip(*parts, strict=True)
+        return training, held_out, "a quarter of each section, which chose the epoch"
     others = list_sections(validation)
     read = [read_slide(section, f"validation {n}", reading) for n, section in enumerate(others, 1)]
-    refuse_known(slides, read, f"Give sections that are not learnt from, or validation={CORNER!r}.")
-    return TrainingData(slides, read, f"{len(read)} section(s), which chose the epoch")
+    check_no_overlap(slides, read, f"Give sections that are not trained on, or validation={CORNER!r}.")
+    return slides, read, f"{len(read)} section(s), which chose the epoch"
 
 
 def describe_data(slides: Sequence[Slide]) -> str:
@@ -249,23 +273,23 @@ def describe_data(slides: Sequence[Slide]) -> str:
 
 
 def marked_genes(sdata: SpatialData, tables: Sequence[str] | None) -> list[str]:
-    """Genes that were selected in the first table, or all of its genes."""
+    """Return the genes that are marked in the first table, or all of its genes."""
     var: pd.DataFrame = sdata.tables[elements.find_table_key(sdata, tables[0] if tables else None)].var
     return list(map(str, var.index[var[SELECTED]] if SELECTED in var else var.index))
 
 
-def progress_bars(shown: bool) -> Callable[[int, str], Callable[..., object]]:
-    """What starts a bar; a bar ends when it is full."""
+def progress_bars(enabled: bool) -> Callable[[int, str], Callable[..., object]]:
+    """Return a function that starts a progress bar; a bar closes when it is full."""
 
     def start(total: int, text: str) -> Callable[[int], object]:
-        bar = tqdm(total=total, desc=text, unit="step", disable=not shown)
+        bar = tqdm(total=total, desc=text, unit="step", disable=not enabled)
         return partial(advance_bar, bar)
 
     return start
 
 
-def advance_bar(bar: tqdm, steps: int, told: str = "") -> None:
-    bar.set_postfix_str(told, refresh=False)
+def advance_bar(bar: tqdm, steps: int, postfix: str = "") -> None:
+    bar.set_postfix_str(postfix, refresh=False)
     bar.update(steps)
     if bar.n >= bar.total:
         bar.close()

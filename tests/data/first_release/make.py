@@ -23,7 +23,8 @@ from spatialdata.transformations import Identity, Scale
 import pixnet_sd as ps
 from pixnet_sd._sdata import build
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 
 GENES = ("EPCAM", "VIM", "CD3E", "KRT8")
 PREDICT: dict[str, Any] = {"device": "cpu", "tile_size": 64, "progress": False}

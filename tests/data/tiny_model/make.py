@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 
 HERE = Path(__file__).parent
 CONFIG = NetworkConfig(

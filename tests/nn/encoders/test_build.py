@@ -58,11 +58,11 @@ def test_what_no_level_needs_is_left_out_and_changes_nothing():
     whole.load_state_dict({key: own.get(key, value) for key, value in whole.state_dict().items()})
     image = torch.rand(1, 3, 64, 64)
     assert len(encoder.model.blocks) < len(whole.blocks)
-    for ours, theirs in zip(encoder(image), whole(encoder.normalise(image)), strict=True):
+    for ours, theirs in zip(encoder(image), whole(encoder.normalize(image)), strict=True):
         assert_close(ours.detach(), theirs.detach())
 
 
-def test_normalisation_is_inside_the_network():
+def test_normalization_is_inside_the_network():
     encoder = build_encoder(CNN, weights=None).eval()
     image = torch.rand(1, 3, 32, 32)
     mean, std = (torch.tensor(encoder.model.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
@@ -200,5 +200,5 @@ def test_the_table_says_what_one_must_know():
     assert set(table.index) >= {"uni", "uni2-h", "virchow2", "h-optimus-0", "h-optimus-1", "prov-gigapath", "hibou-l"}
     assert set(table.index) >= {"phikon-v2", "conch-v1.5", "h0-mini", "hibou-b"}
     assert not table.loc["phikon-v2", "gated"]
-    assert table.loc["uni", "access"] == "ask at https://huggingface.co/MahmoodLab/UNI, then set HF_TOKEN"
+    assert table.loc["uni", "access"] == "request it at https://huggingface.co/MahmoodLab/UNI, then set HF_TOKEN"
     assert np.all(table["mpp"] == 0.5)

@@ -11,7 +11,8 @@ from timm.layers import SwiGLUPacked
 from pixnet_sd.nn.encoders.build import build_encoder
 from pixnet_sd.nn.encoders.foundation import FOUNDATION
 from pixnet_sd.nn.encoders.weights import from_transformers
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 
 SWIGLU = {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU}
 AS_ON_THE_CARD: dict[str, tuple[str, dict[str, Any]]] = {
@@ -85,7 +86,7 @@ def test_the_deepest_map_is_the_model_s_own_last_layer(name):
     encoder = tiny(name).encoder
     image = torch.rand(1, 3, 224, 224)
     with torch.inference_mode():
-        tokens = encoder.model.forward_features(encoder.normalise(image))[:, encoder.model.num_prefix_tokens :]
+        tokens = encoder.model.forward_features(encoder.normalize(image))[:, encoder.model.num_prefix_tokens :]
         side = 224 // FOUNDATION[name].patch_px
         own = tokens.transpose(1, 2).unflatten(2, (side, side))
         expected = torch.nn.functional.interpolate(own, size=(14, 14), mode="bilinear")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.encoders.build import build_encoder
-from pixnet_sd.nn.inference.fusing import adjacent, folded
+from pixnet_sd.nn.inference.fusing import find_folds, fold_norms
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def test_a_folded_encoder_gives_the_same_without_norms(name: str, left: int) -> 
     encoder = lived_in(build_encoder(name, weights=None))
     image, state = torch.rand(2, 3, 96, 64), {key: value.clone() for key, value in encoder.state_dict().items()}
     with torch.inference_mode():
-        before, copy = encoder(image), folded(encoder)
+        before, copy = encoder(image), fold_norms(encoder)
         after = copy(image)
     assert norms(copy) == left  # where it belongs to another module than its convolution
     for one, other in zip(before, after, strict=True):
@@ -58,8 +58,8 @@ class Misleading(Encoder):
 
 def test_an_order_that_misleads_is_noticed() -> None:
     encoder = lived_in(Misleading())
-    assert len(list(adjacent(encoder))) == 1
-    assert folded(encoder) is encoder
+    assert len(list(find_folds(encoder))) == 1
+    assert fold_norms(encoder) is encoder
     assert norms(encoder) == 1
 
 
@@ -67,13 +67,13 @@ def test_what_trains_is_left_alone() -> None:
     encoder = build_encoder("resnet10t", weights=None)
     encoder.set_trainable("all")
     encoder.train()
-    assert folded(encoder) is encoder
+    assert fold_norms(encoder) is encoder
 
 
 def test_a_copy_costs_no_more_than_the_weights_that_are_folded() -> None:
     encoder = lived_in(build_encoder("resnet10t", weights=None))
     own = {tensor.data_ptr() for tensor in encoder.state_dict().values()}
-    new = sum(t.nbytes for t in folded(encoder).state_dict().values() if t.data_ptr() not in own)
-    folds = [parent.get_submodule(name) for parent, *names in adjacent(encoder) for name in names]
+    new = sum(t.nbytes for t in fold_norms(encoder).state_dict().values() if t.data_ptr() not in own)
+    folds = [parent.get_submodule(name) for parent, *names in find_folds(encoder) for name in names]
     weights = [module.get_parameter("weight") for module in folds]
     assert 0 < new <= sum(tensor.nbytes for tensor in weights)

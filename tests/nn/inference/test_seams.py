@@ -9,8 +9,9 @@ from pixnet_sd._raster.grid import Window
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd.nn.inference.predict import resolve_inference
 from pixnet_sd.nn.inference.seams import mean_changes, measure_seam
+from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.nn.network.ensemble import Ensemble
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.network import PixNet
 
 PICTURE = Picture(da.from_array(np.random.default_rng(0).integers(0, 256, (3, 300, 300), dtype=np.uint8), chunks=128))
 

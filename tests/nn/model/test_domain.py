@@ -15,9 +15,9 @@ from pixnet_sd.nn.model.domain import (
     SIDE_PX,
     StainDomain,
     describe_all,
-    describe_around,
     describe_patches,
     learn_domain,
+    read_patches,
     sample_places,
 )
 from pixnet_sd.nn.slides import Slide
@@ -48,7 +48,7 @@ def known_of(slides: list[Slide]) -> StainDomain:
 
 def share(known: StainDomain, slide: Slide, pixels: np.ndarray | None = None) -> float:
     picture = slide.picture if pixels is None else Picture(da.from_array(pixels, chunks=(3, 256, 256)))
-    return known.strange(describe_around(picture, sample_places(slide)))
+    return known.outlier_share(read_patches(picture, sample_places(slide)))
 
 
 def test_another_section_of_the_same_kind_is_not_strange(slides: list[Slide], known: StainDomain) -> None:
@@ -89,7 +89,7 @@ def test_patches_come_from_all_over_a_slide(slides: list[Slide]) -> None:
     centres = sample_places(slides[0])
     assert len(centres) == min(PATCHES, len(slides[0].measured[0].shapes))
     assert np.ptp(centres, axis=0) == pytest.approx(np.ptp(slides[0].measured[0].shapes.centroid, axis=0), rel=0.1)
-    assert next(iter(describe_around(slides[0].picture, centres))).shape == (3, SIDE_PX, SIDE_PX)
+    assert next(iter(read_patches(slides[0].picture, centres))).shape == (3, SIDE_PX, SIDE_PX)
 
 
 def test_one_flat_slide_has_an_appearance_too(slides: list[Slide]) -> None:
@@ -118,4 +118,4 @@ def test_the_bundled_model_knows_breast_cancer_from_what_it_never_saw(
     reading = ReadOptions("he", ["spots_counts"], None, ["KRT19"], 0.7, None, False)
     assert share(known, read_slide(section, "C3", reading)) < 0.1
     assert share(known, slides[0]) > 0.9
-    assert describe_all(describe_around(slides[0].picture, sample_places(slides[0])[:4])).shape == (4, len(known.mean))
+    assert describe_all(read_patches(slides[0].picture, sample_places(slides[0])[:4])).shape == (4, len(known.mean))

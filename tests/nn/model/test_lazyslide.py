@@ -7,7 +7,8 @@ import torch
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 
 GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
 

@@ -14,7 +14,8 @@ import torch
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet, ReceptiveField
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet, ReceptiveField
 
 GENES = ("ESR1", "ERBB2", "CD3E")
 

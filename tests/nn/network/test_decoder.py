@@ -5,7 +5,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from pixnet_sd.nn.network.decoder import ChannelNorm, Decoder, FusionBlock, Lateral, SeparableConv
+from pixnet_sd.nn.network.decoder import SafbDecoder
+from pixnet_sd.nn.network.safb import ChannelNorm, FusionBlock, Lateral, SeparableConv
 from pixnet_sd.nn.ops import FeatureSource, resample_map
 
 SOURCES = (FeatureSource(3, 4, 4), FeatureSource(5, 16, 4), FeatureSource(4, 8, 8), FeatureSource(2, 2, 16))
@@ -59,7 +60,7 @@ def test_projecting_before_upsampling_is_the_same():
 
 
 def test_the_sum_of_projections_is_the_projection_of_all():
-    decoder, features = settle(Decoder(SOURCES, (4, 8, 16), (6, 8, 10))), maps()
+    decoder, features = settle(SafbDecoder(SOURCES, (4, 8, 16), 4, (6, 8, 10), 3)), maps()
     first, second = decoder.lateral[0], decoder.lateral[1]
     together = torch.cat([features[0], resample_map(features[1], 16, 4)], dim=1)
     weight = torch.cat([first.project.weight, second.project.weight], dim=1)
@@ -72,7 +73,7 @@ def test_the_sum_of_projections_is_the_projection_of_all():
 
 
 def test_every_source_reaches_the_result():
-    decoder, features = settle(Decoder(SOURCES, (4, 8, 16), (6, 8, 10))), maps()
+    decoder, features = settle(SafbDecoder(SOURCES, (4, 8, 16), 4, (6, 8, 10), 3)), maps()
     result = decoder(features)
     assert result.shape == (2, 6, 16, 16)
     for index in range(len(SOURCES)):

@@ -31,7 +31,7 @@ def test_a_rate_head_starts_at_the_genes_means():
 
 
 def test_a_log_head_is_linear_with_an_intercept():
-    head = LogHead(4, genes=3)
+    head = LogHead(4, programs=4, genes=3)
     head.start_at(torch.tensor([1.0, 2.0, 3.0]))
     features = torch.randn(1, 4, 2, 2)
     assert torch.equal(head(features), features)
@@ -39,7 +39,7 @@ def test_a_log_head_is_linear_with_an_intercept():
     assert head.intercept.tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("head", [RateHead(4, 4, 3), LogHead(4, 3)], ids=["rate", "log"])
+@pytest.mark.parametrize("head", [RateHead(4, 4, 3), LogHead(4, 4, 3)], ids=["rate", "log"])
 def test_pooling_commutes_with_the_step_to_genes(head):
     programs = head(torch.randn(1, 4, 5, 5))
     weights = torch.rand(2, 25)

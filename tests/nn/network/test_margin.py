@@ -55,5 +55,5 @@ def test_weights_that_happen_to_be_zero_do_not_hide_a_pixel():
 
 def test_what_sees_everything_has_no_margin():
     network = nn.Sequential(conv(1), nn.InstanceNorm2d(3))
-    with pytest.raises(PixnetValueError, match="farther than 4096 px"):
+    with pytest.raises(PixnetValueError, match="exceeds 4096 px"):
         measure_margin(network, network, 64, 1)

@@ -11,9 +11,10 @@ from precision import assert_close
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._raster.grid import Window, make_tiles
+from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.nn.network.heads import RateHead
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet, ReceptiveField
-from pixnet_sd.nn.network.pixelwise import fit_ridge
+from pixnet_sd.nn.network.network import PixNet, ReceptiveField
+from pixnet_sd.nn.network.ridge import fit_ridge
 
 SMALL: dict[str, Any] = {"widths": (8, 12, 16), "programs": 3, "mpp": 1.0, "context_um": (48.0,)}
 
@@ -182,7 +183,7 @@ def test_a_network_becomes_the_ridge_that_was_fitted_to_it():
         pooled = network.decoder.dense(network.features(images)).mean((2, 3)).numpy()
     targets = np.random.default_rng(0).normal(size=(6, 5))
     fit = fit_ridge(pooled, targets, penalties=[0.1], rank=3)
-    network.start_at_ridge(fit)
+    network.load_ridge(fit)
     with torch.inference_mode():
         predicted = network(images).mean((2, 3)) @ network.loadings + network.intercept
     np.testing.assert_allclose(predicted.numpy(), fit.predict(pooled), rtol=1e-3, atol=1e-4)

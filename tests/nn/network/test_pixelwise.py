@@ -8,7 +8,8 @@ import torch
 from sklearn.linear_model import Ridge
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.nn.network.pixelwise import Readout, fit_ridge, group_folds
+from pixnet_sd.nn.network.decoder import Readout
+from pixnet_sd.nn.network.ridge import fit_ridge, group_folds
 from pixnet_sd.nn.ops import FeatureSource
 
 SOURCES = (FeatureSource(3, 2, 4), FeatureSource(2, 4, 4), FeatureSource(4, 16, 16))
@@ -76,7 +77,7 @@ def test_features_that_are_not_finite_are_refused():
 
 
 def test_projecting_before_upsampling_changes_nothing():
-    readout: Any = Readout(SOURCES, stride=4, width=3)
+    readout: Any = Readout(SOURCES, (4, 8, 16), stride=4, widths=(3,), programs=3)
     readout.mean.normal_()
     readout.scale.uniform_(0.5, 2)
     maps = [torch.randn(2, source.channels, 64 // source.stride, 32 // source.stride) for source in SOURCES]

@@ -14,11 +14,12 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._zonal.shapes import from_circles
 from pixnet_sd.nn.model.model import Card
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.training.config import TrainConfig
-from pixnet_sd.nn.training.fit import TrainingData, make_training_set, train_pixnet
-from pixnet_sd.nn.training.prepare import cached_datasets
+from pixnet_sd.nn.training.fit import train_pixnet
+from pixnet_sd.nn.training.prepare import cached_datasets, training_datasets
 
 STAIN = NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(8,), programs=3, context_um=(20.0,))
 CNN = replace(STAIN, encoder="tf_efficientnet_lite0", levels=(0, 1))
@@ -37,7 +38,7 @@ def lying_otherwise(one: Slide) -> Slide:
 def means(network: PixNet, slides: Sequence[Slide], views: int) -> np.ndarray:
     """(slides, views, shapes, features) over what is drawn of each shape."""
     with cached_datasets(network, slides, "cpu", silent, 1000, views) as sets:
-        samples = [[material.samples for material in own] for own in sets]
+        samples = [[dataset.samples for dataset in own] for own in sets]
         return np.array([[np.einsum("sdm,sm->sd", one.features, one.weights) for one in own if one] for own in samples])
 
 
@@ -55,17 +56,19 @@ def test_every_view_is_a_section_of_its_own() -> None:
     network = PixNet(STAIN, 4, encoder_weights=None).eval()
     slides = [slide(0), slide(1, depth=0.25)]
     with cached_datasets(network, slides, "cpu", silent, 64, 4) as sets:
-        lesson = make_training_set(TrainingData(slides, [], ""), sets, [], "cpu")
-    assert [material.slide.name for material in lesson.training] == ["slide 0"] * 4 + ["slide 1"] * 4
-    assert len(set(lesson.size_factors[:4])) == len(set(lesson.size_factors[4:])) == 1
-    assert lesson.size_factors[0] == pytest.approx(4 * lesson.size_factors[4])
+        datasets = training_datasets(sets)
+    assert [dataset.slide.name for dataset in datasets] == ["slide 0"] * 4 + ["slide 1"] * 4
+    factors = [dataset.size_factor for dataset in datasets]
+    assert len(set(factors[:4])) == len(set(factors[4:])) == 1
+    assert factors[0] == pytest.approx(4 * factors[4])
 
 
 def test_what_is_learnt_from_views_fits() -> None:
     config = TrainConfig(network=STAIN, steps=200, crops=32, feature_dropout=0.0, dropout=0.0, lr=2e-2, views=4)
     torch.manual_seed(0)
-    schooling = TrainingData([slide(0), slide(1)], [slide(2)], "test")
-    model = train_pixnet(schooling, list("ABCN"), config, Card("x"), device="cpu", bar=silent)
+    model = train_pixnet(
+        [slide(0), slide(1)], [slide(2)], list("ABCN"), config, Card("x"), device="cpu", progress=silent
+    )
     assert min(model.card.scores[gene] for gene in "ABC") > 0.8
 
 
@@ -74,7 +77,7 @@ def test_what_is_learnt_from_views_fits() -> None:
     [
         ({"views": 0}, "views must be from 1 to 8; got 0"),
         ({"views": 9}, "views must be from 1 to 8; got 9"),
-        ({"views": 4, "augment": True}, "augment=True turns crops"),
+        ({"views": 4, "augment": True}, "augment=True rotates crops"),
         ({"views": 4, "encoder": "all"}, "needs a frozen encoder"),
         ({"views": 4, "network": replace(STAIN, decoder="safb", widths=(8, 8, 8, 8))}, 'the decoder "pixel"'),
     ],

@@ -20,14 +20,14 @@ def test_a_plain_view_shows_the_image() -> None:
     image = torch.rand(1, 3, 4, 4).clamp_min(0.01)
     for number in range(8):
         view = CropView(number, ONE, ZERO, blurred=False)
-        torch.testing.assert_close(view.back(view.of(image)), image)
+        torch.testing.assert_close(view.undo(view.apply(image)), image)
 
 
 def test_colour_changes_in_optical_density_so_glass_stays_white() -> None:
     image = torch.ones(1, 3, 4, 4)
     stronger = CropView(0, 1.5 * ONE, ZERO, blurred=False)
-    torch.testing.assert_close(stronger.of(image), image)
-    torch.testing.assert_close(stronger.of(0.5 * image), 0.5**1.5 * image)
+    torch.testing.assert_close(stronger.apply(image), image)
+    torch.testing.assert_close(stronger.apply(0.5 * image), 0.5**1.5 * image)
 
 
 def test_blur_keeps_the_mean() -> None:

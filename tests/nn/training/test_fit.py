@@ -1,6 +1,7 @@
 """Training learns what can be learnt, nothing else, and the same every time."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +12,16 @@ from nn.painted import silent, slide
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
-from pixnet_sd.nn.slides import Slide, size_factors
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
+from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.training import checkpoint, fit
 from pixnet_sd.nn.training.config import TrainConfig
-from pixnet_sd.nn.training.dataset import TrainingSet
-from pixnet_sd.nn.training.evaluate import count_ratios, gene_scores
-from pixnet_sd.nn.training.fit import TrainingData, train_pixnet
-from pixnet_sd.nn.training.loop import learning_rate_factor
+from pixnet_sd.nn.training.fit import count_ratios, train_pixnet
+from pixnet_sd.nn.training.loop import gene_scores
 from pixnet_sd.nn.training.loss import RateLoss
-from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin
+from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin, training_datasets
+from pixnet_sd.nn.training.state import TrainState, learning_rate_factor
 
 NETWORK = NetworkConfig(
     encoder="stain", levels=None, decoder="pixel", widths=(8,), programs=3, context_um=(20.0,), stride=8
@@ -31,12 +32,15 @@ CONFIG = TrainConfig(network=NETWORK, steps=48, crops=32, feature_dropout=0.0, d
 def train(
     slides: list[Slide],
     config: TrainConfig = CONFIG,
-    validation: tuple[Slide, ...] = (),
+    validation: Sequence[Slide] = (),
     model: Model | None = None,
     folder: Path | None = None,
 ) -> Model:
-    lesson = TrainingData(slides, validation, "test")
-    return train_pixnet(lesson, list("ABCN"), config, Card("x"), model=model, folder=folder, device="cpu", bar=silent)
+    genes = list("ABCN")[: slides[0].measured[0].counts.shape[1]]
+    card = Card("x", validation="test")
+    return train_pixnet(
+        slides, validation, genes, config, card, model=model, folder=folder, device="cpu", progress=silent
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +64,7 @@ def test_expected_counts_add_up_to_those_measured() -> None:
     model = train(sets, replace(CONFIG, feature_dropout=0.5, dropout=0.5))
     network = model.network.members[0]
     with cached_datasets(network, sets, "cpu", silent) as ready:
-        factors = [factor for own in size_factors(sets) for factor in own]
-        ratios = count_ratios(network, TrainingSet([material for own in ready for material in own], factors))
+        ratios = count_ratios(network, training_datasets(ready), "cpu")
     np.testing.assert_allclose(ratios, 1, atol=0.02)
 
 
@@ -116,8 +119,7 @@ def test_one_batch_can_be_overfitted() -> None:
     few = [replace(one, measured=(one.measured[0].take(np.arange(8)),)) for one in (slide(0), slide(1))]
     network = replace(NETWORK, widths=(32,), programs=8)
     random = replace(CONFIG, network=network, steps=300, lr=5e-2, weight_decay=0.0, ema=0.0)
-    lesson = TrainingData(few, few, "themselves")
-    fitted = train_pixnet(lesson, list("ABCN"), random, Card("x"), device="cpu", bar=silent)
+    fitted = train(few, random, few)
     assert min(fitted.card.scores.values()) > 0.9
 
 
@@ -164,7 +166,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path, monkeypat
     for rounds in (2, 2):
         left = iter(range(rounds))
 
-        def store_some(path: Path, run: fit.TrainState, identity: dict, left=left) -> None:
+        def store_some(path: Path, run: TrainState, identity: dict, left=left) -> None:
             if next(left, None) is None:
                 raise Interrupted
             stored(path, run, identity)
@@ -261,18 +263,16 @@ def test_impossible_settings_are_refused(wrong: dict) -> None:
 def test_one_gene_is_learnt_and_scored_as_a_rate() -> None:
     """Its share among the model's genes is 1 everywhere, which said nothing and scored nothing."""
     one, other = (only(slide(number), [0]) for number in (0, 1))
-    lesson = TrainingData([one], (other,), "another slide")
-    model = train_pixnet(lesson, ["A"], CONFIG, Card("x"), device="cpu", bar=silent)
+    model = train([one], CONFIG, (other,))
     assert model.card.scores["A"] > 0.8
     assert np.isfinite(model.history["validation 1"]).all()
-    assert model.card.validation == "another slide; compared as a rate: one gene has no profile"
+    assert model.card.validation == "test; compared as a rate: one gene has no profile"
 
 
 def test_few_genes_say_on_the_card_what_their_profile_allows() -> None:
     """A and the square of it rise and fall together: their shares hardly vary."""
     one, other = (only(slide(number), [0, 2]) for number in (0, 1))
-    lesson = TrainingData([one], (other,), "another slide")
-    model = train_pixnet(lesson, ["A", "C"], replace(CONFIG, steps=8), Card("x"), device="cpu", bar=silent)
+    model = train([one], replace(CONFIG, steps=8), (other,))
     assert "; as shares among 2 genes, for which the measured counts themselves would score 0." in model.card.validation
 
 

@@ -16,22 +16,27 @@ from pixnet_sd._zonal.aggregate import aggregate
 from pixnet_sd._zonal.shapes import from_circles
 from pixnet_sd.nn.inference.tiling import to_unit
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
-from pixnet_sd.nn.network.pixelwise import Readout
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.slides import MeasuredSet, Slide
-from pixnet_sd.nn.training.pooled import PooledFeatures, corners, pool_slides
+from pixnet_sd.nn.training.pooled import PooledFeatures, find_corners, pool_slides
 from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin
 from pixnet_sd.nn.training.ridge import train_ridge
 
 CONFIG = NetworkConfig(encoder="stain", levels=None, decoder="readout", head="log", programs=4, context_um=(20.0,))
 
 
+def train(slides: list[Slide]) -> Model:
+    count = slides[0].measured[0].counts.shape[1]
+    genes = list("ABCN") if count == 4 else [f"g{k}" for k in range(count)]
+    return train_ridge(slides, genes, CONFIG, Card("x"), encoder_weights=None, device="cpu", progress=silent)
+
+
 def test_pooled_features_are_the_means_of_the_dense_map() -> None:
     network = PixNet(CONFIG, 4, encoder_weights=None).eval()
-    assert isinstance(network.decoder, Readout)
     one = slide(0)
     with cached_datasets(network, [one], "cpu", silent) as ready:
-        pooled = pool_slides(network, network.decoder, ready, "cpu")
+        pooled = pool_slides(network, ready, "cpu")
     margin = network.margin
     window = one.picture.grid.window.grow(margin)
     with torch.inference_mode():
@@ -43,7 +48,13 @@ def test_pooled_features_are_the_means_of_the_dense_map() -> None:
 
 def test_model_predicts_what_is_visible_and_says_how_well() -> None:
     model = train_ridge(
-        [slide(0), slide(1)], ["A", "B", "C", "N"], CONFIG, Card("test"), encoder_weights=None, device="cpu", bar=silent
+        [slide(0), slide(1)],
+        ["A", "B", "C", "N"],
+        CONFIG,
+        Card("test"),
+        encoder_weights=None,
+        device="cpu",
+        progress=silent,
     )
     scores = model.card.scores
     assert min(scores["A"], scores["B"], scores["C"]) > 0.8
@@ -57,23 +68,20 @@ def test_shuffled_counts_score_nothing() -> None:
     order = np.random.default_rng(5).permutation(100)
     measured = replace(one.measured[0], counts=one.measured[0].counts[order], totals=one.measured[0].totals[order])
     mixed = replace(one, measured=(measured,))
-    model = train_ridge([mixed], list("ABCN"), CONFIG, Card("x"), encoder_weights=None, device="cpu", bar=silent)
+    model = train([mixed])
     assert abs(np.mean(list(model.card.scores.values()))) < 0.2
 
 
 def test_the_same_data_give_the_same_model() -> None:
-    one, two = (
-        train_ridge([slide(0)], list("ABCN"), CONFIG, Card("x"), encoder_weights=None, device="cpu", bar=silent)
-        for _ in range(2)
-    )
+    one, two = (train([slide(0)]) for _ in range(2))
     assert one.sha256 == two.sha256
 
 
 def test_blocks_share_out_a_section_evenly() -> None:
     places = np.random.default_rng(0).uniform(0, 1, (400, 2))
-    assert [corner.sum() for corner in corners(places, 2)] == [100, 100, 100, 100]
-    assert np.sum(corners(places, 2), axis=0).tolist() == [1] * 400
-    assert [corner.sum() for corner in corners(places, 4)] == [25, 25, 25, 25]
+    assert [corner.sum() for corner in find_corners(places, 2)] == [100, 100, 100, 100]
+    assert np.sum(find_corners(places, 2), axis=0).tolist() == [1] * 400
+    assert [corner.sum() for corner in find_corners(places, 4)] == [25, 25, 25, 25]
 
 
 def noise(seed: int, side: int = 20) -> Slide:
@@ -85,11 +93,6 @@ def noise(seed: int, side: int = 20) -> Slide:
     places = np.indices((side, side))[::-1].reshape(2, -1).T * 16.0 + 8
     measured = MeasuredSet(from_circles(places, 7.0, np.eye(3)), sp.csr_array(counts), counts.sum(axis=1).astype(float))
     return Slide("noise", Picture(da.from_array(image.astype(np.uint8))), 0.5, (measured,))
-
-
-def train(slides: list[Slide]) -> Model:
-    genes = [f"g{k}" for k in range(slides[0].measured[0].counts.shape[1])]
-    return train_ridge(slides, genes, CONFIG, Card("x"), encoder_weights=None, device="cpu", bar=silent)
 
 
 def test_an_image_that_says_nothing_of_smooth_counts_scores_0() -> None:

@@ -13,7 +13,8 @@ import pixnet_sd as ps
 from pixnet_sd._errors import PixnetWarning
 from pixnet_sd._sdata import build
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
-"""What the rest of the network knows of an encoder, and which of its blocks train. Torch only."""
+"""The base of all encoders, and which of their blocks train. Torch only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,16 @@ from pixnet_sd._errors import PixnetValueError
 
 
 class Encoder(nn.Module):
-    """What the rest of the network knows of an encoder.
+    """Base of all encoders.
 
-    `forward` gives one map per entry of `channels`, fine to coarse; map i has one pixel per `strides[i]` input pixels
+    `forward` returns one map per entry of `channels`, fine to coarse; map i has one pixel per `strides[i]` input pixels
     and is meant for the pyramid level `levels[i]`. Sides of the input must be multiples of `alignment`.
     """
 
+    has_stain: ClassVar[bool] = False
+    """Whether stain statistics are among its features already."""
+    window_px: int | None = None
+    """Side of the fixed windows that it encodes one by one; None without windows."""
     mean: Tensor
     std: Tensor
 
@@ -38,21 +43,21 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
 
-    def normalise(self, image: Tensor) -> Tensor:
+    def normalize(self, image: Tensor) -> Tensor:
         return (image - self.mean) / self.std
 
-    def stand_in(self) -> nn.Module:
-        """A module with the same strides and the same reach: what is probed for the margin."""
+    def margin_probe(self) -> nn.Module:
+        """Return a module with the same strides and receptive field, which is measured in its place."""
         return self
 
     def blocks(self) -> list[nn.Module]:
-        """The encoder's blocks in the order of the computation."""
+        """List the blocks in the order of the computation."""
         return []
 
     def set_trainable(self, which: str) -> None:
         """Train nothing ("frozen"), everything ("all"), or the last N blocks ("last:N").
 
-        What is frozen gets no gradient and stays in eval mode, so its batch norms keep their statistics.
+        Frozen blocks get no gradient and stay in eval mode, so their batch norms keep their statistics.
         """
         self.trained = [self] if which == "all" else last_blocks(self.blocks(), which)
         self.requires_grad_(False)

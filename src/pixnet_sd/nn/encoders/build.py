@@ -26,7 +26,7 @@ def build_encoder(
     depth: int | None = None,
     dim: int | None = None,
 ) -> Encoder:
-    """The encoder called `name`, frozen until `set_trainable` says otherwise.
+    """Build the encoder called `name`, frozen until `set_trainable`.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ def build_encoder(
         "stain", a name from `encoders()`, or a timm CNN.
     weights
         "pretrained" fetches the published weights; a path to a safetensors file works offline; None leaves the
-        weights random, for whoever loads them next or trains from scratch.
+        weights random, to be loaded later or trained from scratch.
     levels
         Which of a CNN's pyramid levels to use, counted from its finest.
     window_px
-        Look at fixed windows of this size, anchored at the image's corner: for encoders with a global operation.
+        Encode fixed windows of this size, anchored at the image's corner: for encoders with a global operation.
     depth, dim
         Another depth and width of a foundation model; no published weights fit then.
     """
@@ -59,11 +59,11 @@ def build_encoder(
 
 
 def encoders() -> pd.DataFrame:
-    """The encoders known by name, with what one must know to choose one; timm CNNs work by their own names too.
+    """List the pathology foundation models that can be named as encoder; timm CNNs work by their own names too.
 
     Returns
     -------
-    One row per foundation model: license, whether access must be asked for and where, µm per pixel, dimensions.
+    One row per foundation model: license, whether access must be requested and where, µm per pixel, dimensions.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Any CNN of timm that gives features, as an encoder. Torch, timm."""
+"""Any CNN of timm that returns features, as an encoder. Torch, timm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixnet_sd.nn.encoders.base import Encoder
 
 
 class Cnn(Encoder):
-    """Any timm CNN that can give features."""
+    """Any timm CNN that can return features."""
 
     def __init__(self, name: str, levels: Sequence[int] | None = None) -> None:
         timm_model = create_cnn(name, levels)
@@ -27,15 +27,15 @@ class Cnn(Encoder):
         self.model = prune_stages(timm_model)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) RGB in [0, 1] -> maps, fine to coarse."""
-        return self.model(self.normalise(image))
+        """Encode (B, 3, H, W) RGB in [0, 1] as maps, fine to coarse."""
+        return self.model(self.normalize(image))
 
     def blocks(self) -> list[nn.Module]:
         return list(flat_blocks(self.model.children()))
 
 
 def prune_stages(model: Any) -> Any:
-    """Without the stages after the deepest map, which timm's EfficientNets would carry and compute."""
+    """Remove the stages after the deepest map, which timm's EfficientNets would carry and compute."""
     container, _, stage = model.feature_info.module_name()[-1].partition(".")
     if container == "blocks" and stage.isdigit():
         model.blocks = model.blocks[: int(stage) + 1]
@@ -43,7 +43,7 @@ def prune_stages(model: Any) -> Any:
 
 
 def flat_blocks(modules: Iterable[nn.Module]) -> Iterable[nn.Module]:
-    """Stages that hold blocks are opened; what has no parameters is passed over."""
+    """Yield blocks: stages that contain blocks are flattened, modules without parameters skipped."""
     for module in modules:
         if isinstance(module, nn.Sequential | nn.ModuleList):
             yield from flat_blocks(module)

@@ -1,4 +1,4 @@
-"""Pathology foundation models: what each was built from, how it sees, its license, and where to ask for it. timm.
+"""Pathology foundation models: architecture, windows, license, and where to request access. timm.
 
 Constructor arguments follow each model's card on the hub, as used by TRIDENT (github.com/mahmoodlab/TRIDENT,
 trident/patch_encoder_models/load.py) and LazySlide (github.com/rendeirolab/lazyslide-models); Hibou's follow its own
@@ -47,23 +47,23 @@ class Foundation:
     no_embed_class: bool = False
     """Position embeddings for patches only, not for class and register tokens."""
     init_values: float = 1e-5
-    """Where layer scale begins; its presence matters more than its value."""
+    """Initial layer scale; its presence matters more than its value."""
     window_px: int = 224
-    """Side of the window it is shown."""
+    """Side of its input window."""
     mpp: float = 0.5
     """Micrometres per pixel it was trained at."""
     gated: bool = True
-    """Whether access must be asked for."""
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
+    """Whether access must be requested."""
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
     """Mean and standard deviation of red, green and blue."""
 
     @property
     def mean(self) -> tuple[float, ...]:
-        return self.normalisation[0]
+        return self.normalization[0]
 
     @property
     def std(self) -> tuple[float, ...]:
-        return self.normalisation[1]
+        return self.normalization[1]
 
     @property
     def url(self) -> str:
@@ -71,16 +71,16 @@ class Foundation:
 
     @property
     def access(self) -> str:
-        """How to get the weights."""
-        return f"ask at {self.url}, then set HF_TOKEN" if self.gated else f"free at {self.url}"
+        """How to get the weights, in words."""
+        return f"request it at {self.url}, then set HF_TOKEN" if self.gated else f"free at {self.url}"
 
     def summary(self) -> dict[str, object]:
-        """One row of `encoders()`."""
-        shown = ("name", "mpp", "patch_px", "window_px", "dim", "depth", "license", "gated", "access")
-        return {key: getattr(self, key) for key in shown}
+        """Return one row of `encoders()`."""
+        columns = ("name", "mpp", "patch_px", "window_px", "dim", "depth", "license", "gated", "access")
+        return {key: getattr(self, key) for key in columns}
 
     def create(self, *, depth: int, dim: int) -> VisionTransformer:
-        """The ViT with random weights; another depth or width keeps every other trait."""
+        """Create the ViT with random weights; another depth or width keeps every other trait."""
         hidden = 8 * round(self.hidden * dim / self.dim / 8)
         return VisionTransformer(
             img_size=self.window_px,
@@ -99,7 +99,7 @@ class Foundation:
 
 
 # Virchow2's MLP: int(1280 * 5.3375) = 6832. SwiGLU by DINOv2's rule: 2 * ((int(4 dim * 2 / 3) + 7) // 8 * 8).
-# CONCH v1.5 is shown 512 px at 0.5 um/px scaled to 448 px by its authors; a window here is 448 px as they come.
+# CONCH v1.5 gets 512 px at 0.5 um/px scaled to 448 px from its authors; a window here is 448 px, not scaled.
 ROWS = (
     Foundation("uni", "MahmoodLab/UNI", NON_COMMERCIAL, 1024, 24, 16, 4096, 16),
     Foundation(
@@ -109,11 +109,11 @@ ROWS = (
     Foundation("virchow2", "paige-ai/Virchow2", NON_COMMERCIAL, 1280, 32, 16, 6832, 14, swiglu=True, registers=4),
     Foundation(
         "h-optimus-0", "bioptimus/H-optimus-0", "Apache-2.0", 1536, 40, 24, 8192, 14,
-        swiglu=True, registers=4, no_embed_class=True, normalisation=BIOPTIMUS,
+        swiglu=True, registers=4, no_embed_class=True, normalization=BIOPTIMUS,
     ),
     Foundation(
         "h-optimus-1", "bioptimus/H-optimus-1", NON_COMMERCIAL, 1536, 40, 24, 8192, 14,
-        swiglu=True, registers=4, no_embed_class=True, normalisation=BIOPTIMUS,
+        swiglu=True, registers=4, no_embed_class=True, normalization=BIOPTIMUS,
     ),
     Foundation("prov-gigapath", "prov-gigapath/prov-gigapath", "Apache-2.0", 1536, 40, 24, 8192, 16, swiglu=True),
     Foundation("phikon-v2", "owkin/phikon-v2", "Owkin non-commercial", 1024, 24, 16, 4096, 16, gated=False),
@@ -122,15 +122,15 @@ ROWS = (
     ),
     Foundation(
         "h0-mini", "bioptimus/H0-mini", NON_COMMERCIAL, 768, 12, 12, 4096, 14,
-        swiglu=True, registers=4, no_embed_class=True, normalisation=BIOPTIMUS,
+        swiglu=True, registers=4, no_embed_class=True, normalization=BIOPTIMUS,
     ),
     Foundation(
         "hibou-b", "histai/hibou-b", "Apache-2.0", 768, 12, 12, 4096, 14,
-        swiglu=True, registers=4, no_embed_class=True, normalisation=HIBOU,
+        swiglu=True, registers=4, no_embed_class=True, normalization=HIBOU,
     ),
     Foundation(
         "hibou-l", "histai/hibou-L", "Apache-2.0", 1024, 24, 16, 5472, 14,
-        swiglu=True, registers=4, no_embed_class=True, normalisation=HIBOU,
+        swiglu=True, registers=4, no_embed_class=True, normalization=HIBOU,
     ),
 )  # fmt: skip
 FOUNDATION = {row.name: row for row in ROWS}

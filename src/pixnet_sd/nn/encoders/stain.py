@@ -1,7 +1,7 @@
-"""Colour as an encoder without parameters: optical density, haematoxylin and eosin, with local mean and SD.
+"""Stain as an encoder without parameters: optical density, haematoxylin and eosin, with local mean and SD.
 
 Formulas after Ruifrok & Johnston, "Quantification of histochemical staining by color deconvolution", Anal. Quant.
-Cytol. Histol. 23 (2001) 291-299. On real sections colour statistics alone predict about as well as frozen ImageNet
+Cytol. Histol. 23 (2001) 291-299. On real sections stain statistics alone predict about as well as frozen ImageNet
 features, so they stand beside every encoder. Torch only; the numpy twin is `pixnet_sd._raster.stain`.
 """
 
@@ -25,11 +25,11 @@ BOXES = (5, 15)
 """Sides of the boxes for mean and SD, in pixels of the level."""
 
 SMALLEST_VARIANCE = 1e-4
-"""Added below the square root, which would blow the rounding of a flat region up."""
+"""Added below the square root, which would amplify the rounding of a flat region."""
 
 
 def unmixing_matrix() -> Tensor:
-    """2 x 3 matrix: optical density to the haematoxylin and eosin that explain it best (least squares)."""
+    """Return the 2 x 3 matrix from optical density to the haematoxylin and eosin that fit it best (least squares)."""
     stains = torch.tensor(STAINS, dtype=torch.float64)
     return torch.linalg.pinv((stains / stains.norm(dim=1, keepdim=True)).T).float()
 
@@ -37,13 +37,15 @@ def unmixing_matrix() -> Tensor:
 class StainEncoder(Encoder):
     """Per level: three optical densities, haematoxylin, eosin, and the mean and SD of these five in boxes."""
 
+    has_stain = True
+
     def __init__(self, strides: Sequence[int] = (1, 2, 4, 8)) -> None:
         channels = 5 * (1 + 2 * len(BOXES))
         super().__init__([channels] * len(strides), strides)
         self.register_buffer("unmixing", unmixing_matrix(), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) RGB in [0, 1] -> one (B, C, H/stride, W/stride) map per stride."""
+        """Encode (B, 3, H, W) RGB in [0, 1] as one (B, C, H/stride, W/stride) map per stride."""
         stains = self.stains(image)
         squares = stains.square()
         return [local_moments(pool_maps(stains, stride), pool_maps(squares, stride)) for stride in self.strides]
@@ -54,7 +56,7 @@ class StainEncoder(Encoder):
 
 
 def local_moments(means: Tensor, squares: Tensor) -> Tensor:
-    """The values themselves, then mean and SD of the full-resolution pixels in every box."""
+    """Concatenate the values themselves with mean and SD of the full-resolution pixels in every box."""
     maps = [means]
     for side in BOXES:
         mean = box_mean(means, side)

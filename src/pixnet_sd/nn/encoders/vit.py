@@ -1,4 +1,4 @@
-"""Vision transformers as pyramids, and encoders that look at fixed windows. Torch, timm.
+"""Vision transformers as pyramids, and encoders of fixed windows. Torch, timm.
 
 The pyramid follows ViTDet (Li et al., "Exploring plain vision transformer backbones for object detection", 2022) in
 that one plain resolution serves every level; here each level takes a layer of its own, early layers the fine levels.
@@ -17,7 +17,7 @@ from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.encoders.foundation import Foundation
 
 TOKEN_STRIDE = 16
-"""Maps are handed over at this stride whatever the patch size: a power of two keeps every later step exact."""
+"""Stride of the returned maps whatever the patch size: a power of two keeps every later step exact."""
 
 LEVELS = (4, 8, 16, 32)
 
@@ -25,7 +25,7 @@ LEVELS = (4, 8, 16, 32)
 class Vit(Encoder):
     """Four evenly spaced layers of a foundation ViT, for the levels 4, 8, 16 and 32.
 
-    It sees one window of its native size; `Windowed` carries it over larger images. Maps stay at the resolution of
+    It encodes one window of its native size; `Windowed` applies it to larger images. Maps stay at the resolution of
     the tokens, and the decoder projects them before it upsamples, which is the same and far cheaper.
     """
 
@@ -44,10 +44,10 @@ class Vit(Encoder):
         self.layers = [depth * (index + 1) // count - 1 for index in range(count)]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, window, window) RGB in [0, 1] -> four (B, dim, window/16, window/16) maps."""
+        """Encode (B, 3, window, window) RGB in [0, 1] as four (B, dim, window/16, window/16) maps."""
         side = image.shape[-1] // TOKEN_STRIDE
         tokens = self.model.forward_intermediates(
-            self.normalise(image), indices=self.layers, norm=True, output_fmt="NCHW", intermediates_only=True
+            self.normalize(image), indices=self.layers, norm=True, output_fmt="NCHW", intermediates_only=True
         )
         return [F.interpolate(maps, size=(side, side), mode="bilinear") for maps in tokens]
 
@@ -59,7 +59,7 @@ class Windowed(Encoder):
     """An encoder applied to fixed windows, anchored at the image's corner.
 
     A global operation (attention, squeeze-and-excitation) ends at its window, so the result does not depend on how an
-    image is cut into aligned tiles. The price is a seam between windows, which the decoder and the context see across.
+    image is cut into aligned tiles. The price is a seam between windows, which decoder and context reach across.
     """
 
     def __init__(self, encoder: Encoder, window_px: int) -> None:
@@ -69,10 +69,10 @@ class Windowed(Encoder):
                 f"`window_px` must be a multiple of {coarsest}, the coarsest stride; got {window_px}."
             )
         super().__init__(encoder.channels, encoder.strides, levels=encoder.levels, alignment=window_px)
-        self.encoder = encoder
+        self.encoder, self.window_px = encoder, window_px
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W), sides multiples of the window -> the encoder's maps, joined."""
+        """Encode (B, 3, H, W), sides multiples of the window, window by window, and join the maps."""
         rows, columns = (side // self.alignment for side in image.shape[-2:])
         return [join_windows(maps, rows, columns) for maps in self.encoder(cut_windows(image, rows, columns))]
 
@@ -86,7 +86,7 @@ class Windowed(Encoder):
         nn.Module.train(self, mode)
         return self
 
-    def stand_in(self) -> nn.Module:
+    def margin_probe(self) -> nn.Module:
         return WindowMeans(self.channels, self.strides, self.alignment)
 
 
@@ -106,13 +106,13 @@ class WindowMeans(nn.Module):
 
 
 def cut_windows(image: Tensor, rows: int, columns: int) -> Tensor:
-    """(B, C, H, W) -> (B * rows * columns, C, H / rows, W / columns), row by row."""
+    """Reshape (B, C, H, W) into (B * rows * columns, C, H / rows, W / columns), row by row."""
     batch, channels, height, width = image.shape
     windows = image.reshape(batch, channels, rows, height // rows, columns, width // columns)
     return windows.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
 
 def join_windows(maps: Tensor, rows: int, columns: int) -> Tensor:
-    """The inverse of `cut`."""
+    """Invert `cut_windows`."""
     windows = maps.unflatten(0, (-1, rows, columns)).permute(0, 3, 1, 4, 2, 5)
     return windows.flatten(4, 5).flatten(2, 3)

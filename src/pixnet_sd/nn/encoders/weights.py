@@ -1,4 +1,4 @@
-"""Published weights of an encoder: found on the hub or in a file, brought to the names used here, loaded whole.
+"""Find, rename and load published weights of an encoder, from the hub or a file.
 
 Safetensors only: a pickle can run code when it is opened. Torch, timm, safetensors, huggingface_hub.
 """
@@ -26,13 +26,13 @@ from pixnet_sd.nn.encoders.foundation import FOUNDATION, Foundation
 PRETRAINED = "pretrained"
 FILE = "model.safetensors"
 CONVERT = (
-    "Convert it once, where you trust it: safetensors.torch.save_file(torch.load('{name}', weights_only=True), "
+    "If you trust the file, convert it once: safetensors.torch.save_file(torch.load('{name}', weights_only=True), "
     "'model.safetensors'), and give that file as `weights`."
 )
 
 
 def locate_weights(name: str, weights: str | Path | None) -> Path | None:
-    """The file with the weights of the encoder called `name`; None where none were asked for."""
+    """Return the file with the weights of the encoder called `name`; None for random weights."""
     if weights is None:
         return None
     path = fetch_weights(name, FOUNDATION.get(name)) if weights == PRETRAINED else Path(weights)
@@ -58,17 +58,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """What the file has beyond the model (its classifier, say) is left out; what it lacks is an error.
+    """Load all weights of a model. Surplus tensors of the file, such as a classifier, are ignored; missing ones raise.
 
-    timm writes `stages_0` for `stages.0` in models that give features, so names are compared without the difference.
+    timm writes `stages_0` for `stages.0` in models that return features, so names are compared without the difference.
     """
     found = {key.replace(".", "_"): value for key, value in state.items()}
     own = model.state_dict()
-    wanted = {key: found[key.replace(".", "_")] for key in own if key.replace(".", "_") in found}
-    lacking = sorted(set(own) - set(wanted))
+    needed = {key: found[key.replace(".", "_")] for key in own if key.replace(".", "_") in found}
+    lacking = sorted(set(own) - set(needed))
     wrong = [
         f"{key} is {tuple(value.shape)}, not {tuple(own[key].shape)}"
-        for key, value in wanted.items()
+        for key, value in needed.items()
         if value.shape != own[key].shape
     ]
     if lacking or wrong:
@@ -76,18 +76,18 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
             f"{path} does not hold the weights of this encoder: {len(lacking)} of {len(own)} tensors are missing "
             f"(such as {lacking[:2]}), {len(wrong)} have another shape ({wrong[:2]})."
         )
-    model.load_state_dict(wanted)
+    model.load_state_dict(needed)
 
 
 def fetch_weights(name: str, row: Foundation | None) -> Path:
-    """The published weights, from the hub's cache where they are there already."""
+    """Return the published weights, from the hub's cache or downloaded."""
     repository = cnn_repository(name) if row is None else row.hub
     cached = huggingface_hub.try_to_load_from_cache(repository, FILE)
     if isinstance(cached, str):
         return Path(cached)
     if row is not None and row.gated and not huggingface_hub.get_token():
         raise PixnetRuntimeError(
-            f"The weights of {name!r} ({row.license}) are given on request only: ask at {row.url}, then set the "
+            f"The weights of {name!r} ({row.license}) are gated: request access at {row.url}, then set the "
             "environment variable HF_TOKEN to your token. Or give a local safetensors file as `weights`."
         )
     return download_weights(name, repository)
@@ -96,14 +96,14 @@ def fetch_weights(name: str, row: Foundation | None) -> Path:
 def download_weights(name: str, repository: str) -> Path:
     url = f"https://huggingface.co/{repository}"
     try:
-        # Tensors only, so another revision is other numbers and never code; whoever needs these bytes gives a file.
+        # Tensors only, so another revision is other numbers and never code; a local file pins the bytes.
         return Path(huggingface_hub.hf_hub_download(repository, FILE))  # nosec B615
     except LocalEntryNotFoundError as error:
         reason = f"the hub cannot be reached ({error})"
     except EntryNotFoundError:
         reason = f"{url} has no {FILE}. Download its other file. {CONVERT.format(name='pytorch_model.bin')}"
     except (HfHubHTTPError, OSError) as error:
-        reason = f"{url} says: {error}. Ask there for access, and set HF_TOKEN to a token that has it"
+        reason = f"{url} says: {error}. Request access there, and set HF_TOKEN to a token that has it"
     raise PixnetRuntimeError(f"Could not fetch the weights of {name!r}: {reason}. A local file works as `weights`.")
 
 
@@ -115,7 +115,7 @@ def cnn_repository(name: str) -> str:
 
 
 def vit_names(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A published ViT's tensors under timm's names and with this model's position embeddings."""
+    """Rename a published ViT's tensors as timm does, and fit its position embeddings to this model."""
     if any(key.startswith("trunk.") for key in state):
         state = {key.removeprefix("trunk."): value for key, value in state.items() if key.startswith("trunk.")}
     if "embeddings.cls_token" in state:
@@ -156,9 +156,9 @@ def timm_name(key: str) -> str:
 
 
 def fit_positions(state: dict[str, Tensor], vit: Any) -> dict[str, Tensor]:
-    """Position embeddings for this model's grid of tokens.
+    """Resample position embeddings to this model's grid of tokens.
 
-    DINOv2 also gives the class token a position where this model has none; the sum of both is then its class token.
+    DINOv2 has a position for the class token too; a model without one gets the sum of both as its class token.
     """
     if "pos_embed" not in state:
         return state

@@ -4,5 +4,5 @@ tiling    tile by tile, as if over the whole at once
 predict   finished blocks of programs
 fusing    batch norms folded into convolutions
 seams     how much the windows of an encoder show
-memory    how much memory it takes
+memory    upper bounds of memory
 """

@@ -1,6 +1,6 @@
-"""How much memory a network takes, found without taking it. Torch only.
+"""Estimate the memory of a network without allocating it. Torch only.
 
-A network is rehearsed on torch's "meta" device, where tensors have sizes but no values, and what it makes is counted.
+The network runs on torch's "meta" device, where tensors have sizes but no values, and their bytes are counted.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from pixnet_sd.nn.network.ensemble import Ensemble
 from pixnet_sd.nn.network.network import PixNet
 
 PIXEL_BYTES = 3 * (AHEAD + 1) + 12 * READERS + 24
-"""For each pixel read: bytes that wait, those that are being read, and floats twice, once in the order that
-convolutions prefer."""
+"""For each pixel read: bytes of batches in the queue and of those being read, and floats in both memory formats."""
 SCRATCH = 2
-"""On a CPU the whole was 1.5 to 1.7 times what is counted, for one small network: torch's convolutions, perhaps, work
-on copies that are not seen here."""
+"""On a CPU the total was 1.5 to 1.7 times the counted bytes, for one small network: torch's convolutions perhaps
+allocate copies that are not counted."""
 BLOCKS = 6
-"""Finished blocks that are held at once: just computed, cut out, on their way to the disk."""
+"""Finished blocks in memory at once: just computed, cut out, being written."""
 COPIES = 6
-"""Of the weights while they are trained: themselves, gradients, two moments, the running mean, the best so far."""
+"""Of the weights in training: themselves, gradients, two moments, the running mean, the best so far."""
 TABLES = 24
 """Of shapes x genes in float32, in the loss and its gradient."""
 
 
 class MemoryAccount(TorchDispatchMode):
-    """Counts the bytes of all tensors that are made while it is active."""
+    """Counts the bytes of all tensors that are created while it is active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +48,7 @@ class MemoryAccount(TorchDispatchMode):
         return found
 
     def enter(self, tensor: Tensor) -> None:
-        """Views share their memory, which is free when the last of them is gone."""
+        """Count a tensor; views share their memory, which is freed with the last of them."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if not self.holders[key]:
@@ -65,7 +64,7 @@ class MemoryAccount(TorchDispatchMode):
 
 
 def rehearse_memory(network: nn.Module, shape: tuple[int, int, int, int], *, augment: bool = False) -> MemoryAccount:
-    """What is made when the network sees images of this shape (B, 3, H, W), or their eight views one by one."""
+    """Count what the network allocates for images of this shape (B, 3, H, W), or for their eight views one by one."""
     twin = deepcopy(network).to("meta").eval()
     compute = rotated_views(twin) if augment else twin
     image = torch.empty(shape, device="meta")
@@ -76,11 +75,11 @@ def rehearse_memory(network: nn.Module, shape: tuple[int, int, int, int], *, aug
 
 
 def predict_bytes(network: Ensemble, how: InferenceConfig) -> int:
-    """An upper bound of what predicting takes beside the model, for a slide of any size.
+    """Compute an upper bound of the memory of a prediction beside the model, for a slide of any size.
 
-    A batch of tiles with their margins: some as bytes read ahead, one as floats, and all that the network holds at once
-    while it sees it. Then some finished blocks, and the convolutions, which are folded and reordered in a copy. A map
-    that is kept in memory, and not in a store, comes on top.
+    A batch of tiles with their margins: some as bytes read ahead, one as floats, and the network's peak on it. Then
+    some finished blocks, and the convolutions, which are folded and reordered in a copy. A map in memory, not in a
+    store, comes on top.
     """
     read_px = how.tile_px + 2 * network.margin
     pixels = how.batch_size * read_px**2
@@ -91,10 +90,10 @@ def predict_bytes(network: Ensemble, how: InferenceConfig) -> int:
 
 
 def train_bytes(network: PixNet, crop_px: int, crops: int, shapes: int, genes: int) -> int:
-    """An upper bound of what training takes beside pixels and counts, where features are not kept on disk.
+    """Compute an upper bound of the memory of a training beside pixels and counts, without features on disk.
 
-    All that the network makes of a batch of crops may stay for the gradient, which holds as much again as the network
-    does at once; the weights are held in several copies; and of the batch's shapes there are some tables of genes.
+    All that the network allocates for a batch of crops may stay for the gradient, which takes as much again as the
+    network's peak; the weights are stored in several copies; and of the batch's shapes there are some tables of genes.
     """
     account = rehearse_memory(network, (crops, 3, crop_px, crop_px))
     weights = sum(4 * parameter.numel() for parameter in network.parameters())

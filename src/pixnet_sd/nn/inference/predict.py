@@ -1,6 +1,6 @@
-"""A model over a picture: finished blocks of programs, one after another. Torch and numpy.
+"""Predict blocks of programs over a picture, one after another. Torch and numpy.
 
-A block is what one tile keeps. Blocks partition the raster, and none depends on how the others are cut or batched.
+A block is the core of one tile. Blocks partition the raster, and none depends on the tiling or batching of the others.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._raster.grid import Tile, Window, make_tiles, round_up
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd.nn.device import best_device, check_name, copied_to
-from pixnet_sd.nn.inference.fusing import folded
+from pixnet_sd.nn.inference.fusing import fold_norms
 from pixnet_sd.nn.inference.tiling import over_tiles
+from pixnet_sd.nn.network.config import is_whole
 from pixnet_sd.nn.network.ensemble import Ensemble
-from pixnet_sd.nn.network.values import is_whole
 from pixnet_sd.nn.network.views import VIEWS, apply_view, undo_view
 
 TILES_PX = {"cuda": 2048}
-"""Elsewhere 1024, which takes 1.2 GB on a CPU. 2048 takes 2 GB and 0.6 of the time: less of what it reads is margin."""
+"""Elsewhere 1024, which takes 1.2 GB on a CPU. 2048 takes 2 GB and 0.6 of the time: a smaller part is margin."""
 BATCHES = {"cuda": 8, "mps": 2}
 """Tiles at once where a device works in parallel; elsewhere one."""
 
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a picture is worked through. It changes the result by no more than rounding."""
+    """Options of inference. They change the result by no more than rounding."""
 
     device: str
     """"cpu", "cuda", "cuda:1", "mps"."""
     tile_px: int
-    """Side of what a tile keeps, in pixels of the picture."""
+    """Side of a tile's core, in pixels of the picture."""
     batch_size: int
     """Tiles at once."""
     augment: bool = False
-    """Average over the eight turned and mirrored views of each tile, at eight times the cost."""
+    """Average over the eight rotations and reflections of each tile, at eight times the cost."""
     compile: bool = False
-    """Let torch compile the network first, which takes minutes and pays on large slides."""
+    """Compile the network with torch first, which takes minutes and pays on large slides."""
 
 
 def resolve_inference(
@@ -54,7 +54,7 @@ def resolve_inference(
     augment: bool = False,
     compile: bool = False,
 ) -> InferenceConfig:
-    """What is used where the user said nothing."""
+    """Check the options, and fill in defaults for the device."""
     name = check_name(device or best_device())
     kind = name.partition(":")[0]
     size = TILES_PX.get(kind, 1024) if tile_size is None else tile_size
@@ -67,20 +67,20 @@ def resolve_inference(
 
 
 def plan_tiles(network: Ensemble, picture: Picture, how: InferenceConfig) -> list[Tile]:
-    """All tiles of a picture; their cores partition it."""
+    """List all tiles of a picture; their cores partition it."""
     height, width = picture.grid.shape
     return list(make_tiles(height, width, size=how.tile_px, stride=network.alignment, margin=network.margin))
 
 
 def block_window(tile: Tile, network: Ensemble) -> Window:
-    """What a tile keeps, in pixels of the raster."""
+    """Return the core of a tile, in pixels of the raster."""
     return tile.core.coarsened(network.stride)
 
 
 def predict_blocks(
     network: Ensemble, picture: Picture, plan: Sequence[Tile], how: InferenceConfig
 ) -> Generator[tuple[Window, np.ndarray], None, None]:
-    """A window of the raster and its programs (K, y, x), float32, for each tile of the plan, in its order.
+    """Yield a window of the raster and its programs (K, y, x), float32, for each tile of the plan, in order.
 
     The network itself is only read, so several threads may predict with one at the same time, or save it meanwhile.
     """
@@ -90,18 +90,18 @@ def predict_blocks(
 
 
 def for_inference(network: Ensemble, device: str) -> Ensemble:
-    """Copy the network to the device, ready to be quick. Weights that stay the same are shared.
+    """Copy the network to a device, channels-last and fused. Unchanged weights are shared.
 
-    Channels last, which convolutions prefer (CPU: 0.6 of the time), and batch norms folded (0.7 of the encoder's).
+    Channels-last takes 0.6 of the time on a CPU, folded batch norms 0.7 of the encoder's.
     """
     copy = copied_to(network, device, torch.channels_last)
     for features in dict.fromkeys(member.features for member in copy.members):
-        features.encoder = folded(features.encoder)
+        features.encoder = fold_norms(features.encoder)
     return copy
 
 
 def forward_programs(network: Ensemble, how: InferenceConfig) -> Callable[[Tensor], list[Tensor]]:
-    """(B, 3, H, W) -> [programs], in half precision where the device is made for it.
+    """Return the function from (B, 3, H, W) to [programs], in half precision on CUDA.
 
     float16, not bfloat16: with three digits less, maps of the bundled model were 0.09 of their spread off, not 0.004.
     """
@@ -117,14 +117,14 @@ def forward_programs(network: Ensemble, how: InferenceConfig) -> Callable[[Tenso
 
 
 def compile_network(compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Once for all tiles of a picture, since these have one shape."""
+    """Compile once for all tiles of a picture, since these have one shape."""
     from torch._dynamo.exc import TorchDynamoException  # takes a second to import
 
-    quick = torch.compile(compute)
+    compiled = torch.compile(compute)
 
     def run(image: Tensor) -> Tensor:
         try:
-            return quick(image)
+            return compiled(image)
         except TorchDynamoException as error:
             raise PixnetRuntimeError(
                 f"torch cannot compile this network here ({type(error).__name__}: {error}). It needs a C++ compiler "
@@ -135,7 +135,7 @@ def compile_network(compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], T
 
 
 def rotated_views(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The mean over the eight symmetries of the square, each turned back. Tissue has no up and no left."""
+    """Average over the eight rotations and reflections, each undone: tissue has no preferred direction."""
 
     def compute(image: Tensor) -> Tensor:
         return reduce(torch.add, (undo_view(network(apply_view(image, *view)), *view) for view in VIEWS)) / len(VIEWS)

@@ -1,4 +1,4 @@
-"""Whether a map shows the windows of its encoder: a transformer looks at fixed ones, and sees nothing beyond. Torch."""
+"""Whether a map shows the fixed windows of its encoder. Torch."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import numpy as np
 
 from pixnet_sd._raster.grid import Window, round_up
 from pixnet_sd._raster.picture import Picture
-from pixnet_sd.nn.encoders.vit import Windowed
 from pixnet_sd.nn.inference.predict import InferenceConfig, plan_tiles, predict_blocks
 from pixnet_sd.nn.network.ensemble import Ensemble
 
 WINDOWS = 3
-"""Looked at, along each side."""
+"""Number of windows measured, along each side."""
 
 
 def window_px(network: Ensemble) -> int | None:
-    """Side of the windows; None where no encoder has any."""
-    sides = [encoder.alignment for encoder in network.encoders if isinstance(encoder, Windowed)]
+    """Return the side of the windows; None where no encoder has any."""
+    sides = [encoder.window_px for encoder in network.encoders if encoder.window_px]
     return max(sides) if sides else None
 
 
 def measure_seam(network: Ensemble, picture: Picture, near: Window, how: InferenceConfig) -> float | None:
-    """By how much the map changes more across the windows' borders than elsewhere, at some windows in a place.
+    """Measure how much more the map changes across the windows' borders than elsewhere, at some windows near a place.
 
-    1 where nothing is seen of them; None where there are none.
+    1 where no seam shows; None without windows.
     """
     side_px = window_px(network)
     if side_px is None:
@@ -43,7 +42,7 @@ def measure_seam(network: Ensemble, picture: Picture, near: Window, how: Inferen
 
 
 def mean_changes(block: np.ndarray, first: int, period: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean absolute steps from column to column of (K, y, x): those across borders, and the others."""
+    """Return mean absolute steps from column to column of (K, y, x): those across borders, and the others."""
     steps = np.abs(np.diff(block, axis=2)).mean(axis=(0, 1))
     at_border = (first + 1 + np.arange(len(steps))) % period == 0
     return steps[at_border], steps[~at_border]

@@ -1,6 +1,6 @@
-"""Run a network over a picture of any size, tile by tile, as if over the whole at once. Torch and numpy.
+"""Run a network over a picture of any size, tile by tile, with the result of one run over the whole. Torch and numpy.
 
-The network is called once per batch. Reading runs ahead in a thread, so the device does not wait for the disk.
+The network is called once per batch. Threads read ahead, so the device does not wait for the disk.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pixnet_sd._raster.picture import Picture
 from pixnet_sd._settings import logger
 
 AHEAD = 2
-"""Batches that are read before they are needed."""
+"""Batches read in advance."""
 READERS = 2
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a network gave for the core of one tile."""
+    """The network's output for the core of one tile."""
 
     core: Window
     """In pixels of the picture; it begins at a multiple of the network's alignment."""
@@ -44,9 +44,9 @@ def over_tiles(
     device: torch.device | str = "cpu",
     batch_size: int = 1,
 ) -> Iterator[Finished]:
-    """Cores of all tiles in the order of the plan.
+    """Yield the cores of all tiles in the order of the plan.
 
-    `compute` takes (B, 3, H, W) RGB in [0, 1] and gives one map for each of `strides`.
+    `compute` takes (B, 3, H, W) RGB in [0, 1] and returns one map for each of `strides`.
     """
 
     @torch.inference_mode()
@@ -69,13 +69,13 @@ def batch_tiles(items: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
 
 
 def read_ahead(picture: Picture, batches: Iterator[list[Tile]]) -> Generator[tuple[list[Tile], np.ndarray], None, None]:
-    """Batches with their pixels; threads are always some batches ahead."""
+    """Yield batches with their pixels; threads read some batches ahead."""
     with ThreadPoolExecutor(READERS, "read-tiles") as reader:
         waiting: list[tuple[list[Tile], Future[np.ndarray]]] = []
         try:
             while True:
-                wanted = islice(batches, AHEAD + 1 - len(waiting))
-                waiting.extend((tiles, reader.submit(read_batch, picture, tiles)) for tiles in wanted)
+                needed = islice(batches, AHEAD + 1 - len(waiting))
+                waiting.extend((tiles, reader.submit(read_batch, picture, tiles)) for tiles in needed)
                 if not waiting:
                     return
                 tiles, pixels = waiting.pop(0)
@@ -90,15 +90,15 @@ def read_batch(picture: Picture, tiles: list[Tile]) -> np.ndarray:
 
 
 def to_unit(pixels: np.ndarray, device: torch.device | str) -> Tensor:
-    """uint8 to float in [0, 1], on the device: a quarter of the bytes travels, and never a float64, which MPS lacks.
+    """Convert uint8 to float in [0, 1] on the device: a quarter of the bytes to move, and no float64, which MPS lacks.
 
-    Channels last, as convolutions prefer, while there are few bytes to move.
+    Channels-last, as convolutions prefer, is set while they are bytes.
     """
     return torch.from_numpy(pixels).to(device).contiguous(memory_format=torch.channels_last).float().div_(255)
 
 
 def crop_cores(tile_map: Tensor, tile: Tile, stride: int) -> np.ndarray:
-    """The core, from a map of the tile or of its middle."""
+    """Crop the core out of a map of the tile or of its middle."""
     rim = (tile.read.shape[0] - tile_map.shape[-2] * stride) // 2
     core = tile.core.relative_to(tile.read.grow(-rim)).coarsened(stride)
     rows, columns = core.slices
@@ -107,9 +107,9 @@ def crop_cores(tile_map: Tensor, tile: Tile, stride: int) -> np.ndarray:
 
 
 class WithinMemory:
-    """Runs a network on as many tiles at once as the device holds: where they are too many, half of them, from then on.
+    """Runs a network on as many tiles at once as fit into memory: the batch is halved whenever they do not fit.
 
-    A tile's result does not depend on its neighbours in a batch.
+    A tile's result does not depend on the others in its batch.
     """
 
     def __init__(self, compute: Callable[[np.ndarray], Sequence[Tensor]], device: torch.device | str) -> None:
@@ -117,7 +117,7 @@ class WithinMemory:
         self.most: int | None = None
 
     def __call__(self, tiles: np.ndarray) -> list[Tensor]:
-        """(B, 3, H, W) -> one map for each output."""
+        """Compute one map for each output from (B, 3, H, W)."""
         parts: list[Sequence[Tensor]] = []
         remaining = tiles
         while len(remaining):
@@ -128,7 +128,7 @@ class WithinMemory:
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
     def attempt(self, tiles: np.ndarray) -> Sequence[Tensor] | None:
-        """None where they did not fit; the error is let go first, for it holds on to the memory that failed."""
+        """Run the network; None where the tiles did not fit. The error must be released first: it holds memory."""
         try:
             return self.compute(tiles)
         except RuntimeError as error:
@@ -151,5 +151,5 @@ class WithinMemory:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """MPS has no class of its own for it."""
+    """Recognize an out-of-memory error; MPS has no class for it."""
     return isinstance(error, torch.OutOfMemoryError) or "backend out of memory" in str(error)

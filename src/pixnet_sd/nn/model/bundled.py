@@ -1,4 +1,4 @@
-"""The models that come with the package. Reads their descriptions only."""
+"""List the models in the package, from their descriptions only."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pixnet_sd.nn.model.file import SHELF, read_description
 
 
 def models() -> pd.DataFrame:
-    """List the models that come with the package, with how they did on sections left out of their training.
+    """List the models in the package, with their scores on held-out sections.
 
     Returns
     -------
-    One row per model, by the name that ``ps.Model.load`` and the argument ``model`` take. ``PCC@M`` is the mean of the
-    genes' held-out Pearson correlations, ``genes_above_0.2`` how many of them reach 0.2.
+    One row per model, by the name for ``ps.Model.load`` and the argument ``model``. ``PCC@M`` is the mean of the genes'
+    held-out Pearson correlations, ``genes_above_0.2`` the number of genes that reach 0.2.
 
     Examples
     --------
@@ -30,12 +30,12 @@ def models() -> pd.DataFrame:
 def model_row(description: dict) -> dict[str, object]:
     card = description["card"]
     scores = np.array(list(card["scores"].values()))
-    told = {name: card[name] for name in ("tissue", "species", "data", "validation", "license", "limits")}
+    facts = {name: card[name] for name in ("tissue", "species", "data", "validation", "license", "limits")}
     return {
         "genes": len(description["genes"]),
         "mpp": description["mpp"],
         "unit": description["unit"],
         "PCC@M": float(scores.mean()),
         f"genes_above_{RELIABLE}": int((scores >= RELIABLE).sum()),
-        **told,
+        **facts,
     }

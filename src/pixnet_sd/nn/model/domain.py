@@ -1,9 +1,8 @@
-"""How the tissue looked that a model learnt from, and which share of another picture looks like none of it.
+"""The stain domain of the training data, and the share of outliers in another picture.
 
-Small patches, at the model's µm per pixel, are told by a few numbers: the optical density of each channel, how much it
-varies within the patch, and how much it differs between pixels 1 and 4 apart, where blur and a wrong µm per pixel show.
-A patch is strange if it is farther from the training patches, by Mahalanobis' distance, than all but 1 % of them are.
-numpy only.
+Small patches, at the model's µm per pixel, are described by a few numbers: the optical density of each channel, its SD
+within the patch, and its mean difference between pixels 1 and 4 apart, which depends on blur and µm per pixel.
+An outlier is farther from the training patches, by Mahalanobis' distance, than all but 1 % of them are. numpy only.
 """
 
 from __future__ import annotations
@@ -20,37 +19,37 @@ from pixnet_sd._raster.stain import optical_density
 from pixnet_sd.nn.slides import Slide
 
 SIDE_PX = 96
-"""Of a patch: some cells."""
+"""Side of a patch: some cells."""
 PATCHES = 256
-"""Of each slide; they are spread over its shapes."""
+"""Number for each slide, spread over its shapes."""
 FEWEST_PATCHES = 16
-"""Patches, side by side, from which one can know what is usual."""
+"""Least number of disjoint patches from which a domain is estimated."""
 GLASS = 0.025
-"""Spread of density within a patch up to which it is glass: there 99 % are below 0.022, on tissue all above."""
+"""SD of density within a patch up to which it is glass: there 99 % are below 0.022, on tissue all above."""
 USUAL = 0.99
-"""Share of the training patches that are not strange."""
+"""Share of the training patches within the limit."""
 STEPS_PX = (1, 4)
 NUMBERS = 6 + len(STEPS_PX)
-"""That tell a patch."""
+"""Descriptors of a patch, D."""
 SMALLEST = 1e-3
-"""Added to what goes into a logarithm: a flat patch has no variation."""
+"""Added before the logarithm: a flat patch has no variation."""
 SHRINKAGE = 0.05
-"""Share of the covariance that is taken from its diagonal, so that few patches give one that can be inverted."""
+"""Share of the covariance taken from its diagonal, so that it can be inverted with few patches."""
 
 
 @dataclass(frozen=True)
 class StainDomain:
-    """What training patches have in common."""
+    """Distribution of the training patches' descriptors."""
 
     mean: tuple[float, ...]
     """(D,)."""
     precision: tuple[tuple[float, ...], ...]
     """(D, D), the inverse of their covariance."""
     limit: float
-    """The distance beyond which a patch is strange."""
+    """The distance beyond which a patch is an outlier."""
 
-    def strange(self, patches: Iterable[np.ndarray]) -> float:
-        """Share of (3, y, x) uint8 patches that look like none of the training; 0 where too few are not bare glass."""
+    def outlier_share(self, patches: Iterable[np.ndarray]) -> float:
+        """Compute the share of outliers among (3, y, x) uint8 patches, glass excluded; 0 where too few remain."""
         found = np.array(
             [describe_patches(density) for density in map(optical_density, patches) if not is_glass(density)]
         )
@@ -67,12 +66,12 @@ class StainDomain:
 
 
 def learn_domain(slides: Sequence[Slide]) -> StainDomain | None:
-    """From the surroundings of measured shapes; None where these are too few to tell."""
-    centres = [sample_places(slide) for slide in slides]
-    if sum(len(np.unique(own // SIDE_PX, axis=0)) for own in centres) < FEWEST_PATCHES:
+    """Estimate the domain from patches around measured shapes; None where these are too few."""
+    centers = [sample_places(slide) for slide in slides]
+    if sum(len(np.unique(own // SIDE_PX, axis=0)) for own in centers) < FEWEST_PATCHES:
         return None
-    pairs = zip(slides, centres, strict=True)
-    found = np.concatenate([describe_all(describe_around(slide.picture, own)) for slide, own in pairs])
+    pairs = zip(slides, centers, strict=True)
+    found = np.concatenate([describe_all(read_patches(slide.picture, own)) for slide, own in pairs])
     mean, covariance = found.mean(axis=0), np.cov(found, rowvar=False)
     variances = np.diag(np.diag(covariance)) + SMALLEST**2 * np.eye(len(mean))
     precision = np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * variances)
@@ -81,19 +80,19 @@ def learn_domain(slides: Sequence[Slide]) -> StainDomain | None:
 
 
 def sample_places(slide: Slide) -> np.ndarray:
-    """(n, 2) x and y of some shapes, from all over the slide."""
-    centres = np.concatenate([measured.shapes.centroid for measured in slide.measured])
-    return centres[np.linspace(0, len(centres) - 1, min(PATCHES, len(centres))).astype(int)]
+    """Return (n, 2) x and y of some shapes, from all over the slide."""
+    centers = np.concatenate([measured.shapes.centroid for measured in slide.measured])
+    return centers[np.linspace(0, len(centers) - 1, min(PATCHES, len(centers))).astype(int)]
 
 
-def describe_around(picture: Picture, centres: np.ndarray) -> Iterable[np.ndarray]:
-    """The patches of a picture with these middles, x and y in its pixels."""
-    for x, y in np.rint(centres - SIDE_PX / 2).astype(int):
+def read_patches(picture: Picture, centers: np.ndarray) -> Iterable[np.ndarray]:
+    """Yield the patches of a picture around these x and y in its pixels."""
+    for x, y in np.rint(centers - SIDE_PX / 2).astype(int):
         yield picture.read(Window(y, x, y + SIDE_PX, x + SIDE_PX))
 
 
 def describe_all(patches: Iterable[np.ndarray]) -> np.ndarray:
-    """(patches, D)."""
+    """Compute (patches, D) descriptors."""
     return np.array([describe_patches(optical_density(patch)) for patch in patches])
 
 

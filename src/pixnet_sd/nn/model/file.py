@@ -1,6 +1,6 @@
 """The model's folder: `weights.safetensors` and `model.json`, written whole and read strictly. No pickle.
 
-Knows files, safetensors and the hub; not what a network is.
+Knows files, safetensors and the hub, but not networks.
 """
 
 from __future__ import annotations
@@ -24,10 +24,6 @@ from pixnet_sd._files import explain_full_disk, replace_files
 FORMAT = "pixnet-sd model"
 VERSION = 1
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-KEYS = {"genes", "ensembl", "unit", "mpp", "library_size", "members", "shared_features", "card", "history"}
-LATER: Mapping[str, Any] = {"appearance": None}
-"""Keys that models of earlier releases lack, and what that means."""
-HEADER = {"format", "version", "sha256"}
 SHELF = Path(__file__).parents[2] / "weights"
 BUNDLED = SHELF / "default"
 HUB = "hf-hub:"
@@ -36,7 +32,7 @@ LARGEST_DESCRIPTION = 64 * 2**20
 
 
 def write_model(folder: Path, weights: bytes, description: Mapping[str, Any], *, overwrite: bool) -> None:
-    """A stop between the two files leaves a pair whose sha256 does not match, which is not read."""
+    """Write both files; an interruption between them leaves a pair whose sha256 does not match, which is refused."""
     if not overwrite and any((folder / name).exists() for name in (WEIGHTS, DESCRIPTION)):
         raise PixnetValueError(f"There is a model at {folder} already. Give another path, or `overwrite=True`.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,23 +43,23 @@ def write_model(folder: Path, weights: bytes, description: Mapping[str, Any], *,
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder that a name means; a hub name is fetched first."""
+    """Return the folder of a model by its name; a hub name is fetched first."""
     if str(name).startswith(HUB):
         return fetch_model(str(name).removeprefix(HUB))
     folder = BUNDLED if name == "default" else Path(name)
-    if is_there(folder) and folder.is_dir():
+    if path_exists(folder) and folder.is_dir():
         return folder
     if name == "default":
         raise PixnetRuntimeError(f"This installation has no bundled model at {folder}. Give a folder or a hub name.")
-    if is_there(folder) and folder.is_file():
+    if path_exists(folder) and folder.is_file():
         raise PixnetValueError(
             f"{folder} is {describe_file(folder)}; a model is a folder with {WEIGHTS} and {DESCRIPTION}."
         )
     raise PixnetValueError(f'There is no model at {folder}. Give a folder, "default", or "hf-hub:org/name@revision".')
 
 
-def is_there(path: Path) -> bool:
-    """Also of names that no file can have."""
+def path_exists(path: Path) -> bool:
+    """Return whether a path exists; also for names that no file can have."""
     try:
         return path.exists()
     except OSError:
@@ -78,7 +74,7 @@ def fetch_model(name: str) -> Path:
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repository) or not revision:
         raise PixnetValueError(
             f'A hub model is named "hf-hub:org/name@revision"; got "{HUB}{name}". The revision (a commit or a tag) is '
-            "needed, because what a name means on the hub may change."
+            "needed, because the files under a name on the hub may change."
         )
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=[WEIGHTS, DESCRIPTION]))
@@ -87,7 +83,7 @@ def fetch_model(name: str) -> Path:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The values of `model.json`; that its keys are right is all that is known of them."""
+    """Read the values of `model.json`, of which only format and version are checked."""
     path = folder / DESCRIPTION
     content = read_content(path, LARGEST_DESCRIPTION)
     try:
@@ -101,38 +97,33 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"{path} has format version {values.get('version')!r}; this release reads {VERSION}. Use the release of "
             "pixnet-sd that wrote it, or a newer one."
         )
-    values, expected = {**LATER, **values}, KEYS | HEADER | set(LATER)
-    if set(values) != expected:
-        raise PixnetValueError(
-            f"{path} has unknown keys {sorted(set(values) - expected)} and lacks {sorted(expected - set(values))}."
-        )
     return values
 
 
 def compare_tensors(folder: Path, expected: Iterable[Mapping[str, Tensor]]) -> None:
-    """Refuse weights with other names, shapes or types than one member after the other expects.
+    """Check names, shapes and types of the weights against those that each member expects.
 
-    The file is only mapped, so nothing of its size is in memory; and no member is made for which it holds nothing.
+    The file is only memory-mapped, and the members are expected one by one, so a forged file costs no memory.
     """
     path = folder / WEIGHTS
-    require_file(path)
+    check_file(path)
     with check_integrity(path):
         found = safetensors.torch.load_file(path)
     for member in expected:
-        refuse_tensors(path, "lacks", [key for key in member if key not in found])
-        refuse_tensors(path, "has wrong", list(tensor_differences(found, member)))
+        raise_if_any(path, "lacks", [key for key in member if key not in found])
+        raise_if_any(path, "has wrong", list(tensor_differences(found, member)))
         found = {key: value for key, value in found.items() if key not in member}
-    refuse_tensors(path, "has unknown", sorted(found))
+    raise_if_any(path, "has unknown", sorted(found))
 
 
 def tensor_differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
-    for key, wanted in expected.items():
-        if (own := found[key]).shape != wanted.shape or own.dtype != wanted.dtype:
-            yield f"{key} is {tuple(own.shape)} {own.dtype}, not {tuple(wanted.shape)} {wanted.dtype}"
+    for key, right in expected.items():
+        if (own := found[key]).shape != right.shape or own.dtype != right.dtype:
+            yield f"{key} is {tuple(own.shape)} {own.dtype}, not {tuple(right.shape)} {right.dtype}"
 
 
 def read_weights(folder: Path, sha256: object) -> dict[str, Tensor]:
-    """All tensors, finite, from the bytes that the description was written for."""
+    """Read all tensors, finite, from the bytes with the description's sha256."""
     path = folder / WEIGHTS
     content = read_content(path)
     found = hashlib.sha256(content).hexdigest()
@@ -143,11 +134,11 @@ def read_weights(folder: Path, sha256: object) -> dict[str, Tensor]:
         )
     with check_integrity(path):
         tensors = safetensors.torch.load(content)
-    refuse_tensors(path, "is not finite in", [key for key, value in tensors.items() if not torch.isfinite(value).all()])
+    raise_if_any(path, "is not finite in", [key for key, value in tensors.items() if not torch.isfinite(value).all()])
     return tensors
 
 
-def refuse_tensors(path: Path, problem: str, keys: Sequence[str]) -> None:
+def raise_if_any(path: Path, problem: str, keys: Sequence[str]) -> None:
     if keys:
         raise PixnetValueError(
             f"{path} {problem} {len(keys)} tensors: {keys[:3]}. It and {DESCRIPTION} do not belong together, or one of "
@@ -157,7 +148,7 @@ def refuse_tensors(path: Path, problem: str, keys: Sequence[str]) -> None:
 
 @contextmanager
 def check_integrity(path: Path) -> Iterator[None]:
-    """Whatever safetensors says of a file, or raises because of it, the error names the file."""
+    """Turn any error of safetensors into one that names the file."""
     try:
         yield
     except (SafetensorError, OSError, LookupError, RuntimeError, TypeError, ValueError, MemoryError) as error:
@@ -168,20 +159,20 @@ def check_integrity(path: Path) -> Iterator[None]:
 
 
 def read_content(path: Path, largest: int | None = None) -> bytes:
-    require_file(path)
+    check_file(path)
     size = path.stat().st_size
     if largest is not None and size > largest:
         raise PixnetValueError(f"{path} has {size} bytes; more than {largest} cannot be right.")
     return path.read_bytes()
 
 
-def require_file(path: Path) -> None:
+def check_file(path: Path) -> None:
     if not path.is_file():
         raise PixnetValueError(f"There is no {path.name} in {path.parent}; a model has {WEIGHTS} and {DESCRIPTION}.")
 
 
 def describe_file(path: Path) -> str:
-    """What a file is, by its first bytes."""
+    """Recognize a file by its first bytes."""
     with path.open("rb") as file:
         start = file.read(4)
     return next((name for magic, name in FOREIGN.items() if start.startswith(magic)), "an unknown file")
@@ -191,12 +182,12 @@ IMPOSSIBLE = (
     *(LookupError, TypeError, ValueError, AttributeError),
     *(ArithmeticError, AssertionError, RuntimeError, MemoryError),
 )
-"""What building a network can end in, ours or a library's, when its description makes no sense."""
+"""Errors, ours or a library's, that building a network from a forged description can raise."""
 
 
 @contextmanager
 def named_errors(folder: Path) -> Iterator[None]:
-    """Whatever a hand-made description breaks, the error names its file."""
+    """Turn any error of a description into one that names its file."""
     try:
         yield
     except IMPOSSIBLE as error:

@@ -1,6 +1,6 @@
 """A model as LazySlide's `tl.virtual_stain` takes it: a dense map of named markers. Torch only.
 
-LazySlide asks for attributes, not for a base class (`lazyslide_models.MarkerMapModelProtocol`), so nothing of it is
+LazySlide requires attributes, not a base class (`lazyslide_models.MarkerMapModelProtocol`), so nothing of it is
 imported here.
 """
 
@@ -22,9 +22,9 @@ from pixnet_sd.nn.network.ensemble import Ensemble
 class MarkerMap:
     """A model for `LazySlide <https://lazyslide.readthedocs.io>`_: ``zs.tl.virtual_stain(wsi, ps.MarkerMap(model))``.
 
-    LazySlide cuts the slide, hands over tiles, and blends what comes back. A tile does not see past its border, where
-    the map is therefore less certain: take large tiles that overlap. :func:`pixnet_sd.tl.predict` reads a margin around
-    each tile instead, so its map does not depend on tiles; it also keeps programs in place of genes.
+    LazySlide cuts the slide into tiles and blends their maps. A tile has no context beyond its border, where the map is
+    therefore less certain: use large tiles that overlap. :func:`pixnet_sd.tl.predict` reads a margin around each tile
+    instead, so its map does not depend on tiles; it also stores programs in place of genes.
 
     Parameters
     ----------
@@ -61,23 +61,23 @@ class MarkerMap:
 
     @torch.inference_mode()
     def predict(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> (B, genes, H / stride, W / stride) in the model's unit."""
+        """Predict (B, genes, H / stride, W / stride) in the model's unit from (B, 3, H, W) RGB in [0, 1]."""
         result: Tensor = self.model(image)
         return result
 
     def get_transform(self) -> Callable[..., Tensor]:
-        """From a tile's pixels to RGB in [0, 1]; means and deviations are the network's own."""
+        """Return the transform of a tile's pixels to RGB in [0, 1]; the network normalizes by itself."""
         from torchvision.transforms.v2 import Compose, ToDtype, ToImage
 
         return Compose([ToImage(), ToDtype(torch.float32, scale=True)])
 
     def to(self, device: Any) -> MarkerMap:
-        """Compute on this device from now on. The model's own network stays where it is."""
+        """Move a copy of the network to a device. The model's own network stays where it is."""
         self.model = copied_to(self.model, device)
         return self
 
     def try_compile(self, **options: Any) -> None:
-        """Nothing: tiles of any size are taken, and each size would be compiled anew."""
+        """Do nothing: tiles may have any size, and each size would be compiled anew."""
 
 
 class GeneMap(nn.Module):
@@ -91,7 +91,7 @@ class GeneMap(nn.Module):
         self.register_buffer("columns", columns)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Beyond its borders, as far as the network sees, a tile goes on with its last pixels.
+        """Predict a tile whose last pixels are repeated beyond its borders, as far as the margin.
 
         Measured on tiles of 512 px against a map without tiles: off by 0.06 SD of a gene. With mirrored pixels it was
         0.12 SD; with zeros, which are black, 7 SD.
@@ -100,7 +100,7 @@ class GeneMap(nn.Module):
         if height % network.stride or width % network.stride:
             raise PixnetValueError(
                 f"Tiles of {height} x {width} px do not fit the network's stride of {network.stride} px: their map "
-                f"would not lie where they do. Cut tiles whose sides are multiples of {network.stride}."
+                f"would be displaced. Cut tiles whose sides are multiples of {network.stride}."
             )
         right, below = (-side % network.alignment for side in (width, height))
         m = network.margin

@@ -1,6 +1,6 @@
-"""A model: trained networks, the genes they predict, and what one must know to use them. Torch and arrays.
+"""A model: trained networks, their genes, and a card. Torch and arrays.
 
-There is no way to a model but training one or loading one: random weights never look like a result.
+A model comes from training or from a file, never with random weights by default.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ FIRST = "members.0."
 
 @dataclass(frozen=True)
 class Card:
-    """What one must know before believing a model."""
+    """The model card: origin, license and held-out scores of a model."""
 
     name: str
     """Short name of the model."""
@@ -49,9 +50,9 @@ class Card:
     license: str = "unknown"
     """License of the weights, the encoder's included."""
     limits: str = "unknown"
-    """Where it is known to fail or was never tried."""
+    """Known failures, and data on which it was never tested."""
     validation: str = "none"
-    """What was held out to get `scores`."""
+    """The data held out for `scores`."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Held-out Pearson correlation of each gene."""
 
@@ -66,15 +67,15 @@ class Model:
     genes
         Symbols, in the order of the loadings.
     card
-        Where the model comes from.
+        Origin and scores of the model.
     ensembl
         Ensembl ids in the same order, where known.
     library_size
         Counts over all genes in a training shape of size factor 1: the library size that rates refer to.
     history
-        Curves of the training, by name.
+        Training curves, by name.
     appearance
-        How the tissue looked that it learnt from, where known.
+        Stain domain of the training data, where known.
     """
 
     def __init__(
@@ -115,22 +116,22 @@ class Model:
         """(G,): added after the loadings; zero for rates."""
         return self.network.intercept.detach().cpu().numpy()
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """Of the weights file."""
+        """Checksum of the weights file, computed once: weights are not modified after training or loading."""
         return hashlib.sha256(self.weights()).hexdigest()
 
     def weights(self) -> bytes:
-        """The weights file, byte by byte."""
+        """Serialize the weights file."""
         return safetensors.torch.save({key: value.contiguous().cpu() for key, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All weights; those of an encoder that members share once, as the first one's."""
+        """Return all weights; shared features once, as the first member's."""
         names = self.network.state_dict()
         return {key: value for key, value in names.items() if not (self.network.shares_features and is_shared(key))}
 
     def description(self) -> dict[str, Any]:
-        """Everything but the weights, as JSON."""
+        """Return everything but the weights, as JSON."""
         return {
             "genes": list(self.genes),
             "ensembl": None if self.ensembl is None else list(self.ensembl),
@@ -152,15 +153,15 @@ class Model:
     def load(cls, name: str | Path) -> Model:
         """Read a model: a folder, "default" for the one in the package, or "hf-hub:org/name@revision"."""
         folder = find_model(name)
-        description = read_description(folder)
         with named_errors(folder):
-            schema.check_description(description)
+            description = schema.check_description(read_description(folder))
         compare_tensors(folder, expected_tensors(description, folder))
         tensors = read_weights(folder, description["sha256"])
         with named_errors(folder):
             model = from_description(description)
             model.network.load_state_dict(unshare_features(tensors, len(description["members"])))
             model.network.share_features()
+        model.sha256 = description["sha256"]
         return model
 
     def __repr__(self) -> str:
@@ -177,11 +178,11 @@ class Model:
         return f"<div><strong>Model {escape(one_line(self.card.name))}</strong><table>{''.join(rows)}</table></div>"
 
     def summary(self) -> dict[str, str]:
-        """What a reader wants to know first, one line each."""
+        """Summarize the model, one line for each fact."""
         network, card = self.network, self.card
-        shown = ", ".join(self.genes[:5]) + (", ..." if len(self.genes) > 5 else "")
-        told = {
-            "genes": f"{len(self.genes)} ({shown})",
+        first = ", ".join(self.genes[:5]) + (", ..." if len(self.genes) > 5 else "")
+        facts = {
+            "genes": f"{len(self.genes)} ({first})",
             "unit": self.unit,
             "image": f"{self.mpp:g} um/px; the map has {self.mpp * network.stride:g} um/px",
             "network": describe_network(network),
@@ -193,11 +194,11 @@ class Model:
             "license": card.license,
             "sha256": self.sha256,
         }
-        return {key: one_line(value) for key, value in told.items()}
+        return {key: one_line(value) for key, value in facts.items()}
 
 
 def expected_tensors(description: dict[str, Any], folder: Path) -> Iterator[dict[str, torch.Tensor]]:
-    """What the weights of one member after the other must be."""
+    """Yield the expected tensors of one member after the other."""
     for number, member in enumerate(description["members"]):
         with named_errors(folder):
             tensors = skeleton.meta_tensors(member, len(description["genes"]))
@@ -206,20 +207,20 @@ def expected_tensors(description: dict[str, Any], folder: Path) -> Iterator[dict
 
 
 def is_shared(key: str) -> bool:
-    """Whether a weight is one of the features of a member that is not the first."""
+    """Return whether a weight is one of the features of a member that is not the first."""
     _, number, part = key.split(".")[:3]
     return number != "0" and part == "features"
 
 
 def unshare_features(tensors: dict[str, torch.Tensor], members: int) -> dict[str, torch.Tensor]:
-    """With the first one's features for every member that came without its own."""
+    """Add the first member's features to every member without its own."""
     first = {key.removeprefix(FIRST): value for key, value in tensors.items() if key.startswith(f"{FIRST}features.")}
     every = {f"members.{number}.{key}": value for number in range(members) for key, value in first.items()}
     return {**every, **tensors}
 
 
 def from_description(description: dict[str, Any]) -> Model:
-    """The model that was described, its weights still to be filled in."""
+    """Build a described model with random weights."""
     genes = description["genes"]
     model = Model(
         [skeleton.build_network(one, len(genes)) for one in description["members"]],

@@ -1,6 +1,6 @@
-"""What may stand in a model's description: the kinds of its values.
+"""The keys of `model.json` and the kinds of their values.
 
-Whether a network can be built from it, and whether it is the network of the weights, is settled elsewhere.
+Whether a network can be built from it, and whether it fits the weights, is checked elsewhere.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.model.domain import NUMBERS
-from pixnet_sd.nn.network.values import all_of, is_number, is_text
+from pixnet_sd.nn.network.config import all_of, is_number, is_text
 
 LARGEST = 1e300
-"""A number in a file is below it, so that it and its square root, say, are numbers here as well."""
+"""Largest number in a file, so that small powers of it stay finite."""
 
 
 def is_curve_value(value: Any) -> bool:
-    """A score may be NaN, where an epoch had none."""
+    """Return whether a value is a number; a score may be NaN, where an epoch had none."""
     return is_number(value, -LARGEST, LARGEST) or (isinstance(value, float) and math.isnan(value))
 
 
@@ -46,6 +46,8 @@ def is_appearance(found: Any) -> bool:
 
 
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("format", "sha256"), (is_text, "a text")),
+    "version": (lambda value: is_number(value), "a number"),
     "genes": (lambda value: all_of(value, is_text), "a list of names"),
     "ensembl": (
         lambda value: value is None or all_of(value, lambda one: one is None or is_text(one)),
@@ -65,14 +67,25 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check_description(description: Mapping[str, Any]) -> None:
-    """Refuse a description with a value of another kind."""
+LATER: Mapping[str, Any] = {"appearance": None}
+"""Keys that models of earlier releases lack, with the value that stands for them."""
+
+
+def check_description(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the keys of a description and the kinds of their values; return it with keys of later releases."""
+    description = {**LATER, **stored}
+    if set(description) != set(RULES):
+        raise PixnetValueError(
+            f"it has unknown keys {sorted(set(description) - set(RULES))} and lacks "
+            f"{sorted(set(RULES) - set(description))}."
+        )
     for key, (test, kind) in RULES.items():
         if not test(description[key]):
             raise PixnetValueError(f"`{key}` must be {kind}; got {shorten_text(description[key])}.")
+    return description
 
 
 def shorten_text(value: Any) -> str:
-    """What it looks like, on one line."""
+    """Show a value on one line."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}..."

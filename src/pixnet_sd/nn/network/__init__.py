@@ -3,9 +3,10 @@
 config      the shape of a network, as values
 network     PixNet: features, decoder, head
 features    multi-scale input: encoder, stain, context
-decoder     the paper's decoder (SAFB)
-pixelwise   decoders that see single pixels, and the ridge regression
-heads       rates or log expression
+decoder     decoders, and the table of their names; safb: blocks of the paper's
+heads       rates or log expression, and the table of their names
+ridge       ridge regression in closed form
 ensemble    several networks as one
+views       rotations and reflections
 margin      the receptive field, measured
 """

@@ -19,7 +19,7 @@ from pixnet_sd.nn.network.network import PixNet
 class Ensemble(nn.Module):
     """The mean of its members, as one network: the step from programs to genes is linear, so a mean of maps is too.
 
-    Members that see the same, as those do that were trained on one frozen encoder, see it once.
+    Members with equal features, such as those trained on one frozen encoder, compute them once.
 
     It has what a `PixNet` has: `stride`, `alignment`, `margin`, `rim`, `unit`, `loadings`, `intercept`.
     """
@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
         return kinds.pop()
 
     def share_features(self) -> None:
-        """Let all members see with the first one's encoder, where theirs are the same."""
+        """Replace the features of all members by the first one's, where they are equal."""
         first, *others = self.members
         self.shares_features = all(have_same_features(first, other) for other in others)
         if self.shares_features:
@@ -63,19 +63,19 @@ class Ensemble(nn.Module):
 
     @property
     def encoders(self) -> list[Encoder]:
-        """Each once."""
+        """The encoders of all members, each once."""
         return list(dict.fromkeys(member.encoder for member in self.members))
 
     @property
     def programs_of_members(self) -> list[slice]:
-        """Which of the programs are each member's."""
+        """The range of programs of each member."""
         ends = torch.tensor([0] + [len(member.loadings) for member in self.members]).cumsum(0).tolist()
         return [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> programs of all members (B, K, h/stride, w/stride).
+        """Compute programs of all members (B, K, h/stride, w/stride) from (B, 3, H, W) RGB in [0, 1].
 
-        Each member sees as much of the image as leaves what is left without the common rim.
+        Members with a larger rim than the common one get a wider margin of white.
         """
         if self.shares_features:
             maps = self.members[0].features(image)
@@ -91,5 +91,5 @@ def have_same_features(one: PixNet, other: PixNet) -> bool:
 
 
 def widen_margin(image: Tensor, extra: int) -> Tensor:
-    """With white around it."""
+    """Pad with white on all sides."""
     return F.pad(image, (extra,) * 4, value=1.0) if extra else image

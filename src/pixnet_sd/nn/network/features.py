@@ -1,4 +1,4 @@
-"""Everything a network sees at each pixel: encoder, colour, and means over large boxes around it. Torch only."""
+"""Multi-scale input features: encoder, stain, and means over large boxes (context). Torch only."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.encoders.stain import StainEncoder
-from pixnet_sd.nn.ops import FeatureSource, box_contexts, box_sides, encode_downsampled, pool_maps, resample_map
+from pixnet_sd.nn.ops import FeatureSource, box_mean, box_sides, encode_downsampled, pool_maps, resample_map
 
 
 class Features(nn.Module):
-    """All that is seen at each pixel: the encoder, colour, box means. No parameters but the encoder's.
+    """Features of each pixel: the encoder's, stain statistics, box means. No parameters but the encoder's.
 
-    `sources` describes the maps that `forward` gives; `levels` are the strides of the decoder's pyramid. With an
-    `overview`, box means are taken of what the encoder sees at 1/overview of the resolution, which is cheap, so the
-    outer `rim` of an image is seen in this way only.
+    `sources` describes the maps that `forward` returns; `levels` are the strides of the decoder's pyramid. With an
+    `overview`, box means are of the encoder's maps at 1/overview of the resolution, which is cheap, so the outer `rim`
+    of an image is read in this way only.
     """
 
     rim: int
-    """Input pixels on each side of an image for which there are no maps; a multiple of `alignment`."""
+    """Input pixels on each side of an image for which no maps are returned; a multiple of `alignment`."""
 
     def __init__(
         self, encoder: Encoder, stride: int, *, stain: bool, overview: int, context_px: Sequence[float]
@@ -32,7 +32,8 @@ class Features(nn.Module):
         self.encoder, self.overview, self.rim = encoder, overview, 0
         coarsest = max(*encoder.levels, stride)
         self.levels = tuple(2**power for power in range(12) if stride <= 2**power <= coarsest)
-        self.colour = StainEncoder(self.levels) if stain and not isinstance(encoder, StainEncoder) else None
+        # The name is part of the names of stored tensors.
+        self.colour = StainEncoder(self.levels) if stain and not encoder.has_stain else None
         self.wide_stride = max(encoder.strides) * overview or coarsest
         self.boxes = box_sides(context_px, self.wide_stride)
         self.sources = self.describe()
@@ -40,7 +41,7 @@ class Features(nn.Module):
         self.check_levels()
 
     def describe(self) -> tuple[FeatureSource, ...]:
-        """One entry per map, in the order of `forward`."""
+        """List one source per map, in the order of `forward`."""
         sources = [
             self.source(channels, stride, self.nearest_level(level))
             for encoder in (self.encoder, self.colour)
@@ -51,7 +52,7 @@ class Features(nn.Module):
         return (*sources, *[FeatureSource(channels, self.wide_stride, self.levels[-1])] * len(self.boxes))
 
     def source(self, channels: int, stride: int, level: int) -> FeatureSource:
-        """What is finer than its level is pooled to it at once: nothing later sees it finer, and caches stay small."""
+        """Describe a map; one finer than its level is pooled to it at once, so that caches stay small."""
         return FeatureSource(channels, max(stride, level), level)
 
     def nearest_level(self, level: int) -> int:
@@ -60,15 +61,12 @@ class Features(nn.Module):
     def deep_channels(self, sources: Sequence[FeatureSource]) -> int:
         return sum(source.channels for source in sources if source.level == self.levels[-1])
 
-    def forward(self, image: Tensor, encoder: Callable[[Tensor], list[Tensor]] | None = None) -> list[Tensor]:
-        """(B, 3, H, W) RGB in [0, 1] -> one map per source, of the image without its rim.
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Compute one map per source from (B, 3, H, W) RGB in [0, 1], of the image without its rim."""
+        return self.compute(crop_rim(image, self.rim), image, self.encoder)
 
-        Another encoder of the same reach may stand in.
-        """
-        return self.see(crop_rim(image, self.rim), image, encoder or self.encoder)
-
-    def see(self, image: Tensor, around: Tensor, encoder: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
-        """Maps of an image from its pixels, and from the same with a rim."""
+    def compute(self, image: Tensor, around: Tensor, encoder: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
+        """Compute maps of an image with an encoder; `around` is the image with its rim."""
         maps = list(encoder(image))
         if self.colour is not None:
             maps += self.colour(image)
@@ -77,7 +75,7 @@ class Features(nn.Module):
             return maps
         wide = encode_downsampled(encoder, around, self.overview) if self.overview else self.deepest(maps)
         rim = (around.shape[-1] - image.shape[-1]) // 2 // self.wide_stride
-        return maps + [crop_rim(box, rim) for box in box_contexts(wide, self.boxes)]
+        return maps + [crop_rim(box_mean(wide, side), rim) for side in self.boxes]
 
     def deepest(self, maps: Sequence[Tensor]) -> Tensor:
         deepest = self.levels[-1]
@@ -89,16 +87,16 @@ class Features(nn.Module):
         bare = sorted(set(self.levels) - {source.level for source in self.sources})
         if bare:
             raise PixnetValueError(
-                f"Nothing is known at the pyramid levels {bare}: the encoder has levels {self.encoder.levels}. "
+                f"No features at the pyramid levels {bare}: the encoder has levels {self.encoder.levels}. "
                 "Use `stain=True`, or an output stride that the encoder has."
             )
 
 
 def crop_rim(maps: Tensor, rim: int) -> Tensor:
-    """Without so many pixels on each side."""
+    """Remove `rim` pixels on each side."""
     return maps[..., rim : maps.shape[-2] - rim, rim : maps.shape[-1] - rim]
 
 
 def pool_to_stride(maps: Tensor, source: FeatureSource, image: Tensor) -> Tensor:
-    """To the stride of its source, where it is finer."""
+    """Pool a map to the stride of its source, where it is finer."""
     return pool_maps(maps, max(1, source.stride * maps.shape[-1] // image.shape[-1]))

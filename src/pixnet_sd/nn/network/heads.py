@@ -1,16 +1,20 @@
-"""From decoder features to programs, and from pooled programs to genes. Torch only.
+"""Heads: from decoder features to programs, and from pooled programs to genes. Torch and numpy.
 
-Both heads are linear after the programs: `pooled @ loadings + intercept`, so that pooling over a shape and the step
+All heads are linear after the programs: `pooled @ loadings + intercept`, so that pooling over a shape and the step
 to genes commute, and a map needs K channels whatever the number of genes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pixnet_sd.nn.slides import Slide, mean_profiles, mean_rates
 
 SMALLEST_DISPERSION = 1e-3
 """Below it a negative binomial is a Poisson for any count seen here, and its log-gamma terms lose their digits."""
@@ -21,15 +25,48 @@ SHARPNESS = 0.3
 further than the means of spots, are not extrapolated by an exponential."""
 
 
-class RateHead(nn.Module):
+class Head(nn.Module):
+    """Base of all heads. They take the same arguments: the decoder's `width`, the numbers of `programs` and `genes`."""
+
+    unit: ClassVar[str]
+    """Of pooled genes: "counts/um2" or "log1p"."""
+    additive: ClassVar[bool]
+    """Whether pooled genes are expected counts, which add up over shapes, or means."""
+    loss: ClassVar[str]
+    """Name in the table of losses (`nn/training/loss.py`)."""
+    loadings: Tensor
+    """(K, G)."""
+    intercept: Tensor
+    """(G,)."""
+    dispersion: Tensor | None = None
+    """(G,) of a negative binomial: its variance is mean + dispersion * mean^2."""
+
+    @staticmethod
+    def mean_targets(slides: Sequence[Slide]) -> np.ndarray:
+        """Compute what `start_at` needs, (G,), from the training data."""
+        raise NotImplementedError
+
+    def start_at(self, means: Tensor) -> None:
+        """Initialize so that the map has these means (G,): training then learns where, not how much."""
+        raise NotImplementedError
+
+    def normalize(self, sums: Tensor, area_um2: Tensor) -> Tensor:
+        """Turn sums over shapes (S, K), weighted by covered area, into what the loadings multiply."""
+        return sums if self.additive else sums / area_um2
+
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply every gene's map (G,); only of additive heads."""
+        raise NotImplementedError
+
+
+class RateHead(Head):
     """Non-negative programs times non-negative loadings: expected counts per um2 at size factor 1.
 
     The scale lives in the programs: each row of the loadings sums to 1, the gene profile of one program, so
     program k is the counts per um2 (over the model's genes) that it contributes.
     """
 
-    unit: ClassVar[str] = "counts/um2"
-    intercept: Tensor
+    unit, additive, loss = "counts/um2", True, "rate"
     scale: Tensor
 
     def __init__(self, width: int, programs: int, genes: int) -> None:
@@ -42,28 +79,32 @@ class RateHead(nn.Module):
         self.register_buffer("intercept", torch.zeros(genes), persistent=False)
 
     @property
-    def loadings(self) -> Tensor:
+    def loadings(self) -> Tensor:  # type: ignore[override]
         """(K, G), non-negative, rows sum to 1."""
         positive = F.softplus(self.raw_loadings)
         return positive / positive.sum(1, keepdim=True)
 
     @property
-    def dispersion(self) -> Tensor:
-        """(G,): the negative binomial's variance is mean + dispersion * mean^2."""
+    def dispersion(self) -> Tensor:  # type: ignore[override]
         return self.log_dispersion.exp() + SMALLEST_DISPERSION
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, width, h, w) -> programs (B, K, h, w) >= 0, in float32 also under autocast."""
+        """Compute programs (B, K, h, w) >= 0 from (B, width, h, w), in float32 also under autocast."""
         return self.scale * F.softplus(self.project(features).float() + self.bias)
 
+    @staticmethod
+    def mean_targets(slides: Sequence[Slide]) -> np.ndarray:
+        return mean_rates(slides)
+
     @torch.no_grad()
-    def start_at(self, rates: Tensor) -> None:
-        """Begin at the mean rate per um2 of every gene (G,): training then learns where, not how much."""
-        total = rates.sum().clamp_min(SMALLEST_RATE)
-        profile = (rates / total).clamp_min(SMALLEST_RATE)
+    def start_at(self, means: Tensor) -> None:
+        total = means.sum().clamp_min(SMALLEST_RATE)
+        profile = (means / total).clamp_min(SMALLEST_RATE)
         profiles = profile * balance_loadings(torch.exp(0.5 * torch.randn_like(self.raw_loadings)), profile)
-        self.raw_loadings.copy_(inverse_softplus(len(rates) * profiles))
-        self.start_programs((total / len(self.bias)).expand(len(self.bias)))
+        self.raw_loadings.copy_(inverse_softplus(len(means) * profiles))
+        # On the linear side of the programs' bend.
+        self.scale.fill_(SHARPNESS * (total / len(self.bias)).clamp_min(SMALLEST_RATE))
+        self.bias.fill_(inverse_softplus(torch.tensor(1 / SHARPNESS)))
 
     @torch.no_grad()
     def rescale(self, factors: Tensor) -> None:
@@ -73,15 +114,9 @@ class RateHead(nn.Module):
         self.raw_loadings.copy_(inverse_softplus(len(factors) * scaled / sums))
         self.scale.mul_(sums[:, :, None])
 
-    @torch.no_grad()
-    def start_programs(self, means: Tensor) -> None:
-        """Begin with programs (K,) that have these means, on the linear side of their bend."""
-        self.scale.copy_(SHARPNESS * means.clamp_min(SMALLEST_RATE)[:, None, None])
-        self.bias.fill_(inverse_softplus(torch.tensor(1 / SHARPNESS)))
-
 
 def balance_loadings(factors: Tensor, profile: Tensor) -> Tensor:
-    """(K, G) random factors, scaled so that every gene keeps its mean and every program its total.
+    """Scale (K, G) random factors so that every gene keeps its mean and every program its total.
 
     Rows and columns in turn, until both hold (Sinkhorn and Knopp, Pacific J. Math. 21 (1967) 343-348).
     """
@@ -91,25 +126,32 @@ def balance_loadings(factors: Tensor, profile: Tensor) -> Tensor:
     return factors
 
 
-class LogHead(nn.Module):
+class LogHead(Head):
     """Plain linear, as in the paper: the decoder's features are the programs, their gene map is log expression."""
 
-    unit: ClassVar[str] = "log1p"
+    unit, additive, loss = "log1p", False, "paper"
 
-    def __init__(self, width: int, genes: int) -> None:
+    def __init__(self, width: int, programs: int, genes: int) -> None:
         super().__init__()
         self.loadings = nn.Parameter(torch.randn(width, genes) / width**0.5)
         self.intercept = nn.Parameter(torch.zeros(genes))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, K, h, w) -> the same, in float32 also under autocast."""
+        """Return (B, K, h, w) as it is, in float32 also under autocast."""
         return features.float()
+
+    @staticmethod
+    def mean_targets(slides: Sequence[Slide]) -> np.ndarray:
+        return mean_profiles(slides)
 
     @torch.no_grad()
     def start_at(self, means: Tensor) -> None:
-        """Begin at the mean log expression of every gene (G,)."""
         self.intercept.copy_(means)
 
 
 def inverse_softplus(value: Tensor) -> Tensor:
     return value + torch.log(-torch.expm1(-value))
+
+
+HEADS: dict[str, type[Head]] = {"rate": RateHead, "log": LogHead}
+"""By the value of `NetworkConfig.head`."""

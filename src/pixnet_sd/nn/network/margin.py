@@ -1,4 +1,4 @@
-"""How far a network sees: measured exactly, by following a block of NaN through it.
+"""The receptive field, measured exactly by following a block of NaN through the network.
 
 Torch only. A NaN goes wherever its pixel could matter, whatever the weights, so the measure is the true receptive
 field and not the one that trained weights happen to use.
@@ -21,7 +21,7 @@ FIRST_GUESS_PX = 512
 
 
 def measure_margin(module: nn.Module, forward: Callable[[Tensor], Tensor], alignment: int, stride: int) -> int:
-    """Input pixels on each side of an aligned tile beyond which nothing matters, a multiple of `alignment`.
+    """Measure the input pixels on each side of an aligned tile beyond which nothing matters, in steps of `alignment`.
 
     One whole block of `alignment` pixels is NaN, so all phases are probed at once; rows and columns are probed in
     strips one block wide. The module is measured as it predicts (eval) and left as it was.
@@ -46,14 +46,14 @@ def measure_reach(forward: Callable[[Tensor], Tensor], alignment: int, stride: i
             return round_up(beyond * stride, alignment)
         blocks *= 2
     raise PixnetValueError(
-        f"The network sees farther than {FARTHEST_PX} px, so a tile can never equal the whole image: its encoder has "
-        "a global operation (attention, squeeze-and-excitation). Give `window_px` (e.g. 224): the encoder then looks "
-        "at fixed windows anchored at the image's corner, and tiles stay exact."
+        f"The receptive field exceeds {FARTHEST_PX} px, so a tile can never equal the whole image: its encoder has "
+        "a global operation (attention, squeeze-and-excitation). Give `window_px` (e.g. 224): the encoder then takes "
+        "fixed windows anchored at the image's corner, and tiles stay exact."
     )
 
 
 def touched_pixels(forward: Callable[[Tensor], Tensor], alignment: int, blocks: int, axis: int) -> Tensor:
-    """Output positions along `axis` that change with the block in the middle of a white strip."""
+    """Find output positions along `axis` that change with the block in the middle of a white strip."""
     shape = [1, 3, alignment, alignment]
     shape[axis] = (2 * blocks + 1) * alignment
     image = torch.ones(shape)

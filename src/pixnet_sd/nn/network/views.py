@@ -1,4 +1,4 @@
-"""The eight ways to turn and mirror a square. Torch only."""
+"""The eight rotations and reflections of a square. Torch only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 VIEWS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
-"""Quarter turns, and whether the result is mirrored: first as it is, then the other turns, then mirrored."""
+"""Quarter turns, and whether the result is mirrored: first the identity, then the other turns, then mirrored."""
 
 
 def apply_view(image: Tensor, turns: int, mirror: bool) -> Tensor:
@@ -23,7 +23,7 @@ def undo_view(image: Tensor, turns: int, mirror: bool) -> Tensor:
 def view_picture(
     features: Callable[[Tensor], Sequence[Tensor]], turns: int, mirror: bool
 ) -> Callable[[Tensor], list[Tensor]]:
-    """Maps of the image as if it lay another way, each turned back to where it belongs."""
+    """Compute features of a rotated or mirrored image, and rotate the maps back."""
 
     def compute(image: Tensor) -> list[Tensor]:
         return [undo_view(one, turns, mirror) for one in features(apply_view(image, turns, mirror))]

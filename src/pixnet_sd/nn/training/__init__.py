@@ -1,10 +1,11 @@
 """Train a model.
 
-config, loss            what to minimise, and how
-crops, dataset, pixels  what a slide gives to a batch
-cache, prepare          features, computed once
-augment                 other views of a crop
-loop, evaluate, fit     one member; its scores; a whole model
+loss, config            losses and the table of their names; hyperparameters
+crops, dataset          shapes of a slide in crops; what a batch is made of
+cache, prepare          features of frozen encoders, computed once
+augment                 random views of a crop
+state, loop             one network while it trains; batches, forward, loss, step
+evaluate, fit           scores of predictions; from slides to a model
 ridge, pooled           the closed-form baseline
-checkpoint, distributed stop and go on; several processes
+checkpoint, distributed resume a training; several processes
 """

@@ -1,4 +1,4 @@
-"""Other views of a crop, for training: turned, mirrored, recoloured, blurred, smaller. Torch only."""
+"""Random augmentation of crops: rotated, mirrored, recolored, blurred, smaller. Torch only."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ BLUR = 0.5
 """Share of batches that are blurred a little."""
 DARKEST = 1 / 255
 SMALLEST = 0.85
-"""Size of what is seen, at least. Never larger: all of a crop stays in view."""
+"""Least scale. Never above 1: all of a crop stays in view."""
 
 
 @dataclass(frozen=True)
 class CropView:
-    """One way to look at a batch; what is predicted on it is turned back, so shapes stay where they are."""
+    """One augmentation of a batch; predictions are transformed back, so shapes stay in place."""
 
     number: int
-    """Which of the eight turns and mirrorings."""
+    """Index of the rotation or reflection in `VIEWS`."""
     gain: Tensor
     """(3, 1, 1) factors of the optical density."""
     offset: Tensor
     """(3, 1, 1) added to it."""
     blurred: bool
-    """Whether neighbouring pixels are averaged."""
+    """Whether neighboring pixels are averaged."""
     size: float = 1.0
-    """Of what is seen, as a share."""
+    """Scale of the content."""
 
-    def of(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> the same, seen this way."""
+    def apply(self, image: Tensor) -> Tensor:
+        """Augment (B, 3, H, W) RGB in [0, 1]."""
         density = -torch.log(image.clamp_min(DARKEST)) * self.gain.to(image.device) + self.offset.to(image.device)
-        seen = torch.exp(-density).clamp(0, 1)
-        return resize_crop(apply_view(blur_crop(seen) if self.blurred else seen, *VIEWS[self.number]), self.size)
+        color = torch.exp(-density).clamp(0, 1)
+        return resize_crop(apply_view(blur_crop(color) if self.blurred else color, *VIEWS[self.number]), self.size)
 
-    def back(self, maps: Tensor) -> Tensor:
+    def undo(self, maps: Tensor) -> Tensor:
         return undo_view(resize_crop(maps, 1 / self.size), *VIEWS[self.number])
 
 
@@ -53,7 +53,7 @@ def random_view(generator: torch.Generator) -> CropView:
 
 
 def resize_crop(maps: Tensor, size: float) -> Tensor:
-    """Around the middle, in a frame that stays; what lies beyond repeats the edge."""
+    """Scale the content around the middle of the same frame; the edge is repeated beyond it."""
     if size == 1:
         return maps
     scaling = torch.tensor([[1 / size, 0.0, 0.0], [0.0, 1 / size, 0.0]], device=maps.device, dtype=maps.dtype)
@@ -62,7 +62,7 @@ def resize_crop(maps: Tensor, size: float) -> Tensor:
 
 
 def blur_crop(image: Tensor) -> Tensor:
-    """A 3 x 3 binomial mean."""
+    """Filter with a 3 x 3 binomial mean."""
     line = torch.tensor([0.25, 0.5, 0.25], device=image.device, dtype=image.dtype)
     kernel = torch.outer(line, line).expand(image.shape[1], 1, 3, 3)
     return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel, groups=image.shape[1])

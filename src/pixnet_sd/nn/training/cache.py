@@ -1,4 +1,4 @@
-"""Features of a frozen encoder over a slide, computed once and kept on disk. Torch and numpy."""
+"""Features of a frozen encoder over a slide, computed once and kept on disk: maps, or some pixels. Torch and numpy."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PRECISION = np.float16
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Maps of one slide where they were computed; elsewhere they are zero."""
+    """Maps of one slide where they were computed, zero elsewhere."""
 
     maps: tuple[np.ndarray, ...]
     """One (c, y, x) for each source."""
     strides: tuple[int, ...]
 
     def read(self, crops: Sequence[Crop], device: torch.device | str) -> list[Tensor]:
-        """One (B, c, h, w) for each source."""
+        """Read one (B, c, h, w) for each source."""
         pairs = zip(self.maps, self.strides, strict=True)
         return [
             torch.from_numpy(np.stack([cut_map(m, crop.window, s) for crop in crops])).to(device).float()
@@ -43,12 +43,12 @@ class FeatureCache:
 
 
 def cut_map(maps: np.ndarray, window: Window, stride: int) -> np.ndarray:
-    """A window of a map; beyond the slide, its edge is repeated."""
-    wanted = window.coarsened(stride)
-    inside = wanted.clip(Window(0, 0, *maps.shape[1:]))
-    beyond = [(0, 0), (inside.y0 - wanted.y0, wanted.y1 - inside.y1), (inside.x0 - wanted.x0, wanted.x1 - inside.x1)]
+    """Cut a window out of a map; beyond the slide, its edge is repeated."""
+    outer = window.coarsened(stride)
+    inside = outer.clip(Window(0, 0, *maps.shape[1:]))
+    beyond = [(0, 0), (inside.y0 - outer.y0, outer.y1 - inside.y1), (inside.x0 - outer.x0, outer.x1 - inside.x1)]
     rows, columns = inside.slices
-    return maps[:, rows, columns] if inside == wanted else np.pad(maps[:, rows, columns], beyond, mode="edge")
+    return maps[:, rows, columns] if inside == outer else np.pad(maps[:, rows, columns], beyond, mode="edge")
 
 
 def cache_features(
@@ -59,48 +59,83 @@ def cache_features(
     *,
     view: tuple[int, bool] = VIEWS[0],
     device: torch.device | str = "cpu",
-    tick: Callable[[int], object],
+    advance: Callable[[int], object],
 ) -> FeatureCache:
-    """All that the network's decoder will be given on these crops, as it sees the slide in one of its `VIEWS`.
+    """Compute the decoder's inputs on these crops, with the slide rotated or mirrored as in `VIEWS`.
 
-    `tick(1)` is called after each tile.
+    `advance(1)` is called after each tile.
     """
     features = network.features
-    plan = needed_bytes(tiles_of(network, slide), crops)
+    plan = needed_tiles(network, slide, crops)
     strides = tuple(source.stride for source in features.sources)
     check_room(
-        folder, bytes_of(plan, features.sources), f"Features of {slide.name}", otherwise="let TMPDIR name a larger disk"
+        folder,
+        map_bytes(plan, features.sources),
+        f"Features of {slide.name}",
+        otherwise="let TMPDIR name a larger disk",
     )
-    maps = [new_map(folder / f"{n}.npy", slide, source) for n, source in enumerate(features.sources)]
+    maps = [create_map(folder / f"{n}.npy", slide, source) for n, source in enumerate(features.sources)]
     for finished in over_tiles(view_picture(features, *view), slide.picture, plan, strides, device=device):
         for target, computed, stride in zip(maps, finished.maps, strides, strict=True):
             rows, columns = finished.core.coarsened(stride).slices
             target[:, rows, columns] = computed
-        tick(1)
+        advance(1)
     return FeatureCache(tuple(maps), strides)
 
 
-def tiles_of(network: PixNet, slide: Slide) -> list[Tile]:
+def needed_tiles(network: PixNet, slide: Slide, crops: Sequence[Crop]) -> list[Tile]:
+    """List the tiles of a slide whose cores intersect a crop."""
     height, width = slide.picture.grid.shape
     size = round_up(TILE_PX, network.alignment)
-    return list(make_tiles(height, width, size=size, stride=network.alignment, margin=network.margin))
+    plan = list(make_tiles(height, width, size=size, stride=network.alignment, margin=network.margin))
+    cores = shapely.box(*np.array([(t.core.x0, t.core.y0, t.core.x1, t.core.y1) for t in plan]).T)
+    windows = shapely.box(*np.array([(c.window.x0, c.window.y0, c.window.x1, c.window.y1) for c in crops]).T)
+    return [plan[number] for number in np.unique(shapely.STRtree(cores).query(windows)[1])]
 
 
-def new_map(path: Path, slide: Slide, source: FeatureSource) -> np.ndarray:
-    """A file of zeros, which takes no space where nothing is written."""
+def create_map(path: Path, slide: Slide, source: FeatureSource) -> np.ndarray:
+    """Create a file of zeros, which takes no space where nothing is written."""
     height, width = (-(-side // source.stride) for side in slide.picture.grid.shape)
     return np.lib.format.open_memmap(path, "w+", PRECISION, (source.channels, height, width))
 
 
-def bytes_of(plan: Sequence[Tile], sources: Sequence[FeatureSource]) -> int:
-    """Of a disk that runs full under a mapped file, a process learns by a signal that ends it."""
+def map_bytes(plan: Sequence[Tile], sources: Sequence[FeatureSource]) -> int:
+    """Count bytes beforehand: when the disk runs full under a mapped file, a signal ends the process."""
     pixels = sum(tile.core.area for tile in plan)
     return sum(pixels // source.stride**2 * source.channels * np.dtype(PRECISION).itemsize for source in sources)
 
 
-def needed_bytes(plan: Sequence[Tile], crops: Sequence[Crop]) -> list[Tile]:
-    """The tiles whose cores meet a crop."""
-    cores = shapely.box(*np.array([(t.core.x0, t.core.y0, t.core.x1, t.core.y1) for t in plan]).T)
-    windows = shapely.box(*np.array([(c.window.x0, c.window.y0, c.window.x1, c.window.y1) for c in crops]).T)
-    met = np.unique(shapely.STRtree(cores).query(windows)[1])
-    return [plan[number] for number in met]
+@dataclass(frozen=True)
+class PixelSamples:
+    """A few pixels of each shape with all their features, for decoders of single pixels.
+
+    A spot has thousands of pixels that differ little. Sums over a sample, drawn by covered area, are the exact sums in
+    expectation, and training is tens of times as fast.
+    """
+
+    features: np.ndarray
+    """(shapes, D, M) at the output's stride, in a file."""
+    weights: np.ndarray
+    """(shapes, M) µm² that each pixel stands for; rows sum to the covered area of the shape."""
+
+    def read(self, rows: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """Read features as images of one column, (n, D, M, 1), and weights (n, M)."""
+        features = torch.from_numpy(self.features[rows]).to(device).float()
+        return features[..., None], torch.from_numpy(self.weights[rows]).to(device)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Compute (D,) mean and standard deviation over the pixels of all shapes; the latter is 1 for constants."""
+        shares = self.weights / np.maximum(self.weights.sum(axis=1, keepdims=True), 1e-12)
+        known = np.flatnonzero(self.weights.sum(axis=1) > 0)
+        sums = np.zeros((2, self.features.shape[1]))
+        for row in known:
+            values = self.features[row].astype(np.float64)
+            sums += values @ shares[row], values**2 @ shares[row]
+        mean, square = sums / max(len(known), 1)
+        return mean, feature_spread(mean, square)
+
+
+def feature_spread(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """Compute (D,) standard deviations from means of values and of squares, 1 where a feature is constant."""
+    found = np.sqrt(np.maximum(square - mean**2, 0))
+    return np.where(found > 1e-4 * (np.abs(mean) + 1), found, 1.0)

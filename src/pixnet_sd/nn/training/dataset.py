@@ -1,4 +1,4 @@
-"""What one slide gives to training: batches of crops with their features, weights and counts. Torch and numpy."""
+"""The shapes of one slide as training data: crops with features, weights and counts. Torch and numpy."""
 
 from __future__ import annotations
 
@@ -6,42 +6,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from pixnet_sd._raster.picture import Picture
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.nn.inference.tiling import to_unit
 from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.slides import MeasuredSet, Slide
 from pixnet_sd.nn.training.augment import CropView
-from pixnet_sd.nn.training.cache import FeatureCache
-from pixnet_sd.nn.training.crops import Crop, crop_weights, crops_of, layout_for, to_torch
-from pixnet_sd.nn.training.pixels import PixelSamples
+from pixnet_sd.nn.training.cache import FeatureCache, PixelSamples
+from pixnet_sd.nn.training.crops import Crop, choose_layout, crop_rows, crop_weights, make_crops, sparse_tensor
+from pixnet_sd.nn.training.loss import BatchCounts
 
 DENSE_CROPS = 16
 """Crops of which all features are in memory at once, at the output's stride."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Crops of one set of shapes on one slide."""
-
-    crops: list[Crop]
-    rows: np.ndarray
-    """Which shapes, in the order of the crops."""
-    weights: Tensor
-    """(shapes, pixels of all crops) covered area in µm²."""
-    area_um2: Tensor
-    """(shapes, 1) sums of the weights."""
-
-    def to(self, device: torch.device | str) -> Batch:
-        return Batch(self.crops, self.rows, self.weights.to(device), self.area_um2.to(device))
-
-
-@dataclass(frozen=True)
 class ShapeDataset:
-    """One set of shapes, shared out over crops."""
+    """One set of shapes, divided into crops."""
 
     slide: Slide
     measured: MeasuredSet
@@ -49,54 +33,51 @@ class ShapeDataset:
     scaled: Shapes
     """The shapes in pixels of the network's output."""
     stride: int
+    size_factor: float = 1.0
+    """Sequencing depth, relative to the other training sets."""
     cache: FeatureCache | None = None
     """Features of a frozen encoder; without it, the network reads the picture."""
     samples: PixelSamples | None = None
-    """Some pixels of each shape, where the decoder looks at single pixels: then nothing else is read."""
+    """Some pixels of each shape, for a decoder of single pixels: then nothing else is read."""
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All crops, `size` at a time."""
-        for start in range(0, len(self.crops), size):
-            yield self.batch(self.crops[start : start + size])
-
-    def batch(self, crops: list[Crop]) -> Batch:
-        weights = crop_weights(self.scaled, crops, self.stride) * (self.stride * self.slide.mpp) ** 2
-        area_um2 = torch.from_numpy(weights.sum(axis=1).astype(np.float32))[:, None]
-        return Batch(crops, np.concatenate([crop.rows for crop in crops]), to_torch(weights), area_um2)
+    def split(self, size: int) -> Iterator[list[Crop]]:
+        """Yield all crops, `size` at a time."""
+        yield from (self.crops[start : start + size] for start in range(0, len(self.crops), size))
 
     def maps(
         self, network: PixNet, crops: Sequence[Crop], device: torch.device | str, view: CropView | None = None
     ) -> list[Tensor]:
-        """What the network's decoder is given; only pictures can be seen in another way."""
+        """Return the inputs of the network's decoder; only pictures can be augmented with a view."""
         if self.cache is not None:
             return self.cache.read(crops, device)
-        image = read_tile(self.slide.picture, crops, network.rim, device)
-        seen = image if view is None else view.of(image)
-        with torch.autocast("cuda", torch.bfloat16, enabled=seen.is_cuda):
-            maps = network.features(seen)
+        pixels = np.stack([self.slide.picture.read(crop.window.grow(network.rim)) for crop in crops])
+        image = to_unit(pixels, device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=image.is_cuda):
+            maps = network.features(image if view is None else view.apply(image))
         return [one.float() for one in maps]
 
+    def area_weights(self, crops: Sequence[Crop]) -> sp.csr_array:
+        """Compute (shapes, pixels of all crops) covered area in µm²."""
+        return crop_weights(self.scaled, crops, self.stride) * (self.stride * self.slide.mpp) ** 2
 
-@dataclass
-class TrainingSet:
-    """What a network learns from, and what it is examined on."""
+    def weights(self, crops: Sequence[Crop], device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """Return the weights that pool a map over shapes, sparse, and their sums (shapes, 1)."""
+        weights = self.area_weights(crops)
+        area_um2 = torch.from_numpy(weights.sum(axis=1).astype(np.float32))[:, None]
+        return sparse_tensor(weights).to(device), area_um2.to(device)
 
-    training: Sequence[ShapeDataset]
-    size_factors: Sequence[float]
-    """One for each training material."""
-    validation: Sequence[ShapeDataset] = ()
-    device: torch.device | str = "cpu"
-
-
-def read_tile(picture: Picture, crops: Sequence[Crop], rim: int, device: torch.device | str) -> Tensor:
-    return to_unit(np.stack([picture.read(crop.window.grow(rim)) for crop in crops]), device)
+    def counts(self, crops: Sequence[Crop], device: torch.device | str) -> BatchCounts:
+        """Return the measured counts of some crops, in their order."""
+        batch = self.measured.counts[rows := crop_rows(crops)].toarray(), self.measured.totals[rows]
+        counts, totals = (torch.from_numpy(values.astype(np.float32)).to(device) for values in batch)
+        return BatchCounts(counts, totals, self.size_factor)
 
 
-def make_datasets(network: PixNet, slide: Slide, reach_px: int) -> list[ShapeDataset]:
-    """Every set of a slide, each with crops that fit its shapes; `reach_px` is what must be seen around a shape."""
+def make_datasets(network: PixNet, slide: Slide, margin_px: int) -> list[ShapeDataset]:
+    """Divide every set of a slide into crops that fit its shapes, with a margin around each shape."""
     made = []
     for measured in slide.measured:
-        layout = layout_for(measured.shapes, network.alignment, reach_px)
+        layout = choose_layout(measured.shapes, network.alignment, margin_px)
         scaled = measured.shapes.scaled(1 / network.stride)
-        made.append(ShapeDataset(slide, measured, crops_of(measured.shapes, layout), scaled, network.stride))
+        made.append(ShapeDataset(slide, measured, make_crops(measured.shapes, layout), scaled, network.stride))
     return made

@@ -1,8 +1,8 @@
-"""Several processes that train one network, each on a part of every batch: as `torchrun` starts them. Torch only.
+"""Train one network in several processes, each on a part of every batch, started by `torchrun`. Torch only.
 
-Pooled programs are brought together before the loss, so the loss is that of the whole batch in every process, and
-correlations are over all its shapes. Gradients are then averaged: of what made the pooled programs each process has
-its own part, counted once for every process; of what comes after, all have the same.
+Pooled programs are gathered before the loss, so the loss is that of the whole batch in every process, and
+correlations are over all its shapes. Gradients are then averaged: before the gathering each process has its own part,
+counted once for every process; after it, all have the same.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ def is_distributed() -> bool:
 
 
 def gather_rows(part: Tensor, places: Tensor, total: int) -> Tensor:
-    """Rows (n, K) of this process, at their places among all (total, K)."""
+    """Gather rows (n, K) of all processes at their places among all (total, K)."""
     if not is_distributed():
         return part
     from torch.distributed.nn.functional import all_reduce
 
     if torch.is_grad_enabled() and not part.requires_grad:
-        part = part.requires_grad_()  # without any row of its own, a process still has to answer in the backward pass
+        part = part.requires_grad_()  # without rows of its own, a process still takes part in the backward pass
     whole = part.new_zeros(total, part.shape[1]).index_copy(0, places, part)
     return all_reduce(whole)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their mean over processes."""
     if not is_distributed():
         return
     for parameter in parameters:

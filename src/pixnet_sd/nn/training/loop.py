@@ -1,208 +1,165 @@
-"""Train one network on slides: batches, losses, a learning rate that rises and falls, weights averaged. Torch only."""
+"""The training loop: epochs, batches, forward, loss, step. Torch and numpy."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetRuntimeError
-from pixnet_sd._metrics.scores import log_profile
-from pixnet_sd.nn.network.heads import RateHead
+from pixnet_sd._metrics.scores import column_means, mean_of_known
 from pixnet_sd.nn.network.network import PixNet
-from pixnet_sd.nn.network.pixelwise import PixelDecoder
 from pixnet_sd.nn.training import distributed
 from pixnet_sd.nn.training.augment import CropView, random_view
-from pixnet_sd.nn.training.config import TrainConfig
-from pixnet_sd.nn.training.crops import Crop
-from pixnet_sd.nn.training.dataset import ShapeDataset, TrainingSet
-from pixnet_sd.nn.training.evaluate import mean_score, pool_crops, split_crops
-from pixnet_sd.nn.training.loss import BatchCounts, paper_loss, rate_loss
+from pixnet_sd.nn.training.crops import Crop, crop_rows
+from pixnet_sd.nn.training.dataset import ShapeDataset
+from pixnet_sd.nn.training.evaluate import score_predictions
+from pixnet_sd.nn.training.loss import masked_loss, pool_weighted
+from pixnet_sd.nn.training.state import History, TrainState
+
+PREDICTED_CROPS = 64
+"""Crops at once, at most, without gradient."""
+CPU_PIXELS = 2**17
+"""Input pixels that are decoded at once on a CPU: tensors of a few MB stay in its caches, and no pages are requested
+again and again. Up to three times as fast as a whole batch."""
+CPU_SAMPLES = 2**14
+"""The same for sampled pixels."""
 
 
-@dataclass
-class History:
-    """How training went, epoch by epoch."""
-
-    loss: list[float] = field(default_factory=list)
-    """Mean over the batches."""
-    score: list[float] = field(default_factory=list)
-    """Pearson on the validation data, mean over genes and sections; empty without such data."""
-
-    @property
-    def latest(self) -> str:
-        """In words, for a progress bar."""
-        return f"loss {self.loss[-1]:.3f}" + (f", validation {self.score[-1]:.3f}" if self.score else "")
-
-    @property
-    def best(self) -> int:
-        return int(np.nanargmax(self.score)) if np.isfinite(self.score).any() else len(self.loss) - 1
+def train_network(state: TrainState, after_epoch: Callable[[History], object]) -> None:
+    """Train to the end; the network gets the averaged weights, with validation data those of the best epoch."""
+    while not state.finished:
+        train_epoch(state)
+        after_epoch(state.history)
+    state.network.load_state_dict(state.best)
+    state.network.eval()
 
 
-class TrainState:
-    """All that changes while a network is trained; between epochs it can be stored and taken up again."""
-
-    def __init__(self, network: PixNet, lesson: TrainingSet, config: TrainConfig) -> None:
-        self.network, self.lesson, self.config = network.to(lesson.device), lesson, config
-        network.encoder.set_trainable(config.encoder)
-        set_dropout(network, config)
-        self.averaged = deepcopy(network).requires_grad_(False).eval()
-        self.best = deepcopy(network.state_dict())
-        self.optimiser = torch.optim.AdamW(parameter_groups(network, config))
-        self.steps, self.history = 0, History()
-        batches = sum(-(-len(material.crops) // config.crops) for material in lesson.training)
-        self.epochs = -(-config.steps // batches)
-        self.last_step = self.epochs * batches
-        self.peaks = [group["lr"] for group in self.optimiser.param_groups]
-
-    @property
-    def finished(self) -> bool:
-        done = len(self.history.loss)
-        patience = max(1, round(self.config.patience * self.epochs))
-        tired = bool(self.history.score) and done - 1 - self.history.best >= patience
-        return done >= self.epochs or tired
-
-    def epoch(self) -> None:
-        """One pass over all shapes, then an examination. What is random depends on the seed and the epoch alone."""
-        number = len(self.history.loss)
-        torch.manual_seed(derive_seed(self.config.seed, number))
-        self.network.train()
-        views = torch.Generator().manual_seed(derive_seed(self.config.seed, number))
-        losses = [self.step(*work, views) for work in plan_epoch(self.lesson, self.config, number)]
-        self.history.loss.append(float(np.mean(losses)))
-        if not np.isfinite(self.history.loss[-1]):
-            raise PixnetRuntimeError(
-                f"Training diverged in epoch {number + 1}: its loss is {self.history.loss[-1]}. "
-                f"Lower lr={self.config.lr}."
-            )
-        if self.lesson.validation:
-            self.history.score.append(mean_score(self.averaged, self.lesson.validation, self.lesson.device))
-        if self.history.best == number:
-            self.best = deepcopy(self.averaged.state_dict())
-
-    def step(self, number: int, crops: Sequence[Crop], views: torch.Generator) -> float:
-        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * learning_rate_factor(self.steps, self.last_step, self.config.warmup)
-        loss = batch_loss(self.network, self.lesson, self.config, number, crops, views)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        distributed.average_gradients(trained)
-        nn.utils.clip_grad_norm_(trained, self.config.clip)
-        self.optimiser.step()
-        self.steps += 1
-        update_average(self.averaged, self.network, min(self.config.ema, self.steps / (self.steps + 10)))
-        return loss.item()
-
-
-def fit_member(run: TrainState, tick: Callable[[History], object]) -> History:
-    """Train to the end; the network gets the averaged weights, those of the best epoch where there is validation.
-
-    `tick` is called after each epoch.
-    """
-    while not run.finished:
-        run.epoch()
-        tick(run.history)
-    run.network.load_state_dict(run.best)
-    run.network.eval()
-    return run.history
-
-
-def plan_epoch(lesson: TrainingSet, config: TrainConfig, epoch: int) -> Iterator[tuple[int, list[Crop]]]:
-    """Batches of all materials, mixed: the number of a material and its crops."""
-    random = np.random.default_rng(derive_seed(config.seed, epoch))
-    plan = []
-    for number, material in enumerate(lesson.training):
-        order = random.permutation(len(material.crops))
-        plan += [(number, part) for part in np.array_split(order, -(-len(order) // config.crops))]
-    for index in random.permutation(len(plan)):
-        number, part = plan[index]
-        yield number, [lesson.training[number].crops[k] for k in part]
-
-
-def batch_loss(
-    network: PixNet,
-    lesson: TrainingSet,
-    config: TrainConfig,
-    number: int,
-    crops: Sequence[Crop],
-    views: torch.Generator,
-) -> Tensor:
-    """Of a batch; where there are several processes, each computes a part of it."""
-    material = lesson.training[number]
-    sums = pooled_batch(network, material, crops, lesson.device, random_view(views) if config.augment else None)
-    rows = np.concatenate([crop.rows for crop in crops])
-    counts = material.measured.counts[rows].toarray().astype(np.float32)
-    totals = material.measured.totals[rows].astype(np.float32)
-    predicted = sums @ network.loadings + network.intercept
-    if isinstance(network.head, RateHead):
-        factors = torch.full((len(rows),), lesson.size_factors[number])
-        sections = torch.zeros(len(rows), dtype=torch.long)
-        measured = BatchCounts(torch.from_numpy(counts), factors, sections, torch.from_numpy(totals)).to(lesson.device)
-        return rate_loss(predicted, measured, network.head.dispersion, config.rate)
-    known = totals > 0
-    if not known.any():
-        return 0.0 * predicted.sum()
-    target = torch.from_numpy(log_profile(counts[known], totals[known]).astype(np.float32)).to(lesson.device)
-    return paper_loss(predicted[torch.from_numpy(known).to(lesson.device)], target)
-
-
-def pooled_batch(
-    network: PixNet, material: ShapeDataset, crops: Sequence[Crop], device: torch.device | str, view: CropView | None
-) -> Tensor:
-    """(shapes, K) of all crops, in their order."""
-    ends = np.cumsum([0] + [len(crop.rows) for crop in crops])
-    own = range(distributed.process_rank(), len(crops), distributed.process_count())
-    sums = [torch.zeros(0, len(network.loadings), device=device)]
-    sums += [
-        pool_crops(network, material, some, device, view)
-        for some in split_crops(material, [crops[k] for k in own], device)
-    ]
-    places = np.concatenate([np.zeros(0, int)] + [np.arange(ends[k], ends[k + 1]) for k in own])
-    return distributed.gather_rows(torch.cat(sums), torch.from_numpy(places).to(device), int(ends[-1]))
-
-
-@torch.no_grad()
-def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move a running mean of weights; its first steps follow quickly, so the start is soon forgotten."""
-    for own, new in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if own.is_floating_point():
-            own.lerp_(new, 1 - decay)
-        else:
-            own.copy_(new)
-
-
-def parameter_groups(network: PixNet, config: TrainConfig) -> list[dict[str, object]]:
-    """Only matrices of the decoder decay; the encoder learns at its own rate."""
-    encoder = {id(parameter) for parameter in network.encoder.parameters()}
-    decaying = {id(parameter) for parameter in network.decoder.parameters() if parameter.ndim > 1}
-    own = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    rest = [parameter for parameter in own if id(parameter) not in encoder | decaying]
-    groups: list[dict[str, object]] = [
-        {"params": [p for p in own if id(p) in decaying], "lr": config.lr, "weight_decay": config.weight_decay},
-        {"params": rest, "lr": config.lr, "weight_decay": 0.0},
-        {"params": [p for p in own if id(p) in encoder], "lr": config.encoder_lr, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
-def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Linear up to 1, then half a cosine down to 0."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+def train_epoch(state: TrainState) -> None:
+    """Train once on all shapes, then validate. Random numbers depend on the seed and the epoch alone."""
+    epoch, history = len(state.history.loss), state.history
+    seed = derive_seed(state.config.seed, epoch)
+    torch.manual_seed(seed)
+    views = torch.Generator().manual_seed(seed)
+    state.network.train()
+    losses = [train_step(state, dataset, crops, views) for dataset, crops in shuffle_batches(state, seed)]
+    history.loss.append(float(np.mean(losses)))
+    if not np.isfinite(history.loss[-1]):
+        raise PixnetRuntimeError(
+            f"Training diverged in epoch {epoch + 1}: its loss is {history.loss[-1]}. Lower lr={state.config.lr}."
+        )
+    if state.validation:
+        history.score.append(mean_of_known(gene_scores([state.averaged], state.validation, state.device)))
+    if history.best == epoch:
+        state.best = deepcopy(state.averaged.state_dict())
 
 
 def derive_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
-def set_dropout(network: PixNet, config: TrainConfig) -> None:
-    if isinstance(network.decoder, PixelDecoder):
-        network.decoder.dropout.p, network.decoder.readout.hide.p = config.dropout, config.feature_dropout
+def shuffle_batches(state: TrainState, seed: int) -> Iterator[tuple[ShapeDataset, list[Crop]]]:
+    """Yield batches of all datasets in random order, each of crops of one dataset."""
+    random = np.random.default_rng(seed)
+    plan = []
+    for dataset in state.training:
+        order = random.permutation(len(dataset.crops))
+        plan += [(dataset, part) for part in np.array_split(order, -(-len(order) // state.config.crops))]
+    for index in random.permutation(len(plan)):
+        dataset, part = plan[index]
+        yield dataset, [dataset.crops[k] for k in part]
+
+
+def train_step(state: TrainState, dataset: ShapeDataset, crops: Sequence[Crop], views: torch.Generator) -> float:
+    """Update the weights by the loss of one batch."""
+    state.set_learning_rates()
+    loss = batch_loss(state, dataset, crops, random_view(views) if state.config.augment else None)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    distributed.average_gradients(state.trained)
+    nn.utils.clip_grad_norm_(state.trained, state.config.clip)
+    state.optimizer.step()
+    state.steps += 1
+    state.update_average()
+    return loss.item()
+
+
+def batch_loss(state: TrainState, dataset: ShapeDataset, crops: Sequence[Crop], view: CropView | None) -> Tensor:
+    """Compute the loss of a batch."""
+    network = state.network
+    pooled = pool_batch(network, dataset, crops, state.device, view)
+    predicted = pooled @ network.loadings + network.intercept
+    measured = dataset.counts(crops, state.device)
+    return masked_loss(network.head.loss, predicted, measured, network.head.dispersion, state.config.rate)
+
+
+def pool_batch(
+    network: PixNet, dataset: ShapeDataset, crops: Sequence[Crop], device: torch.device | str, view: CropView | None
+) -> Tensor:
+    """Compute (shapes, K) of all crops; with several processes, each computes a part and gets the whole."""
+    ends = np.cumsum([0] + [len(crop.rows) for crop in crops])
+    own = range(distributed.process_rank(), len(crops), distributed.process_count())
+    pooled = [torch.zeros(0, len(network.loadings), device=device)]
+    pooled += [
+        pool_programs(network, dataset, some, device, view)
+        for some in split_crops(dataset, [crops[k] for k in own], device)
+    ]
+    places = np.concatenate([np.zeros(0, int)] + [np.arange(ends[k], ends[k + 1]) for k in own])
+    return distributed.gather_rows(torch.cat(pooled), torch.from_numpy(places).to(device), int(ends[-1]))
+
+
+def split_crops(dataset: ShapeDataset, crops: Sequence[Crop], device: torch.device | str) -> Iterator[list[Crop]]:
+    """Split crops into parts of the size that suits the device."""
+    if not crops:
+        return
+    size = len(crops)
+    if torch.device(device).type == "cpu" and dataset.samples is not None:
+        shapes = np.mean([len(crop.rows) for crop in crops])
+        size = int(CPU_SAMPLES / shapes / dataset.samples.weights.shape[1])
+    elif torch.device(device).type == "cpu":
+        size = CPU_PIXELS // crops[0].window.area
+    size = max(1, size)
+    yield from (list(crops[start : start + size]) for start in range(0, len(crops), size))
+
+
+def pool_programs(
+    network: PixNet,
+    dataset: ShapeDataset,
+    crops: Sequence[Crop],
+    device: torch.device | str,
+    view: CropView | None = None,
+) -> Tensor:
+    """Compute (shapes, K) of some crops, in their order: sums of rates, or means of log expression."""
+    if dataset.samples is not None:
+        features, weights = dataset.samples.read(crop_rows(crops), device)
+        programs = network.head(network.decoder.decode_pixels(features))[..., 0]
+        return network.head.normalize(torch.einsum("skm,sm->sk", programs, weights), weights.sum(1, keepdim=True))
+    sparse, area_um2 = dataset.weights(crops, device)
+    programs = network.decode(dataset.maps(network, crops, device, view))
+    pooled = pool_weighted(programs if view is None else view.undo(programs), sparse)
+    return network.head.normalize(pooled, area_um2)
+
+
+@torch.inference_mode()
+def predict_dataset(network: PixNet, dataset: ShapeDataset, device: torch.device | str) -> np.ndarray:
+    """Predict (shapes, genes) of a whole dataset; NaN where a shape has no area."""
+    predicted = np.full(dataset.measured.counts.shape, np.nan, np.float32)
+    for some in dataset.split(PREDICTED_CROPS):
+        for crops in split_crops(dataset, some, device):
+            pooled = pool_programs(network, dataset, crops, device)
+            predicted[crop_rows(crops)] = (pooled @ network.loadings + network.intercept).cpu().numpy()
+    return predicted
+
+
+def gene_scores(
+    members: Sequence[PixNet], validation: Sequence[ShapeDataset], device: torch.device | str
+) -> np.ndarray:
+    """Compute (genes,) Pearson between log profiles within each dataset, mean over those, of the members' mean."""
+    scores = []
+    for dataset in validation:
+        predicted = np.mean([predict_dataset(member.to(device), dataset, device) for member in members], axis=0)
+        scores.append(score_predictions(predicted, dataset.measured, members[0].head.additive))
+    return column_means(np.array(scores))

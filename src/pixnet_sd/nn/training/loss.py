@@ -1,6 +1,6 @@
-"""Losses on what is pooled over shapes: the paper's, on log values, and ours, on counts. Torch only.
+"""Losses on what is pooled over shapes: the paper's, on log values, and ours, on counts. Torch and numpy.
 
-Shapes: S shapes (spots, bins, cells), K programs, G genes.
+Shapes: S shapes (spots, bins, cells) of one section, K programs, G genes.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._metrics.scores import PER, log_profile
 
 SMALLEST_RATE = 1e-8
 SMALLEST_SPREAD = 1e-6
-PER = 1e4
-"""Profiles are compared as counts per ten thousand."""
 
 
 def pool_weighted(programs: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums over shapes: programs (B, K, h, w), weights sparse (S, B*h*w) -> (S, K).
+    """Sum programs (B, K, h, w) over shapes with sparse weights (S, B*h*w): returns (S, K).
 
     Weights in um2 of coverage pool a rate to expected counts; weights whose rows sum to 1 pool a log map to means.
     """
@@ -34,16 +34,14 @@ def pool_weighted(programs: Tensor, weights: Tensor) -> Tensor:
     return torch.sparse.mm(weights, pixels)
 
 
-def pearson_columns(predicted: Tensor, target: Tensor) -> Tensor:
-    """(S, G) twice -> (G,); 0 where either does not vary."""
+def correlate_columns(predicted: Tensor, target: Tensor) -> Tensor:
+    """Compute Pearson correlations (G,) of (S, G) tables; 0 where either does not vary.
+
+    The scores' `pearson` is NaN there, which has no gradient.
+    """
     predicted, target = predicted - predicted.mean(0), target - target.mean(0)
     norms = predicted.norm(dim=0) * target.norm(dim=0)
     return (predicted * target).sum(0) / norms.clamp_min(SMALLEST_SPREAD)
-
-
-def paper_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """MSE + 0.5 (1 - Pearson over the batch's shapes, mean over genes), on log expression (S, G)."""
-    return F.mse_loss(predicted, target) + 0.5 * (1 - pearson_columns(predicted, target)).mean()
 
 
 @dataclass(frozen=True)
@@ -64,112 +62,107 @@ class RateLoss:
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """What was measured on a batch of shapes."""
+    """Measured counts of a batch of shapes of one section."""
 
     counts: Tensor
     """(S, G) raw counts."""
-    size_factors: Tensor
-    """(S,) sequencing depth: one per section for a map of true rates, or one per shape for a composition."""
-    sections: Tensor
-    """(S,) integers."""
-    totals: Tensor | None = None
-    """(S,) counts over all genes measured: the correlation then compares compositions, and not only rates."""
+    totals: Tensor
+    """(S,) counts over all genes measured."""
+    size_factor: float
+    """Sequencing depth of the section."""
 
-    def __getitem__(self, keep: Tensor) -> BatchCounts:
-        totals = None if self.totals is None else self.totals[keep]
-        return BatchCounts(self.counts[keep], self.size_factors[keep], self.sections[keep], totals)
-
-    def to(self, device: torch.device | str) -> BatchCounts:
-        totals = None if self.totals is None else self.totals.to(device)
-        return BatchCounts(self.counts.to(device), self.size_factors.to(device), self.sections.to(device), totals)
-
-    @property
-    def measured(self) -> Tensor:
-        """(S,) shapes with any count; the others are masked."""
-        return (self.counts.sum(1) if self.totals is None else self.totals) > 0
+    def select(self, keep: Tensor) -> BatchCounts:
+        return BatchCounts(self.counts[keep], self.totals[keep], self.size_factor)
 
 
-def rate_loss(expected: Tensor, measured: BatchCounts, dispersion: Tensor, loss: RateLoss) -> Tensor:
-    """Likelihood of raw counts plus correlation of log profiles; `expected` (S, G) is at size factor 1."""
-    keep = measured.measured
-    if not keep.any():
-        return 0.0 * expected.sum()
-    expected, measured = expected[keep].clamp_min(SMALLEST_RATE), measured[keep]
-    means = expected * measured.size_factors[:, None]
-    total = LIKELIHOODS[loss.likelihood](means, measured, dispersion)
-    if loss.correlation:
-        total = total + loss.correlation * correlation_loss(expected, measured, scaled=loss.scaled)
+def masked_loss(
+    loss: str, predicted: Tensor, measured: BatchCounts, dispersion: Tensor | None, options: RateLoss
+) -> Tensor:
+    """Compute the loss of this name, on shapes with any count."""
+    known = measured.totals > 0
+    if not known.any():
+        return 0.0 * predicted.sum()
+    return LOSSES[loss](predicted[known], measured.select(known), dispersion, options)
+
+
+def paper_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """MSE + 0.5 (1 - Pearson over the batch's shapes, mean over genes), on log expression (S, G)."""
+    return F.mse_loss(predicted, target) + 0.5 * (1 - correlate_columns(predicted, target)).mean()
+
+
+def log_loss(predicted: Tensor, measured: BatchCounts, dispersion: Tensor | None, options: RateLoss) -> Tensor:
+    """Compute the paper's loss against log profiles; it has neither a dispersion nor options."""
+    profiles = log_profile(measured.counts.cpu().numpy(), measured.totals.cpu().numpy())
+    return paper_loss(predicted, torch.from_numpy(profiles.astype(np.float32)).to(predicted.device))
+
+
+def rate_loss(expected: Tensor, measured: BatchCounts, dispersion: Tensor | None, options: RateLoss) -> Tensor:
+    """Compute a likelihood of raw counts plus a correlation of log profiles; `expected` is at size factor 1."""
+    expected = expected.clamp_min(SMALLEST_RATE)
+    total = LIKELIHOODS[options.likelihood](expected * measured.size_factor, measured.counts, dispersion)
+    if options.correlation:
+        total = total + options.correlation * correlation_loss(expected, measured, scaled=options.scaled)
     return total
 
 
-def negative_binomial_loss(means: Tensor, measured: BatchCounts, dispersion: Tensor) -> Tensor:
-    """Mean negative log-likelihood; the variance is mean + dispersion * mean^2."""
-    counts, shape = measured.counts, 1 / dispersion
+LOSSES: dict[str, Callable[[Tensor, BatchCounts, Tensor | None, RateLoss], Tensor]] = {
+    "rate": rate_loss,
+    "paper": log_loss,
+}
+"""By the `loss` of a head."""
+
+
+def negative_binomial_loss(means: Tensor, counts: Tensor, dispersion: Tensor | None) -> Tensor:
+    """Compute the mean negative log-likelihood; the variance is mean + dispersion * mean^2."""
+    assert dispersion is not None, "the head has no dispersion"
+    shape = 1 / dispersion
     denominator = torch.log(shape + means)
     log_choose = torch.lgamma(counts + shape) - torch.lgamma(shape) - torch.lgamma(counts + 1)
     chance = shape * (shape.log() - denominator) + counts * (means.log() - denominator)
     return -(log_choose + chance).mean()
 
 
-def poisson_loss(means: Tensor, measured: BatchCounts, dispersion: Tensor) -> Tensor:
-    """Mean negative log-likelihood; the dispersion is not used."""
-    counts = measured.counts
+def poisson_loss(means: Tensor, counts: Tensor, dispersion: Tensor | None) -> Tensor:
+    """Compute the mean negative log-likelihood; the dispersion is not used."""
     return (means - counts * means.log() + torch.lgamma(counts + 1)).mean()
 
 
-def multinomial_loss(means: Tensor, measured: BatchCounts, dispersion: Tensor) -> Tensor:
-    """Negative log-likelihood of how each section's count of a gene falls on its shapes, per shape and gene.
+def multinomial_loss(means: Tensor, counts: Tensor, dispersion: Tensor | None) -> Tensor:
+    """Compute the negative log-likelihood of each gene's counts given their sum, per shape and gene.
 
-    It is the Poisson given the gene's total, so it says nothing of levels: start the head at the genes' means.
+    It is the Poisson given the gene's total, so it does not determine levels: start the head at the genes' means.
     """
-    shares = torch.cat(
-        [log_share_likelihood(*pair) for pair in split_by_section(measured.sections, means, measured.counts)]
-    )
-    return -shares.sum() / means.numel()
-
-
-def log_share_likelihood(means: Tensor, counts: Tensor) -> Tensor:
-    """(S, G) twice -> (1, G) log-likelihood of the counts given their sums over S."""
     log_shares = means.log() - means.sum(0).log()
     log_choose = torch.lgamma(counts.sum(0) + 1) - torch.lgamma(counts + 1).sum(0)
-    return (log_choose + (counts * log_shares).sum(0))[None]
+    return -(log_choose + (counts * log_shares).sum(0)).sum() / means.numel()
 
 
-LIKELIHOODS: dict[str, Callable[[Tensor, BatchCounts, Tensor], Tensor]] = {
+LIKELIHOODS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "nb": negative_binomial_loss,
     "poisson": poisson_loss,
     "multinomial": multinomial_loss,
 }
+"""Of counts (S, G) given their means, by `RateLoss.likelihood`."""
 
 
 def correlation_loss(expected: Tensor, measured: BatchCounts, *, scaled: bool) -> Tensor:
-    """1 - Pearson of log1p profiles within each section, mean over genes, weighted by shapes.
+    """Compute 1 - Pearson of log1p profiles, mean over genes.
 
-    Never across sections: a correlation over pooled sections rewards whatever tells the slides apart.
+    A batch is of one section: a correlation over pooled sections rewards whatever tells the slides apart.
     """
-    predicted, target = log_profiles(expected, measured)
-    terms = []
-    for own, true in split_by_section(measured.sections, torch.log1p(predicted), torch.log1p(target)):
-        spread = own.std(0, correction=0).detach() if scaled else 1.0
-        terms.append(len(own) * (spread * (1 - pearson_columns(own, true))).mean())
-    return torch.stack(terms).sum() / len(expected)
+    predicted, target = map(torch.log1p, predict_profiles(expected, measured))
+    spread = predicted.std(0, correction=0).detach() if scaled else 1.0
+    return (spread * (1 - correlate_columns(predicted, target))).mean()
 
 
-def log_profiles(expected: Tensor, measured: BatchCounts) -> tuple[Tensor, Tensor]:
-    """What is correlated: rates at size factor 1, or compositions where the totals over all genes are known.
+def predict_profiles(expected: Tensor, measured: BatchCounts) -> tuple[Tensor, Tensor]:
+    """Return predicted and measured counts per ten thousand (S, G).
 
-    A predicted composition is scaled to the mean share that the model's genes have of all counts. One gene has no
-    composition: its counts are compared at the mean depth.
+    A predicted profile is scaled to the mean share that the model's genes have of all counts. One gene has no profile:
+    its counts are compared at the mean depth.
     """
-    if measured.totals is None:
-        return expected, measured.counts / measured.size_factors[:, None]
     if expected.shape[1] == 1:
         per = PER / measured.totals.mean()
-        return per * measured.size_factors[:, None] * expected, per * measured.counts
+        return per * measured.size_factor * expected, per * measured.counts
     target = PER * measured.counts / measured.totals[:, None]
     return expected / expected.sum(1, keepdim=True) * target.sum(1).mean(), target
-
-
-def split_by_section(sections: Tensor, *tables: Tensor) -> list[tuple[Tensor, ...]]:
-    """The rows of each section, from every table."""
-    return [tuple(table[sections == section] for table in tables) for section in torch.unique(sections)]

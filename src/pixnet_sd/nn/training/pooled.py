@@ -1,4 +1,4 @@
-"""Features of a frozen encoder, exactly pooled over measured shapes: what a regression sees. Torch and numpy."""
+"""Features of a frozen encoder, exactly pooled over measured shapes: the inputs of a regression. Torch and numpy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from torch import Tensor
 
 from pixnet_sd._metrics.scores import log_profile
 from pixnet_sd.nn.network.network import PixNet
-from pixnet_sd.nn.network.pixelwise import Fold, Readout, group_folds
+from pixnet_sd.nn.network.ridge import Fold, group_folds
 from pixnet_sd.nn.slides import LEAST_SHAPES
-from pixnet_sd.nn.training.dataset import DENSE_CROPS, Batch, ShapeDataset
+from pixnet_sd.nn.training.cache import feature_spread
+from pixnet_sd.nn.training.crops import Crop, crop_rows
+from pixnet_sd.nn.training.dataset import DENSE_CROPS, ShapeDataset
 from pixnet_sd.nn.training.loss import pool_weighted
-from pixnet_sd.nn.training.pixels import feature_spread
-from pixnet_sd.nn.training.prepare import Prepared
+from pixnet_sd.nn.training.prepare import SlideSets
 
 CUTS = (2, 4)
-"""A slide on its own is cut into this many by this many blocks, whose corners are left out in turn."""
+"""A single slide is cut into this many by this many blocks, whose corners are left out in turn."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class PooledFeatures:
     """(S,) number of its slide."""
 
     def folds(self, apart_px: float) -> list[Fold]:
-        """Slides left out in turn, or the corners of the only one, far from what is learnt from.
+        """Leave out each slide in turn, or corners of the only one, far from the shapes to fit on.
 
-        Shapes nearer than that to a corner are neither in it nor learnt from, because both see the same pixels. A
+        Shapes nearer than that to a corner are neither in it nor fitted on, because both share context pixels. A
         corner is a quarter of the slide, or a sixteenth where a quarter leaves too few; empty where that does too.
         """
         if len(np.unique(self.slide)) > 1:
@@ -49,63 +50,47 @@ class PooledFeatures:
                 return folds
         return []
 
-    def touching(self) -> list[Fold]:
-        """Quarters of a slide, each left out in turn with all others known."""
+    def touching_folds(self) -> list[Fold]:
+        """Leave out each quarter of a slide in turn, without a distance."""
         return self.corner_folds(CUTS[0], -np.inf)
 
     def corner_folds(self, cuts: int, apart_px: float) -> list[Fold]:
         middles = (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
-        return [Fold(corner, ~corner & (self.gap(corner) >= apart_px)) for corner in corners(middles, cuts)]
+        return [Fold(corner, ~corner & (self.distances(corner) >= apart_px)) for corner in find_corners(middles, cuts)]
 
-    def gap(self, block: np.ndarray) -> np.ndarray:
-        """(S,) pixels between each shape and a block, in x or y, whichever is more."""
+    def distances(self, block: np.ndarray) -> np.ndarray:
+        """Compute (S,) pixels between each shape and a block, in x or y, whichever is more."""
         low, high = self.bounds[block, :2].min(axis=0), self.bounds[block, 2:].max(axis=0)
-        gaps: np.ndarray = np.maximum(low - self.bounds[:, 2:], self.bounds[:, :2] - high).max(axis=1)
-        return gaps
+        found: np.ndarray = np.maximum(low - self.bounds[:, 2:], self.bounds[:, :2] - high).max(axis=1)
+        return found
 
 
-def pool_slides(
-    network: PixNet,
-    readout: Readout,
-    slides: Sequence[Prepared],
-    device: torch.device | str,
-) -> PooledFeatures:
-    """All sets of shapes of all slides."""
-    parts = [
-        pool_set(network, readout, material, number, device) for number, sets in enumerate(slides) for material in sets
-    ]
+def pool_slides(network: PixNet, slides: Sequence[SlideSets], device: torch.device | str) -> PooledFeatures:
+    """Pool all sets of shapes of all slides."""
+    parts = [pool_set(network, dataset, number, device) for number, sets in enumerate(slides) for dataset in sets]
     return PooledFeatures(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def pool_set(
-    network: PixNet, readout: Readout, material: ShapeDataset, number: int, device: torch.device | str
-) -> tuple[np.ndarray, ...]:
-    measured = material.measured
-    features = pooled_features(network, readout, material, device)
+def pool_set(network: PixNet, dataset: ShapeDataset, number: int, device: torch.device | str) -> tuple[np.ndarray, ...]:
+    """Return features, profiles, bounds and slide number of a set's shapes, those without area or counts left out."""
+    measured = dataset.measured
+    features = np.full((len(measured.shapes), network.decoder.dim), np.nan)
+    for crops, dense, *weights in dense_batches(network, dataset, device):
+        features[crop_rows(crops)] = mean_features(dense, *weights)
     profiles = log_profile(measured.counts.toarray(), measured.totals)
     known = np.isfinite(features).all(axis=1) & np.isfinite(profiles).all(axis=1)
     every = features, profiles, measured.shapes.bounds, np.full(len(features), number)
     return tuple(values[known] for values in every)
 
 
-def pooled_features(
-    network: PixNet, readout: Readout, material: ShapeDataset, device: torch.device | str
-) -> np.ndarray:
-    """(shapes, D): the exact means of every feature; NaN where a shape has no area."""
-    means = np.full((len(material.measured.shapes), readout.dim), np.nan)
-    for batch, dense in dense_batches(network, readout, material, device):
-        means[batch.rows] = mean_features(dense, batch)
-    return means
-
-
 def pixel_moments(
-    network: PixNet, readout: Readout, slides: Sequence[Prepared], device: torch.device | str
+    network: PixNet, datasets: Sequence[ShapeDataset], device: torch.device | str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(D,) twice: means and standard deviations over the pixels of all shapes, each shape as heavy as the others."""
-    sums, shapes = np.zeros((2, readout.dim)), 0
-    for material in (material for sets in slides for material in sets):
-        for batch, dense in dense_batches(network, readout, material, device):
-            pooled = np.stack([mean_features(values, batch) for values in (dense, dense**2)]).astype(float)
+    """Compute (D,) means and standard deviations over the pixels of all shapes, with equal weight for each shape."""
+    sums, shapes = np.zeros((2, network.decoder.dim)), 0
+    for dataset in datasets:
+        for _, dense, *weights in dense_batches(network, dataset, device):
+            pooled = np.stack([mean_features(values, *weights) for values in (dense, dense**2)]).astype(float)
             known = np.isfinite(pooled).all(axis=(0, 2))
             sums, shapes = sums + pooled[:, known].sum(axis=1), shapes + known.sum()
     mean, square = sums / max(shapes, 1)
@@ -114,20 +99,21 @@ def pixel_moments(
 
 @torch.inference_mode()
 def dense_batches(
-    network: PixNet, readout: Readout, material: ShapeDataset, device: torch.device | str
-) -> Iterator[tuple[Batch, Tensor]]:
-    """Some shapes, and all features of their pixels."""
-    for batch in material.batches(DENSE_CROPS):
-        yield batch.to(device), readout.dense(material.maps(network, batch.crops, device))
+    network: PixNet, dataset: ShapeDataset, device: torch.device | str
+) -> Iterator[tuple[list[Crop], Tensor, Tensor, Tensor]]:
+    """Yield some crops with all features of their pixels, and the weights that pool them."""
+    for crops in dataset.split(DENSE_CROPS):
+        yield crops, network.decoder.dense(dataset.maps(network, crops, device)), *dataset.weights(crops, device)
 
 
-def mean_features(dense: Tensor, batch: Batch) -> np.ndarray:
-    means: np.ndarray = (pool_weighted(dense, batch.weights) / batch.area_um2).cpu().numpy()
+def mean_features(dense: Tensor, weights: Tensor, area_um2: Tensor) -> np.ndarray:
+    """Average (shapes, D) over each shape."""
+    means: np.ndarray = (pool_weighted(dense, weights) / area_um2).cpu().numpy()
     return means
 
 
-def corners(places: np.ndarray, cuts: int) -> list[np.ndarray]:
-    """(S,) bool for each of four corners: of columns at quantiles of x, the outer ones cut at quantiles of y."""
+def find_corners(places: np.ndarray, cuts: int) -> list[np.ndarray]:
+    """Find (S,) bool for each of four corners: of columns at quantiles of x, the outer ones cut at quantiles of y."""
     column = quantile_bins(places[:, 0], cuts)
     found = []
     for outer in (column == 0, column == cuts - 1):

@@ -1,4 +1,4 @@
-"""Prepare slides for training: features on disk, and pixels drawn from each shape. Torch and numpy."""
+"""Prepare slides for training: features on disk, and pixels sampled from each shape. Torch and numpy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -17,54 +16,115 @@ from pixnet_sd._files import check_room, explain_full_disk
 from pixnet_sd._raster.grid import Window
 from pixnet_sd.nn.network.margin import measure_margin
 from pixnet_sd.nn.network.network import PixNet
-from pixnet_sd.nn.network.pixelwise import PixelDecoder, Readout
 from pixnet_sd.nn.network.views import VIEWS
 from pixnet_sd.nn.ops import pool_maps
-from pixnet_sd.nn.slides import Slide
-from pixnet_sd.nn.training.cache import PRECISION, cache_features, needed_bytes, tiles_of
-from pixnet_sd.nn.training.crops import Crop
+from pixnet_sd.nn.slides import Slide, size_factors
+from pixnet_sd.nn.training.cache import PRECISION, PixelSamples, cache_features, needed_tiles
+from pixnet_sd.nn.training.crops import Crop, crop_rows
 from pixnet_sd.nn.training.dataset import DENSE_CROPS, ShapeDataset, make_datasets
-from pixnet_sd.nn.training.pixels import PixelSamples
+
+Progress = Callable[[int, str], Callable[..., object]]
+"""Starts a progress bar of so many steps, with a text; returns what advances it by a number, and may set a postfix."""
+SlideSets = tuple[ShapeDataset, ...]
+"""The sets of shapes of one slide, once for every view of it."""
+
+
+@contextmanager
+def cached_datasets(
+    network: PixNet,
+    slides: Sequence[Slide],
+    device: torch.device | str,
+    progress: Progress,
+    pixels: int | None = None,
+    views: int = 1,
+) -> Iterator[list[SlideSets]]:
+    """Keep features of the slides on disk while the block runs.
+
+    With a number of `pixels`, only a sample of each shape is kept, for decoders of single pixels.
+    """
+    margin_px = decoder_margin(network)
+    with (
+        TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder,
+        explain_full_disk(Path(folder), after="Features are kept there during the training."),
+    ):
+        sets: list[SlideSets] = []
+        for slide in slides:
+            own: list[ShapeDataset] = []
+            for view in VIEWS[:views]:
+                place = Path(mkdtemp(dir=folder))
+                cached = cache_slide(network, slide, view, margin_px, place, device, progress)
+                own += cached if pixels is None else sample_datasets(network, cached, pixels, place, device)
+            sets.append(tuple(own))
+        yield sets
+
+
+def uncached_datasets(network: PixNet, slides: Sequence[Slide]) -> list[SlideSets]:
+    """Divide slides into crops that are read and encoded at every step."""
+    return [tuple(make_datasets(network, slide, network.margin - network.rim)) for slide in slides]
+
+
+def training_datasets(slides: Sequence[SlideSets]) -> list[ShapeDataset]:
+    """List all sets with their size factors among those given."""
+    factors = size_factors([sets[0].slide for sets in slides])
+    pairs = zip(slides, factors, strict=True)
+    return [replace(dataset, size_factor=own[k % len(own)]) for sets, own in pairs for k, dataset in enumerate(sets)]
+
+
+def cache_slide(
+    network: PixNet,
+    slide: Slide,
+    view: tuple[int, bool],
+    margin_px: int,
+    folder: Path,
+    device: torch.device | str,
+    progress: Progress,
+) -> SlideSets:
+    sets = make_datasets(network, slide, margin_px)
+    crops = [crop for dataset in sets for crop in dataset.crops]
+    advance = progress(len(needed_tiles(network, slide, crops)), f"features of {slide.name}")
+    cache = cache_features(network, slide, crops, folder, view=view, device=device, advance=advance)
+    return tuple(replace(dataset, cache=cache) for dataset in sets)
+
+
+def sample_datasets(
+    network: PixNet, sets: SlideSets, pixels: int, folder: Path, device: torch.device | str
+) -> SlideSets:
+    """Replace maps, whose files are deleted, by some pixels of each shape."""
+    if not network.decoder.samples_pixels:
+        return sets
+    samples = [
+        sample_pixels(network, dataset, pixels, folder / f"samples_{n}.npy", device) for n, dataset in enumerate(sets)
+    ]
+    for path in folder.glob("[0-9]*.npy"):
+        path.unlink()
+    return tuple(
+        replace(dataset, cache=None, samples=own, crops=regroup_crops(dataset, own, pixels))
+        for dataset, own in zip(sets, samples, strict=True)
+    )
 
 
 @torch.inference_mode()
 def sample_pixels(
-    network: PixNet, readout: Readout, material: ShapeDataset, most: int, path: Path, device: torch.device | str
+    network: PixNet, dataset: ShapeDataset, most: int, path: Path, device: torch.device | str
 ) -> PixelSamples:
-    """All pixels of shapes that have few, with their exact weights, and `most` of the others."""
-    batches = list(material.batches(DENSE_CROPS))
-    count = min(most, max(int(batch.weights.crow_indices().diff().max()) for batch in batches))
-    shapes = len(material.measured.shapes)
-    needed = shapes * readout.dim * count * np.dtype(PRECISION).itemsize
+    """Take all pixels of small shapes, with their exact weights, and `most` of the others."""
+    batches = [(crops, dataset.area_weights(crops).astype(np.float32)) for crops in dataset.split(DENSE_CROPS)]
+    count = min(most, max(int(np.diff(csr.indptr).max()) for _, csr in batches))
+    shapes, dim = len(dataset.measured.shapes), network.decoder.dim
+    needed = shapes * dim * count * np.dtype(PRECISION).itemsize
     check_room(path.parent, needed, f"Pixels of {shapes:,} shapes", otherwise="let TMPDIR name a larger disk")
-    features = np.lib.format.open_memmap(path, "w+", PRECISION, (shapes, readout.dim, count))
+    features = np.lib.format.open_memmap(path, "w+", PRECISION, (shapes, dim, count))
     weights = np.zeros((shapes, count), np.float32)
-    for batch in batches:
-        dense = readout.dense(material.maps(network, batch.crops, device)).movedim(1, 0).flatten(1)
-        for row, own in zip(batch.rows, iterate_rows(batch.weights), strict=True):
-            pixels, weights[row] = choose_pixels(*own, count)
+    for crops, csr in batches:
+        dense = network.decoder.dense(dataset.maps(network, crops, device)).movedim(1, 0).flatten(1)
+        for row, start, end in zip(crop_rows(crops), csr.indptr, csr.indptr[1:], strict=False):
+            pixels, weights[row] = choose_pixels(csr.indices[start:end], csr.data[start:end], count)
             features[row] = dense[:, torch.from_numpy(pixels).to(dense.device)].cpu().numpy()
     return PixelSamples(features, weights)
 
 
-def regroup_batches(material: ShapeDataset, samples: PixelSamples, most: int) -> list[Crop]:
-    """The shapes anew, mixed, so that each group has about `most` pixels: a batch costs the same for any size.
-
-    Nothing is read around shapes whose pixels are drawn, so a group has no window.
-    """
-    rows = np.random.default_rng(0).permutation(np.concatenate([crop.rows for crop in material.crops]))
-    size = max(1, most // samples.weights.shape[1])
-    return [Crop(Window(0, 0, 0, 0), own) for own in np.array_split(rows, -(-len(rows) // size))]
-
-
-def iterate_rows(weights: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pixels and weights of each row of a sparse matrix."""
-    csr = sp.csr_array((weights.values().numpy(), weights.col_indices().numpy(), weights.crow_indices().numpy()))
-    return [(csr.indices[a:b], csr.data[a:b]) for a, b in zip(csr.indptr, csr.indptr[1:], strict=False)]
-
-
 def choose_pixels(pixels: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` pixels and what each stands for: all of them where they are no more, else evenly along their area."""
+    """Choose `count` pixels and their weights: all if there are no more, else evenly along the covered area."""
     if len(pixels) <= count:
         unused = (0, count - len(pixels))
         return np.pad(pixels, unused), np.pad(weights, unused)
@@ -73,75 +133,18 @@ def choose_pixels(pixels: np.ndarray, weights: np.ndarray, count: int) -> tuple[
     return pixels[places.clip(max=len(pixels) - 1)], np.full(count, area[-1] / count, np.float32)
 
 
-Bar = Callable[[int, str], Callable[..., object]]
-"""Starts a progress bar of so many steps, with a text, and gives what moves it on by a number, and may tell a text."""
-Prepared = tuple[ShapeDataset, ...]
-"""One slide: each of its sets of shapes with its crops, once for every view of the slide."""
+def regroup_crops(dataset: ShapeDataset, samples: PixelSamples, most: int) -> list[Crop]:
+    """Shuffle the shapes into groups of about `most` pixels, so that batches cost the same for shapes of any size.
 
-
-@contextmanager
-def cached_datasets(
-    network: PixNet,
-    slides: Sequence[Slide],
-    device: torch.device | str,
-    bar: Bar,
-    pixels: int | None = None,
-    views: int = 1,
-) -> Iterator[list[Prepared]]:
-    """The slides, with features on disk for as long as the block runs.
-
-    With a number of `pixels`, only so many of each shape are kept, where the decoder looks at single pixels.
+    Groups have no window, since nothing is read around sampled pixels.
     """
-    reach = decoder_margin(network)
-    with (
-        TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder,
-        explain_full_disk(Path(folder), after="Features are kept there while a network learns."),
-    ):
-        sets: list[Prepared] = []
-        for slide in slides:
-            own: list[ShapeDataset] = []
-            for view in VIEWS[:views]:
-                place = Path(mkdtemp(dir=folder))
-                seen = prepare_slide(network, slide, view, reach, place, device, bar)
-                own += seen if pixels is None else sample_datasets(network, seen, pixels, place, device)
-            sets.append(tuple(own))
-        yield sets
-
-
-def sample_datasets(network: PixNet, sets: Prepared, pixels: int, folder: Path, device: torch.device | str) -> Prepared:
-    """Sets with some pixels of each shape instead of maps, whose files go."""
-    if not isinstance(network.decoder, PixelDecoder):
-        return sets
-    drawn = [
-        sample_pixels(network, network.decoder.readout, material, pixels, folder / f"samples_{n}.npy", device)
-        for n, material in enumerate(sets)
-    ]
-    for path in folder.glob("[0-9]*.npy"):
-        path.unlink()
-    return tuple(
-        replace(material, cache=None, samples=own, crops=regroup_batches(material, own, pixels))
-        for material, own in zip(sets, drawn, strict=True)
-    )
-
-
-def prepare_slide(
-    network: PixNet,
-    slide: Slide,
-    view: tuple[int, bool],
-    reach_px: int,
-    folder: Path,
-    device: torch.device | str,
-    bar: Bar,
-) -> Prepared:
-    sets = make_datasets(network, slide, reach_px)
-    crops = [crop for material in sets for crop in material.crops]
-    tick = bar(len(needed_bytes(tiles_of(network, slide), crops)), f"features of {slide.name}")
-    cache = cache_features(network, slide, crops, folder, view=view, device=device, tick=tick)
-    return tuple(replace(material, cache=cache) for material in sets)
+    rows = np.random.default_rng(0).permutation(crop_rows(dataset.crops))
+    size = max(1, most // samples.weights.shape[1])
+    return [Crop(Window(0, 0, 0, 0), own) for own in np.array_split(rows, -(-len(rows) // size))]
 
 
 def decoder_margin(network: PixNet) -> int:
-    """Input pixels beyond which a pixel's features do not matter to the decoder."""
+    """Measure the input pixels beyond which a pixel's features do not matter to the decoder."""
 
     def decode(image: Tensor) -> Tensor:
         grey = image.mean(dim=1, keepdim=True).to(next(network.parameters()).device)

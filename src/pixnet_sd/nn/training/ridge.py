@@ -1,4 +1,4 @@
-"""The quick model: frozen features, exactly pooled, and a ridge regression, as a dense network. Torch and numpy."""
+"""Train a ridge regression on exactly pooled features of a frozen encoder, as a dense network. Torch and numpy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from pixnet_sd._errors import PixnetWarning
 from pixnet_sd._metrics.scores import column_means, pearson
 from pixnet_sd.nn.model.domain import learn_domain
 from pixnet_sd.nn.model.model import Card, Model
-from pixnet_sd.nn.network.network import NetworkConfig, PixNet
-from pixnet_sd.nn.network.pixelwise import Fold, Readout, RidgeFit, fit_ridge, pad_fit
+from pixnet_sd.nn.network.config import NetworkConfig
+from pixnet_sd.nn.network.network import PixNet
+from pixnet_sd.nn.network.ridge import Fold, RidgeFit, fit_ridge, pad_fit
 from pixnet_sd.nn.slides import LEAST_SHAPES, Slide
 from pixnet_sd.nn.training.pooled import PooledFeatures, pool_slides
-from pixnet_sd.nn.training.prepare import Bar, cached_datasets
+from pixnet_sd.nn.training.prepare import Progress, cached_datasets
 
 
 def train_ridge(
@@ -29,31 +30,30 @@ def train_ridge(
     *,
     encoder_weights: str | Path | None,
     device: torch.device | str,
-    bar: Bar,
+    progress: Progress,
 ) -> Model:
-    """A model of log expression, with the score of every gene where it was left out."""
+    """Train a model of log expression, with the held-out score of every gene."""
     network = PixNet(replace(config, decoder="readout", head="log"), len(genes), encoder_weights=encoder_weights)
     network.eval().to(device)
-    assert isinstance(network.decoder, Readout)
-    with cached_datasets(network, slides, device, bar) as ready:
-        pooled = pool_slides(network, network.decoder, ready, device)
+    with cached_datasets(network, slides, device, progress) as sets:
+        pooled = pool_slides(network, sets, device)
     apart_um = max(config.context_um, default=0.0)
     folds = pooled.folds(apart_um / slides[0].mpp)
     if folds:
         fit = fit_ridge(pooled.features, pooled.profiles, folds, rank=config.programs)
         scores = left_out_scores(pooled, fit, folds, genes)
-        card = replace(card, validation=in_words(len(folds), len(slides), apart_um), scores=scores)
+        card = replace(card, validation=describe_folds(len(folds), len(slides), apart_um), scores=scores)
     else:
         warn_not_scored(slides[0].name, apart_um)
-        fit = fit_ridge(pooled.features, pooled.profiles, pooled.touching(), rank=config.programs)
-    network.start_at_ridge(pad_fit(fit, config.programs))
+        fit = fit_ridge(pooled.features, pooled.profiles, pooled.touching_folds(), rank=config.programs)
+    network.load_ridge(pad_fit(fit, config.programs))
     return Model([network.cpu()], genes, card, appearance=learn_domain(slides))
 
 
 def warn_not_scored(name: str, apart_um: float) -> None:
     warnings.warn(
-        f"{name} is too small to leave out corners of it in turn, {apart_um:g} µm from what is learnt from, where "
-        f"shapes see nothing in common: fewer than {LEAST_SHAPES} shapes would stay. The model carries no scores, and "
+        f"{name} is too small to leave out corners of it in turn, {apart_um:g} µm from the shapes to fit on, where no "
+        f"pixels are shared: fewer than {LEAST_SHAPES} shapes would remain. The model has no scores, and "
         "its penalty was chosen with quarters that touch. Train on several sections, or pass a config whose network "
         "has a smaller context_um.",
         PixnetWarning,
@@ -61,16 +61,16 @@ def warn_not_scored(name: str, apart_um: float) -> None:
     )
 
 
-def in_words(folds: int, slides: int, apart_um: float) -> str:
+def describe_folds(folds: int, slides: int, apart_um: float) -> str:
     if slides > 1:
         return f"{folds} sections left out in turn"
-    return f"{folds} corners of one section left out in turn, {apart_um:g} µm from what was learnt from"
+    return f"{folds} corners of one section left out in turn, {apart_um:g} µm from the training shapes"
 
 
 def left_out_scores(
     pooled: PooledFeatures, fit: RidgeFit, folds: Sequence[Fold], genes: Sequence[str]
 ) -> dict[str, float]:
-    """Pearson of each gene where it was left out, mean over what was left out together."""
+    """Compute the held-out Pearson of each gene, mean over folds."""
     scores = []
     for fold in folds:
         refit = fit_ridge(

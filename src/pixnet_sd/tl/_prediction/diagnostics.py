@@ -12,7 +12,7 @@ from pixnet_sd._errors import PixnetWarning
 from pixnet_sd._sdata import affine
 from pixnet_sd._settings import logger
 from pixnet_sd.nn.inference.seams import measure_seam
-from pixnet_sd.nn.model.domain import describe_around
+from pixnet_sd.nn.model.domain import read_patches
 from pixnet_sd.tl._prediction.plan import PredictionPlan
 
 PATCHES, ANYWHERE = 64, 256
@@ -27,7 +27,7 @@ def warn_if_unfamiliar(job: PredictionPlan) -> None:
     known = job.model.appearance
     if known is None or not job.plan:
         return
-    share = known.strange(describe_around(job.picture, patch_places(job)))
+    share = known.outlier_share(read_patches(job.picture, patch_places(job)))
     if share > STRANGE:
         warnings.warn(
             f"{share:.0%} of the patches looked at on image {job.image_key!r} look like none that model "

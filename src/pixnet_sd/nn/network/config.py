@@ -1,0 +1,133 @@
+"""The shape of a network, as values, and the checks of plain values that files may hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn.network.decoder import DECODERS
+from pixnet_sd.nn.network.heads import HEADS
+from pixnet_sd.nn.network.margin import FARTHEST_PX
+
+STRIDES = (1, 2, 4, 8)
+OVERVIEWS = (0, 2, 4, 8)
+
+WIDEST, DEEPEST, LEVELS = 8192, 128, 16
+"""Largest numbers of channels, blocks and levels: a file that asks for more is refused before they are allocated."""
+MPP = (0.05, 20.0)
+"""As for images: what is finer or coarser was meant in another unit."""
+DEPTHS = f"None or a whole number from 4 to {DEEPEST}"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of a network. It is stored with the weights, so a network can be built again."""
+
+    encoder: str = "tf_efficientnet_lite0"
+    """"stain", a foundation model by name, or any timm CNN."""
+    levels: tuple[int, ...] | None = (0, 1, 2, 3)
+    """Which of a CNN's pyramid levels to use, counted from its finest; None for all."""
+    window_px: int | None = None
+    """Side of the fixed windows of an encoder with a global operation."""
+    encoder_depth: int | None = None
+    """Another depth of a foundation model; None as published."""
+    encoder_dim: int | None = None
+    """Another width of a foundation model; None as published."""
+    mpp: float = 0.5
+    """Micrometres per input pixel."""
+    stride: int = 4
+    """Input pixels per output pixel: 1, 2, 4 or 8."""
+    stain: bool = True
+    """Add stain statistics to the encoder's features, at every level."""
+    context_um: tuple[float, ...] = (150.0,)
+    """Sides of the boxes whose mean features join the coarsest level."""
+    overview: int = 0
+    """Downsampling of the image for the boxes' means: 0 for full resolution, or 2, 4 or 8, which makes large boxes
+    cheap."""
+    decoder: str = "safb"
+    """"safb", the paper's decoder; "pixel", one hidden layer on each pixel; or "readout", one linear projection."""
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
+    """Channels of the decoder's levels, fine to coarse; surplus entries are ignored."""
+    programs: int = 16
+    """Channels of the map, K."""
+    head: str = "rate"
+    """"rate": counts per um2, non-negative. "log": log expression, with K the decoder's width."""
+
+    def __post_init__(self) -> None:
+        """Check kinds and bounds of every value: a file may hold anything."""
+        check_value(is_number(self.mpp, *MPP), "mpp", self.mpp, f"positive: a number from {MPP[0]} to {MPP[1]}")
+        counts, sides_px = f"whole numbers from 1 to {WIDEST}", f"None or a whole number from 1 to {FARTHEST_PX}"
+        rules = {
+            "encoder": (is_text(self.encoder), "a name"),
+            "levels": (self.levels is None or all_of(self.levels, is_level), f"None or numbers below {LEVELS}"),
+            "window_px": (self.window_px is None or is_whole(self.window_px, 1, FARTHEST_PX), sides_px),
+            "encoder_depth": (self.encoder_depth is None or is_whole(self.encoder_depth, 4, DEEPEST), DEPTHS),
+            "encoder_dim": (self.encoder_dim is None or is_whole(self.encoder_dim, 1, WIDEST), f"None or {counts}"),
+            "stride": (is_whole(self.stride, 1) and self.stride in STRIDES, f"one of {STRIDES}"),
+            "stain": (isinstance(self.stain, bool), "True or False"),
+            "context_um": (all_of(self.context_um, self.is_context), f"sizes of at most {2 * FARTHEST_PX} pixels"),
+            "overview": (is_whole(self.overview, 0) and self.overview in OVERVIEWS, f"one of {OVERVIEWS}"),
+            "decoder": (self.decoder in tuple(DECODERS), f"one of {tuple(DECODERS)}"),
+            "widths": (all_of(self.widths, is_width) and len(self.widths) > 0, counts),
+            "programs": (is_width(self.programs), counts),
+            "head": (self.head in tuple(HEADS), f"one of {tuple(HEADS)}"),
+        }
+        for name, (right, allowed) in rules.items():
+            check_value(right, name, getattr(self, name), allowed)
+
+    def is_context(self, size_um: Any) -> bool:
+        return is_number(size_um, 0, 2 * FARTHEST_PX * self.mpp)
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> NetworkConfig:
+        fields = set(cls.__dataclass_fields__)
+        if set(values) != fields:
+            raise PixnetValueError(
+                f"A network's configuration has unknown keys {sorted(set(values) - fields)} and lacks "
+                f"{sorted(fields - set(values))}; it was written by another version or edited by hand."
+            )
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**arguments)
+
+
+def check_value(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise PixnetValueError(f"A network's `{name}` must be {allowed}; got {value!r}.")
+
+
+def is_a(value: Any, kind: type) -> bool:
+    """Return whether a value is of a kind; truth values count as numbers in Python, and never here."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def is_whole(value: Any, low: int, high: float = math.inf) -> bool:
+    return is_a(value, Integral) and low <= value <= high
+
+
+def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Return whether a value is a number within the bounds, which may be infinite; NaN never is."""
+    return is_a(value, Real) and low <= value <= high
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def is_width(value: Any) -> bool:
+    return is_whole(value, 1, WIDEST)
+
+
+def is_level(value: Any) -> bool:
+    return is_whole(value, 0, LEVELS - 1)
+
+
+def all_of(values: Any, test: Callable[[Any], bool]) -> bool:
+    """Return whether `values` is a list or a tuple in which every value passes."""
+    return isinstance(values, list | tuple) and all(map(test, values))
