@@ -58,8 +58,8 @@ def copied_to(
 
 def move_tensor(tensor: Tensor, device: str | torch.device, memory_format: torch.memory_format) -> Tensor:
     """Move a parameter or a buffer; the memory format applies to images and their filters."""
-    kept = memory_format if tensor.dim() == 4 else torch.preserve_format
-    values = tensor.detach().to(device, memory_format=kept)
+    layout = memory_format if tensor.dim() == 4 else torch.preserve_format
+    values = tensor.detach().to(device, memory_format=layout)
     return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
 
 
@@ -67,8 +67,8 @@ def device_advice() -> str:
     return f'Give "cpu", "cuda", "cuda:1" or "mps"; the fastest here is "{best_device()}".'
 
 
+# The process that loaded this file; another one is a fork of it.
 LOADED_IN = os.getpid()
-"""The process that loaded this file; another one is a fork of it."""
 
 
 def one_thread_after_fork() -> None:

@@ -14,10 +14,10 @@ from pixnet_sd._raster.grid import Window
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._zonal.shapes import Shapes
 
+# Below it, nothing can be learned from a set of shapes, or scored on it.
 LEAST_SHAPES = 10
-"""Below it, nothing can be learned from a set of shapes, or scored on it."""
+# Shapes with equal bounds in two slides whose pixels are compared.
 COMPARED = 8
-"""Shapes with equal bounds in two slides whose pixels are compared."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Slide:
     """One or more sets of shapes, e.g. bins of 2, 8 and 16 µm."""
 
     def density(self, number: int) -> float:
-        """Counts per µm² of a set, over all genes: its sequencing depth."""
+        """Compute counts per µm² of a set, over all genes: its sequencing depth."""
         measured = self.measured[number]
         return float(measured.totals.sum() / (measured.shapes.area.sum() * self.mpp**2))
 

@@ -15,17 +15,17 @@ from torch import Tensor
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.ops import box_mean, pool_maps
 
+# Optical density (R, G, B) of haematoxylin and eosin, as published; rows are scaled to unit length.
 STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
-"""Optical density (R, G, B) of haematoxylin and eosin, as published; rows are scaled to unit length."""
 
+# An 8-bit value v has density -log10((v + 1) / 256): 0 for white, and finite for black.
 LEVELS = 256
-"""An 8-bit value v has density -log10((v + 1) / 256): 0 for white, and finite for black."""
 
+# Sides of the boxes for mean and SD, in pixels of the level.
 BOXES = (5, 15)
-"""Sides of the boxes for mean and SD, in pixels of the level."""
 
+# Added below the square root, which would amplify the rounding of a flat region.
 SMALLEST_VARIANCE = 1e-4
-"""Added below the square root, which would amplify the rounding of a flat region."""
 
 
 def unmixing_matrix() -> Tensor:
@@ -60,6 +60,7 @@ def local_moments(means: Tensor, squares: Tensor) -> Tensor:
     maps = [means]
     for side in BOXES:
         mean = box_mean(means, side)
+        # Rounding can make a difference of equal numbers negative.
         variance = (box_mean(squares, side) - mean.square()).clamp_min(0)
         maps += [mean, (variance + SMALLEST_VARIANCE).sqrt()]
     return torch.cat(maps, dim=1)

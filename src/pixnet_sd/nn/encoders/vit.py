@@ -16,8 +16,8 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.encoders.foundation import Foundation
 
+# Stride of the returned maps whatever the patch size: a power of two keeps every later step exact.
 TOKEN_STRIDE = 16
-"""Stride of the returned maps whatever the patch size: a power of two keeps every later step exact."""
 
 LEVELS = (4, 8, 16, 32)
 

@@ -123,6 +123,7 @@ def vit_names(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor
     return fit_positions(dict(state), model)
 
 
+# DINOv2 in Hugging Face transformers (Phikon-v2, Hibou): beginnings of names there and in timm.
 TRANSFORMERS = {
     r"embeddings\.cls_token": "cls_token",
     r"embeddings\.register_tokens": "reg_token",
@@ -136,7 +137,6 @@ TRANSFORMERS = {
     r"encoder\.layer\.(\d+)\.": r"blocks.\1.",
     r"layernorm\.": "norm.",
 }
-"""DINOv2 in Hugging Face transformers (Phikon-v2, Hibou): beginnings of names there and in timm."""
 
 
 def from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

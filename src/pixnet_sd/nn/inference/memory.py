@@ -19,17 +19,17 @@ from pixnet_sd.nn.inference.tiling import AHEAD, READERS
 from pixnet_sd.nn.network.ensemble import Ensemble
 from pixnet_sd.nn.network.network import PixNet
 
+# For each pixel read: bytes of batches in the queue and of those being read, and floats in both memory formats.
 PIXEL_BYTES = 3 * (AHEAD + 1) + 12 * READERS + 24
-"""For each pixel read: bytes of batches in the queue and of those being read, and floats in both memory formats."""
+# On a CPU the total was 1.5 to 1.7 times the counted bytes, for one small network: torch's convolutions perhaps
+# allocate copies that are not counted.
 SCRATCH = 2
-"""On a CPU the total was 1.5 to 1.7 times the counted bytes, for one small network: torch's convolutions perhaps
-allocate copies that are not counted."""
+# Finished blocks in memory at once: just computed, cut out, being written.
 BLOCKS = 6
-"""Finished blocks in memory at once: just computed, cut out, being written."""
+# Of the weights in training: themselves, gradients, two moments, the running mean, the best so far.
 COPIES = 6
-"""Of the weights in training: themselves, gradients, two moments, the running mean, the best so far."""
+# Of shapes x genes in float32, in the loss and its gradient.
 TABLES = 24
-"""Of shapes x genes in float32, in the loss and its gradient."""
 
 
 class MemoryAccount(TorchDispatchMode):
@@ -74,19 +74,19 @@ def rehearse_memory(network: nn.Module, shape: tuple[int, int, int, int], *, aug
     return account
 
 
-def predict_bytes(network: Ensemble, how: InferenceConfig) -> int:
+def predict_bytes(network: Ensemble, config: InferenceConfig) -> int:
     """Compute an upper bound of the memory of a prediction beside the model, for a slide of any size.
 
     A batch of tiles with their margins: some as bytes read ahead, one as floats, and the network's peak on it. Then
     some finished blocks, and the convolutions, which are folded and reordered in a copy. A map in memory, not in a
     store, comes on top.
     """
-    read_px = how.tile_px + 2 * network.margin
-    pixels = how.batch_size * read_px**2
-    held = rehearse_memory(network, (how.batch_size, 3, read_px, read_px), augment=how.augment).peak
-    block = 4 * len(network.loadings) * (how.tile_px // network.stride) ** 2 * how.batch_size
+    read_px = config.tile_px + 2 * network.margin
+    pixels = config.batch_size * read_px**2
+    peak = rehearse_memory(network, (config.batch_size, 3, read_px, read_px), augment=config.augment).peak
+    block = 4 * len(network.loadings) * (config.tile_px // network.stride) ** 2 * config.batch_size
     convolutions = sum(4 * weights.numel() for weights in network.parameters() if weights.dim() == 4)
-    return pixels * PIXEL_BYTES + SCRATCH * held + BLOCKS * block + convolutions
+    return pixels * PIXEL_BYTES + SCRATCH * peak + BLOCKS * block + convolutions
 
 
 def train_bytes(network: PixNet, crop_px: int, crops: int, shapes: int, genes: int) -> int:

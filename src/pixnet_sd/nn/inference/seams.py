@@ -11,26 +11,20 @@ from pixnet_sd._raster.picture import Picture
 from pixnet_sd.nn.inference.predict import InferenceConfig, plan_tiles, predict_blocks
 from pixnet_sd.nn.network.ensemble import Ensemble
 
+# Number of windows measured, along each side.
 WINDOWS = 3
-"""Number of windows measured, along each side."""
 
 
-def window_px(network: Ensemble) -> int | None:
-    """Return the side of the windows; None where no encoder has any."""
-    sides = [encoder.window_px for encoder in network.encoders if encoder.window_px]
-    return max(sides) if sides else None
-
-
-def measure_seam(network: Ensemble, picture: Picture, near: Window, how: InferenceConfig) -> float | None:
+def measure_seam(network: Ensemble, picture: Picture, near: Window, config: InferenceConfig) -> float | None:
     """Measure how much more the map changes across the windows' borders than elsewhere, at some windows near a place.
 
     1 where no seam shows; None without windows.
     """
-    side_px = window_px(network)
-    if side_px is None:
+    side_px = max(encoder.window_px or 0 for encoder in network.encoders)
+    if not side_px:
         return None
     few = replace(
-        how, tile_px=round_up(WINDOWS * side_px, network.alignment), batch_size=1, augment=False, compile=False
+        config, tile_px=round_up(WINDOWS * side_px, network.alignment), batch_size=1, augment=False, compile=False
     )
     tiles = plan_tiles(network, picture, few)
     nearest = min(tiles, key=lambda tile: abs(tile.core.y0 - near.y0) + abs(tile.core.x0 - near.x0))

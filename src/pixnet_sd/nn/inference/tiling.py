@@ -20,8 +20,8 @@ from pixnet_sd._raster.grid import Tile, Window
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._settings import logger
 
+# Batches read in advance.
 AHEAD = 2
-"""Batches read in advance."""
 READERS = 2
 
 
@@ -58,8 +58,8 @@ def over_tiles(
         for tiles, pixels in ready:
             maps = within_memory(pixels)
             for row, tile in enumerate(tiles):
-                kept = (crop_cores(m[row], tile, stride) for m, stride in zip(maps, strides, strict=True))
-                yield Finished(tile.core, tuple(kept))
+                cores = (crop_cores(m[row], tile, stride) for m, stride in zip(maps, strides, strict=True))
+                yield Finished(tile.core, tuple(cores))
 
 
 def batch_tiles(items: Iterable[Tile], size: int) -> Iterator[list[Tile]]:

@@ -18,23 +18,23 @@ from pixnet_sd._raster.picture import Picture
 from pixnet_sd._raster.stain import optical_density
 from pixnet_sd.nn.slides import Slide
 
+# Side of a patch: some cells.
 SIDE_PX = 96
-"""Side of a patch: some cells."""
+# Number for each slide, spread over its shapes.
 PATCHES = 256
-"""Number for each slide, spread over its shapes."""
+# Least number of disjoint patches from which a domain is estimated.
 FEWEST_PATCHES = 16
-"""Least number of disjoint patches from which a domain is estimated."""
+# SD of density within a patch up to which it is glass: there 99 % are below 0.022, on tissue all above.
 GLASS = 0.025
-"""SD of density within a patch up to which it is glass: there 99 % are below 0.022, on tissue all above."""
+# Share of the training patches within the limit.
 USUAL = 0.99
-"""Share of the training patches within the limit."""
 STEPS_PX = (1, 4)
+# Descriptors of a patch, D.
 NUMBERS = 6 + len(STEPS_PX)
-"""Descriptors of a patch, D."""
+# Added before the logarithm: a flat patch has no variation.
 SMALLEST = 1e-3
-"""Added before the logarithm: a flat patch has no variation."""
+# Share of the covariance taken from its diagonal, so that it can be inverted with few patches.
 SHRINKAGE = 0.05
-"""Share of the covariance taken from its diagonal, so that it can be inverted with few patches."""
 
 
 @dataclass(frozen=True)

@@ -178,11 +178,11 @@ def describe_file(path: Path) -> str:
     return next((name for magic, name in FOREIGN.items() if start.startswith(magic)), "an unknown file")
 
 
+# Errors, ours or a library's, that building a network from a forged description can raise.
 IMPOSSIBLE = (
     *(LookupError, TypeError, ValueError, AttributeError),
     *(ArithmeticError, AssertionError, RuntimeError, MemoryError),
 )
-"""Errors, ours or a library's, that building a network from a forged description can raise."""
 
 
 @contextmanager

@@ -106,6 +106,6 @@ class GeneMap(nn.Module):
         m = network.margin
         programs = network(F.pad(image, (m, m + right, m, m + below), mode="replicate"))
         first, rows, columns = (n // network.stride for n in (m - network.rim, height, width))
-        kept = programs[:, :, first : first + rows, first : first + columns]
-        loadings = network.loadings[:, self.columns].to(kept.dtype)
-        return torch.einsum("bkyx,kg->bgyx", kept, loadings) + network.intercept[self.columns, None, None]
+        inner = programs[:, :, first : first + rows, first : first + columns]
+        loadings = network.loadings[:, self.columns].to(inner.dtype)
+        return torch.einsum("bkyx,kg->bgyx", inner, loadings) + network.intercept[self.columns, None, None]

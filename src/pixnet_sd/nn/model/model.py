@@ -155,6 +155,7 @@ class Model:
         folder = find_model(name)
         with named_errors(folder):
             description = schema.check_description(read_description(folder))
+        # Before any network is built: a forged description must not cost memory.
         compare_tensors(folder, expected_tensors(description, folder))
         tensors = read_weights(folder, description["sha256"])
         with named_errors(folder):

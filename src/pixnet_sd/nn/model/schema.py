@@ -13,8 +13,8 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.model.domain import NUMBERS
 from pixnet_sd.nn.network.config import all_of, is_number, is_text
 
+# Largest number in a file, so that small powers of it stay finite.
 LARGEST = 1e300
-"""Largest number in a file, so that small powers of it stay finite."""
 
 
 def is_curve_value(value: Any) -> bool:
@@ -46,8 +46,7 @@ def is_appearance(found: Any) -> bool:
 
 
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(("format", "sha256"), (is_text, "a text")),
-    "version": (lambda value: is_number(value), "a number"),
+    **dict.fromkeys(("format", "version", "sha256"), (lambda value: isinstance(value, str | int), "a text or number")),
     "genes": (lambda value: all_of(value, is_text), "a list of names"),
     "ensembl": (
         lambda value: value is None or all_of(value, lambda one: one is None or is_text(one)),
@@ -67,8 +66,8 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+# Keys that models of earlier releases lack, with the value that stands for them.
 LATER: Mapping[str, Any] = {"appearance": None}
-"""Keys that models of earlier releases lack, with the value that stands for them."""
 
 
 def check_description(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from pixnet_sd.nn.network.config import NetworkConfig, is_whole
 from pixnet_sd.nn.network.margin import FARTHEST_PX
 from pixnet_sd.nn.network.network import PixNet, ReceptiveField
 
+# Factories of weights. Others, as `linspace`, stay as they are: timm reads the values of their tensors.
 FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
-"""Factories of weights. Others, as `linspace`, stay as they are: timm reads the values of their tensors."""
 
 
 class WithoutMemory(TorchFunctionMode):

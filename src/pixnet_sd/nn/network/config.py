@@ -16,10 +16,10 @@ from pixnet_sd.nn.network.margin import FARTHEST_PX
 STRIDES = (1, 2, 4, 8)
 OVERVIEWS = (0, 2, 4, 8)
 
+# Largest numbers of channels, blocks and levels: a file that asks for more is refused before they are allocated.
 WIDEST, DEEPEST, LEVELS = 8192, 128, 16
-"""Largest numbers of channels, blocks and levels: a file that asks for more is refused before they are allocated."""
+# As for images: what is finer or coarser was meant in another unit.
 MPP = (0.05, 20.0)
-"""As for images: what is finer or coarser was meant in another unit."""
 DEPTHS = f"None or a whole number from 4 to {DEEPEST}"
 
 
@@ -71,6 +71,7 @@ class NetworkConfig:
             "stain": (isinstance(self.stain, bool), "True or False"),
             "context_um": (all_of(self.context_um, self.is_context), f"sizes of at most {2 * FARTHEST_PX} pixels"),
             "overview": (is_whole(self.overview, 0) and self.overview in OVERVIEWS, f"one of {OVERVIEWS}"),
+            # Tuples, since values of a file may not be hashable.
             "decoder": (self.decoder in tuple(DECODERS), f"one of {tuple(DECODERS)}"),
             "widths": (all_of(self.widths, is_width) and len(self.widths) > 0, counts),
             "programs": (is_width(self.programs), counts),

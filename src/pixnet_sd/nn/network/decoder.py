@@ -157,5 +157,5 @@ class PixelDecoder(Decoder):
         self.dropout.p, self.readout.feature_dropout.p = hidden, features
 
 
+# By the value of `NetworkConfig.decoder`.
 DECODERS: dict[str, type[Decoder]] = {"safb": SafbDecoder, "pixel": PixelDecoder, "readout": Readout}
-"""By the value of `NetworkConfig.decoder`."""

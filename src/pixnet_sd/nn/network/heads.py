@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from pixnet_sd.nn.slides import Slide, mean_profiles, mean_rates
 
+# Below it a negative binomial is a Poisson for any count seen here, and its log-gamma terms lose their digits.
 SMALLEST_DISPERSION = 1e-3
-"""Below it a negative binomial is a Poisson for any count seen here, and its log-gamma terms lose their digits."""
 
 SMALLEST_RATE = 1e-8
+# Where a program bends, as a share of its mean: above it, it is linear in the features, so that pixels, which stray
+# further than the means of spots, are not extrapolated by an exponential.
 SHARPNESS = 0.3
-"""Where a program bends, as a share of its mean: above it, it is linear in the features, so that pixels, which stray
-further than the means of spots, are not extrapolated by an exponential."""
 
 
 class Head(nn.Module):
@@ -109,6 +109,7 @@ class RateHead(Head):
     @torch.no_grad()
     def rescale(self, factors: Tensor) -> None:
         """Multiply every gene's map (G,); what rows of the loadings then sum to goes to their programs."""
+        # Softplus never reaches 0, so a loading of 0 has no inverse.
         scaled = (self.loadings * factors).clamp_min(SMALLEST_RATE**2)
         sums = scaled.sum(1, keepdim=True)
         self.raw_loadings.copy_(inverse_softplus(len(factors) * scaled / sums))
@@ -153,5 +154,5 @@ def inverse_softplus(value: Tensor) -> Tensor:
     return value + torch.log(-torch.expm1(-value))
 
 
+# By the value of `NetworkConfig.head`.
 HEADS: dict[str, type[Head]] = {"rate": RateHead, "log": LogHead}
-"""By the value of `NetworkConfig.head`."""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._raster.grid import round_up
 
+# Beyond this margin a network counts as global.
 FARTHEST_PX = 4096
-"""Beyond this margin a network counts as global."""
 
 FIRST_GUESS_PX = 512
 
@@ -36,6 +36,7 @@ def measure_margin(module: nn.Module, forward: Callable[[Tensor], Tensor], align
 
 
 def measure_reach(forward: Callable[[Tensor], Tensor], alignment: int, stride: int, axis: int) -> int:
+    # The strip doubles until its ends are not touched: a long one takes much time for small networks.
     blocks = max(FIRST_GUESS_PX // alignment, 1)
     while blocks * alignment <= FARTHEST_PX:
         touched = touched_pixels(forward, alignment, blocks, axis)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+# Quarter turns, and whether the result is mirrored: first the identity, then the other turns, then mirrored.
 VIEWS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
-"""Quarter turns, and whether the result is mirrored: first the identity, then the other turns, then mirrored."""
 
 
 def apply_view(image: Tensor, turns: int, mirror: bool) -> Tensor:

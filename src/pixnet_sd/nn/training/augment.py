@@ -10,13 +10,13 @@ from torch import Tensor
 
 from pixnet_sd.nn.network.views import VIEWS, apply_view, undo_view
 
+# Standard deviations of the factor of each channel's optical density, and of what is added to it.
 GAIN, OFFSET = 0.1, 0.01
-"""Standard deviations of the factor of each channel's optical density, and of what is added to it."""
+# Share of batches that are blurred a little.
 BLUR = 0.5
-"""Share of batches that are blurred a little."""
 DARKEST = 1 / 255
+# Least scale. Never above 1: all of a crop stays in view.
 SMALLEST = 0.85
-"""Least scale. Never above 1: all of a crop stays in view."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.training.crops import Crop
 
 TILE_PX = 1024
+# Half of the space; features are standardized before they are used, so a thousandth of them does not matter.
 PRECISION = np.float16
-"""Half of the space; features are standardised before they are used, so a thousandth of them does not matter."""
 
 
 @dataclass(frozen=True)

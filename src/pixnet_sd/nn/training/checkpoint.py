@@ -63,6 +63,7 @@ def restore_checkpoint(path: Path, state: TrainState, fingerprint: dict[str, Any
             getattr(state, name).load_state_dict(weights)
     for number, parameter in enumerate(optimized_parameters(state)):
         state.optimizer.state[parameter] = {
+            # AdamW counts steps on the CPU, whatever the device of the parameter.
             name: tensors[key].to("cpu" if name == "step" else parameter.device)
             for name in MOMENTS
             if (key := f"optimizer.{number}.{name}") in tensors

@@ -17,8 +17,8 @@ from pixnet_sd._raster.grid import Window, round_up
 from pixnet_sd._zonal.coverage import coverage
 from pixnet_sd._zonal.shapes import Shapes
 
+# Candidates for the side of the lattice's cells, in multiples of the alignment.
 CELLS = (1, 2, 4, 8, 16, 32)
-"""Candidates for the side of the lattice's cells, in multiples of the alignment."""
 LARGEST_CELL_PX = 512
 
 

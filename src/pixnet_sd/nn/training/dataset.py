@@ -19,8 +19,8 @@ from pixnet_sd.nn.training.cache import FeatureCache, PixelSamples
 from pixnet_sd.nn.training.crops import Crop, choose_layout, crop_rows, crop_weights, make_crops, sparse_tensor
 from pixnet_sd.nn.training.loss import BatchCounts
 
+# Crops of which all features are in memory at once, at the output's stride.
 DENSE_CROPS = 16
-"""Crops of which all features are in memory at once, at the output's stride."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class ShapeDataset:
             return self.cache.read(crops, device)
         pixels = np.stack([self.slide.picture.read(crop.window.grow(network.rim)) for crop in crops])
         image = to_unit(pixels, device)
+        # bfloat16 has the range of float32, so gradients need no scaling.
         with torch.autocast("cuda", torch.bfloat16, enabled=image.is_cuda):
             maps = network.features(image if view is None else view.apply(image))
         return [one.float() for one in maps]

@@ -22,17 +22,11 @@ from pixnet_sd.nn.training.dataset import ShapeDataset
 from pixnet_sd.nn.training.evaluate import describe_ceiling
 from pixnet_sd.nn.training.loop import gene_scores, predict_dataset, train_network
 from pixnet_sd.nn.training.pooled import pixel_moments
-from pixnet_sd.nn.training.prepare import (
-    Progress,
-    SlideSets,
-    cached_datasets,
-    training_datasets,
-    uncached_datasets,
-)
+from pixnet_sd.nn.training.prepare import Progress, SlideSets, cached_datasets, training_datasets, uncached_datasets
 from pixnet_sd.nn.training.state import History, TrainState
 
+# Largest factor by which the expected counts of a gene are calibrated.
 MOST = 10.0
-"""Largest factor by which the expected counts of a gene are calibrated."""
 
 
 def train_pixnet(
@@ -53,6 +47,7 @@ def train_pixnet(
     With a `folder`, the state of every epoch is kept there, and an interrupted training is resumed. With a `model`,
     its members are fine-tuned.
     """
+    # Random weights of the first encoder, which members copy.
     torch.manual_seed(config.seed)
     network = first_network(config, len(genes), model, encoder_weights).eval().to(device)
     with prepare_datasets(network, training, validation, config, device, progress) as (train_sets, held_out):

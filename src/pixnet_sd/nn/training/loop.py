@@ -20,13 +20,13 @@ from pixnet_sd.nn.training.evaluate import score_predictions
 from pixnet_sd.nn.training.loss import masked_loss, pool_weighted
 from pixnet_sd.nn.training.state import History, TrainState
 
+# Crops at once, at most, without gradient.
 PREDICTED_CROPS = 64
-"""Crops at once, at most, without gradient."""
+# Input pixels that are decoded at once on a CPU: tensors of a few MB stay in its caches, and no pages are requested
+# again and again. Up to three times as fast as a whole batch.
 CPU_PIXELS = 2**17
-"""Input pixels that are decoded at once on a CPU: tensors of a few MB stay in its caches, and no pages are requested
-again and again. Up to three times as fast as a whole batch."""
+# The same for sampled pixels.
 CPU_SAMPLES = 2**14
-"""The same for sampled pixels."""
 
 
 def train_network(state: TrainState, after_epoch: Callable[[History], object]) -> None:
@@ -41,7 +41,7 @@ def train_network(state: TrainState, after_epoch: Callable[[History], object]) -
 def train_epoch(state: TrainState) -> None:
     """Train once on all shapes, then validate. Random numbers depend on the seed and the epoch alone."""
     epoch, history = len(state.history.loss), state.history
-    seed = derive_seed(state.config.seed, epoch)
+    seed = int(np.random.SeedSequence([state.config.seed, epoch]).generate_state(1)[0])
     torch.manual_seed(seed)
     views = torch.Generator().manual_seed(seed)
     state.network.train()
@@ -57,16 +57,13 @@ def train_epoch(state: TrainState) -> None:
         state.best = deepcopy(state.averaged.state_dict())
 
 
-def derive_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-
-
 def shuffle_batches(state: TrainState, seed: int) -> Iterator[tuple[ShapeDataset, list[Crop]]]:
     """Yield batches of all datasets in random order, each of crops of one dataset."""
     random = np.random.default_rng(seed)
     plan = []
     for dataset in state.training:
         order = random.permutation(len(dataset.crops))
+        # Equal parts: in a small last batch, correlations would be noise.
         plan += [(dataset, part) for part in np.array_split(order, -(-len(order) // state.config.crops))]
     for index in random.permutation(len(plan)):
         dataset, part = plan[index]
@@ -102,6 +99,7 @@ def pool_batch(
     """Compute (shapes, K) of all crops; with several processes, each computes a part and gets the whole."""
     ends = np.cumsum([0] + [len(crop.rows) for crop in crops])
     own = range(distributed.process_rank(), len(crops), distributed.process_count())
+    # A process may have no crop of its own.
     pooled = [torch.zeros(0, len(network.loadings), device=device)]
     pooled += [
         pool_programs(network, dataset, some, device, view)

@@ -35,10 +35,8 @@ def pool_weighted(programs: Tensor, weights: Tensor) -> Tensor:
 
 
 def correlate_columns(predicted: Tensor, target: Tensor) -> Tensor:
-    """Compute Pearson correlations (G,) of (S, G) tables; 0 where either does not vary.
-
-    The scores' `pearson` is NaN there, which has no gradient.
-    """
+    """Compute Pearson correlations (G,) of (S, G) tables; 0 where either does not vary."""
+    # The scores' `pearson` is NaN there, and one NaN would spread to all weights.
     predicted, target = predicted - predicted.mean(0), target - target.mean(0)
     norms = predicted.norm(dim=0) * target.norm(dim=0)
     return (predicted * target).sum(0) / norms.clamp_min(SMALLEST_SPREAD)
@@ -86,18 +84,20 @@ def masked_loss(
 
 
 def paper_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """MSE + 0.5 (1 - Pearson over the batch's shapes, mean over genes), on log expression (S, G)."""
+    """Compute MSE + 0.5 (1 - Pearson over the batch's shapes, mean over genes), on log expression (S, G)."""
     return F.mse_loss(predicted, target) + 0.5 * (1 - correlate_columns(predicted, target)).mean()
 
 
 def log_loss(predicted: Tensor, measured: BatchCounts, dispersion: Tensor | None, options: RateLoss) -> Tensor:
     """Compute the paper's loss against log profiles; it has neither a dispersion nor options."""
+    # In double precision, which not all devices have.
     profiles = log_profile(measured.counts.cpu().numpy(), measured.totals.cpu().numpy())
     return paper_loss(predicted, torch.from_numpy(profiles.astype(np.float32)).to(predicted.device))
 
 
 def rate_loss(expected: Tensor, measured: BatchCounts, dispersion: Tensor | None, options: RateLoss) -> Tensor:
     """Compute a likelihood of raw counts plus a correlation of log profiles; `expected` is at size factor 1."""
+    # The likelihoods take logarithms, and softplus underflows to 0.
     expected = expected.clamp_min(SMALLEST_RATE)
     total = LIKELIHOODS[options.likelihood](expected * measured.size_factor, measured.counts, dispersion)
     if options.correlation:
@@ -105,11 +105,11 @@ def rate_loss(expected: Tensor, measured: BatchCounts, dispersion: Tensor | None
     return total
 
 
+# By the `loss` of a head.
 LOSSES: dict[str, Callable[[Tensor, BatchCounts, Tensor | None, RateLoss], Tensor]] = {
     "rate": rate_loss,
     "paper": log_loss,
 }
-"""By the `loss` of a head."""
 
 
 def negative_binomial_loss(means: Tensor, counts: Tensor, dispersion: Tensor | None) -> Tensor:
@@ -137,12 +137,12 @@ def multinomial_loss(means: Tensor, counts: Tensor, dispersion: Tensor | None) -
     return -(log_choose + (counts * log_shares).sum(0)).sum() / means.numel()
 
 
+# Of counts (S, G) given their means, by `RateLoss.likelihood`.
 LIKELIHOODS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "nb": negative_binomial_loss,
     "poisson": poisson_loss,
     "multinomial": multinomial_loss,
 }
-"""Of counts (S, G) given their means, by `RateLoss.likelihood`."""
 
 
 def correlation_loss(expected: Tensor, measured: BatchCounts, *, scaled: bool) -> Tensor:

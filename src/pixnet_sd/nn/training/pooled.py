@@ -19,8 +19,8 @@ from pixnet_sd.nn.training.dataset import DENSE_CROPS, ShapeDataset
 from pixnet_sd.nn.training.loss import pool_weighted
 from pixnet_sd.nn.training.prepare import SlideSets
 
+# A single slide is cut into this many by this many blocks, whose corners are left out in turn.
 CUTS = (2, 4)
-"""A single slide is cut into this many by this many blocks, whose corners are left out in turn."""
 
 
 @dataclass(frozen=True)

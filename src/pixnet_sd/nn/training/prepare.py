@@ -23,10 +23,10 @@ from pixnet_sd.nn.training.cache import PRECISION, PixelSamples, cache_features,
 from pixnet_sd.nn.training.crops import Crop, crop_rows
 from pixnet_sd.nn.training.dataset import DENSE_CROPS, ShapeDataset, make_datasets
 
+# Starts a progress bar of so many steps, with a text; returns what advances it by a number, and may set a postfix.
 Progress = Callable[[int, str], Callable[..., object]]
-"""Starts a progress bar of so many steps, with a text; returns what advances it by a number, and may set a postfix."""
+# The sets of shapes of one slide, once for every view of it.
 SlideSets = tuple[ShapeDataset, ...]
-"""The sets of shapes of one slide, once for every view of it."""
 
 
 @contextmanager
@@ -44,6 +44,7 @@ def cached_datasets(
     """
     margin_px = decoder_margin(network)
     with (
+        # Windows cannot delete files that are still mapped.
         TemporaryDirectory(prefix="pixnet_sd-", ignore_cleanup_errors=True) as folder,
         explain_full_disk(Path(folder), after="Features are kept there during the training."),
     ):
