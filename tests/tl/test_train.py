@@ -9,6 +9,9 @@ from spatialdata import SpatialData
 
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError, PixnetWarning
+from pixnet_sd._settings import logger
+from pixnet_sd.nn.device import best_device
+from pixnet_sd.tl._train import resolve_device
 
 
 def test_a_model_trained_on_bins_predicts_another_section(toy: SpatialData, learnt: ps.Model) -> None:
@@ -132,3 +135,12 @@ def test_a_table_without_counts_of_the_genes_is_refused_before_the_training() ->
     few = list(table.var_names[:2])
     with pytest.raises(PixnetValueError, match=r"'bins_8um_counts' has no counts of the 2 genes, e\.g\. .* in its"):
         ps.tl.train(section, table_key="bins_8um_counts", genes=few, progress=False)
+
+
+def test_the_fastest_device_is_taken_and_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    assert resolve_device(None) == best_device()
+    assert resolve_device("cpu") == "cpu"
+    assert [record.getMessage() for record in caplog.records] == [f"training on device {best_device()!r}"]

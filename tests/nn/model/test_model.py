@@ -254,3 +254,12 @@ def test_saving_follows_no_link(tmp_path):
     assert precious.read_text() == "precious"
     assert not any(path.is_symlink() for path in folder.iterdir())
     assert Model.load(folder).sha256 == make().sha256
+
+
+def test_the_weights_are_hashed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = make()
+    model.save(tmp_path / "model")
+    once = model.sha256
+    monkeypatch.setattr(Model, "weights", None)
+    assert once in repr(model)
+    assert once in repr(Model.load(tmp_path / "model"))
