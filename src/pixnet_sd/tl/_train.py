@@ -141,7 +141,7 @@ def train(
     device = resolve_device(device)
     sections = list_sections(sdata)
     if not sections:
-        raise PixnetValueError("The list of sections to train on is empty.")
+        raise PixnetValueError("There is nothing to train on: the list of sections is empty.")
     tables = find_tables(sections[0], shapes_key, table_key)
     chosen = model_genes(asked_genes(genes), model) or marked_genes(sections[0], tables)
     reading = ReadOptions(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
