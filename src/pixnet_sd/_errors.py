@@ -1,9 +1,13 @@
 """The package's exceptions: one family, each member also the builtin that a caller would expect.
 
-Knows nothing else. Every message says what was asked, what was found, and what to do.
+Every message says what was asked, what was found, and what to do.
 """
 
 from __future__ import annotations
+
+import sys
+import warnings
+from traceback import walk_stack
 
 
 class PixnetError(Exception):
@@ -32,6 +36,15 @@ class PixnetRuntimeError(PixnetError, RuntimeError):
 
 class PixnetWarning(UserWarning):
     """Something was found that changes what a result means."""
+
+
+def warn(message: str) -> None:
+    """Warn with a `PixnetWarning` that points at the line outside of the package which led here."""
+    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_stack(sys._getframe())]
+    # The outermost of our frames, since contextlib and thread pools stand in between; `skip_file_prefixes` of the
+    # standard library would stop at those, and needs Python 3.12.
+    outermost = max(level for level, name in enumerate(names, start=1) if name.partition(".")[0] == "pixnet_sd")
+    warnings.warn(message, PixnetWarning, stacklevel=outermost + 1)
 
 
 def one_line(text: object) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from scipy.spatial import cKDTree
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetValueError, PixnetWarning
+from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._sdata import affine
 from pixnet_sd._sdata.provenance import recorded_scale
 from pixnet_sd._sdata.shapes import get_centres
@@ -119,12 +118,10 @@ def warn_about_anisotropy(image_key: str, coordinate_system: str, to_system: np.
     widest, narrowest = np.linalg.svd(to_system[:2, :2], compute_uv=False)
     if widest > narrowest * (1 + TOLERANCE):
         width, height = np.linalg.norm(to_system[:2, :2], axis=0)
-        warnings.warn(
+        warn(
             f"Pixels of image {image_key!r} are not square in {coordinate_system!r}: {width:.4g} x {height:.4g} µm "
             f"along x and y. {affine.area_scale(to_system):.4g} µm per pixel is used, and tissue looks stretched to a "
-            "model. Resample the image to square pixels, or correct the transformation.",
-            PixnetWarning,
-            stacklevel=2,
+            "model. Resample the image to square pixels, or correct the transformation."
         )
 
 
@@ -142,8 +139,4 @@ def warn_about_differences(image_key: str, stated: dict[str, float]) -> None:
     low, high = min(stated.values()), max(stated.values())
     if high > low * (1 + TOLERANCE):
         listing = "; ".join(f"{mpp:.4g} by {source}" for source, mpp in stated.items())
-        warnings.warn(
-            f"µm per pixel of image {image_key!r} differs between its sources: {listing}. The first is used.",
-            PixnetWarning,
-            stacklevel=2,
-        )
+        warn(f"µm per pixel of image {image_key!r} differs between its sources: {listing}. The first is used.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ import shapely
 from anndata import AnnData
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetValueError, PixnetWarning
+from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._sdata import affine, build, units
 from pixnet_sd._sdata.build import from_levels
 from pixnet_sd._settings import logger
@@ -122,4 +121,4 @@ def warn_if_elsewhere(one: ReadShapes, scan: Scan, frame: GlobalFrame) -> None:
     if share == 0:
         raise PixnetValueError(told)
     if share < 0.5:
-        warnings.warn(told, PixnetWarning, stacklevel=2)
+        warn(told)

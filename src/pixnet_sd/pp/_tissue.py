@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetValueError, PixnetWarning
+from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._raster.lazy import load_lazy
 from pixnet_sd._raster.tissue import tissue_mask
@@ -69,7 +68,7 @@ def tissue(
     level = images.read_overview_level(image, step)
     mask = tissue_mask(load_lazy(level.data), images.level_mpp(level, mpp))
     if not mask.any():
-        warnings.warn(f"No tissue was found on image {key!r}; it may be empty glass.", PixnetWarning, stacklevel=2)
+        warn(f"No tissue was found on image {key!r}; it may be empty glass.")
     labels = build.make_labels(mask.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
     if not inplace:
         return labels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetValueError, PixnetWarning
+from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._metrics.scores import (
     BEST,
     LOW_CEILING,
@@ -149,12 +148,10 @@ def warn_if_few_genes(scores: pd.DataFrame, pair: Pair, unit: str) -> None:
         return
     share, limit = share_of_counts(pair), mean_of_known(scores["panel_ceiling"].to_numpy())
     if share < SMALL_SHARE or limit < LOW_CEILING:
-        warnings.warn(
+        warn(
             f"The {len(pair.genes)} genes that both tables have make up {share:.1%} of all counts, and a profile is "
             f"divided by their sum: the measured counts themselves would score {limit:.2f} on average as a prediction "
-            "(panel_ceiling). Predict more genes for a fair score.",
-            PixnetWarning,
-            stacklevel=3,
+            "(panel_ceiling). Predict more genes for a fair score."
         )
 
 

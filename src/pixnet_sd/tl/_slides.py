@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetValueError, PixnetWarning
+from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import counts, elements, images, units
 from pixnet_sd._sdata.shapes import read_shapes
@@ -57,11 +56,9 @@ def read_measured(
             f"{image_key!r}; at least {LEAST_SHAPES} are needed. Check the transformations with pl.shapes."
         )
     if not whole.all():
-        warnings.warn(
+        warn(
             f"{(~whole).sum()} of the {len(whole)} shapes of table {table_key!r} extend beyond image {image_key!r} and "
-            "are not trained on.",
-            PixnetWarning,
-            stacklevel=4,
+            "are not trained on."
         )
     kept = whole.nonzero()[0]
     if not found.matrix[kept].sum():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from pixnet_sd._errors import PixnetValueError, PixnetWarning
+from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import build, maps
 from pixnet_sd._sdata.provenance import digest_pixels
@@ -65,14 +64,10 @@ def check_overlap(placed: PlacedShapes, grid: PixelGrid, raster_key: str) -> Non
             f"{grid.width} x {grid.height}. Check the transformations, or pass coordinate_system=..."
         )
     if share < LITTLE_OVERLAP:
-        warnings.warn(f"Only {where}; the others are NaN.", PixnetWarning, stacklevel=3)
+        warn(f"Only {where}; the others are NaN.")
     if len(placed.shapes.repaired):
         rows = placed.index[placed.shapes.repaired[:5]].tolist()
-        warnings.warn(
-            f"{len(placed.shapes.repaired)} invalid shapes of {placed.key!r} were repaired, e.g. {rows}.",
-            PixnetWarning,
-            stacklevel=3,
-        )
+        warn(f"{len(placed.shapes.repaired)} invalid shapes of {placed.key!r} were repaired, e.g. {rows}.")
 
 
 def to_quantities(pooled: np.ndarray, raster: maps.Map, statistic: str, *, factorised: bool) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 import zarr
 from zarr.storage import LocalStore, WrapperStore
 
-from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._errors import warn
 
 KINDS = ("images", "labels", "points", "shapes", "tables")
 """Of elements, as their folders are called."""
@@ -43,12 +43,10 @@ def warn_of_strays(store: Path, replaced: Iterable[str]) -> None:
         return
     there = {f"{kind}/{path.name}" for kind in KINDS for path in (store / kind).glob("[!.]*") if is_node(path)}
     if strays := sorted(there - named_in(root) - {*replaced}):
-        warnings.warn(
+        warn(
             f"{store} holds {', '.join(strays)}, which its metadata do not name: a program was stopped while it wrote "
             "there, or is still writing. The store may not open any more once another program renews the metadata. If "
-            "nobody is writing, remove the folder.",
-            PixnetWarning,
-            stacklevel=2,
+            "nobody is writing, remove the folder."
         )
 
 

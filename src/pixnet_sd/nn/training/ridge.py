@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._errors import warn
 from pixnet_sd._metrics.scores import column_means, pearson
 from pixnet_sd.nn.model.domain import learn_domain
 from pixnet_sd.nn.model.model import Card, Model
@@ -51,13 +50,11 @@ def train_ridge(
 
 
 def warn_not_scored(name: str, apart_um: float) -> None:
-    warnings.warn(
+    warn(
         f"{name} is too small to leave out corners of it in turn, {apart_um:g} µm from the shapes to fit on, where no "
         f"pixels are shared: fewer than {LEAST_SHAPES} shapes would remain. The model has no scores, and "
         "its penalty was chosen with quarters that touch. Train on several sections, or pass a config whose network "
-        "has a smaller context_um.",
-        PixnetWarning,
-        stacklevel=4,
+        "has a smaller context_um."
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetWarning
+from pixnet_sd._errors import warn
 from pixnet_sd._sdata import affine
 from pixnet_sd._settings import logger
 from pixnet_sd.nn.inference.seams import measure_seam
@@ -29,13 +28,11 @@ def warn_if_unfamiliar(job: PredictionPlan) -> None:
         return
     share = known.outlier_share(read_patches(job.picture, patch_places(job)))
     if share > STRANGE:
-        warnings.warn(
+        warn(
             f"{share:.0%} of the patches looked at on image {job.image_key!r} look like none that model "
             f"{job.model.card.name!r} learnt from ({job.model.card.tissue}, {job.model.card.species}): stain, tissue "
             "or µm per pixel are others, and its held-out scores say nothing here. Train on tissue like this, or check "
-            "pp.mpp and the order of the channels.",
-            PixnetWarning,
-            stacklevel=2,
+            "pp.mpp and the order of the channels."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetTypeError, PixnetValueError, PixnetWarning
+from pixnet_sd._errors import PixnetTypeError, PixnetValueError, warn
 from pixnet_sd._metrics.scores import RELIABLE
 from pixnet_sd._raster.grid import PixelGrid, Tile, Window
 from pixnet_sd._raster.picture import Picture
@@ -71,9 +70,7 @@ class PredictionPlan:
                 kept.append(tile)
                 digest.update(repr(tile.core).encode() + np.packbits(mask).tobytes())
         if not kept:
-            warnings.warn(
-                f"No tissue is marked on image {self.image_key!r}, so every value is NaN.", PixnetWarning, stacklevel=2
-            )
+            warn(f"No tissue is marked on image {self.image_key!r}, so every value is NaN.")
         return kept, digest.hexdigest()
 
     def window(self, tile: Tile) -> Window:

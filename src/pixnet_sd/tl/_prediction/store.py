@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from pixnet_sd._errors import PixnetRuntimeError, PixnetWarning
+from pixnet_sd._errors import PixnetRuntimeError, warn
 from pixnet_sd._sdata import affine, levels, provenance
 from pixnet_sd._sdata.storage import origin, places
 from pixnet_sd._sdata.storage import publish as publication
@@ -74,11 +73,9 @@ def tiles_to_compute(task: MapOutput, growing: PartialRaster, of: Sequence[int] 
     present = growing.present(windows)
     changed = task.changed(present)
     if changed:
-        warnings.warn(
+        warn(
             f"Image {task.job.image_key!r} has changed under {len(changed)} of the {len(present)} tiles that were "
-            "done, so these do not count any more.",
-            PixnetWarning,
-            stacklevel=2,
+            "done, so these do not count any more."
         )
     missing = windows.keys() - (present.keys() - changed)
     numbers = whole_batches(missing, len(task.windows), task.job.how.batch_size)
