@@ -36,7 +36,7 @@ def cluster(section: SpatialData) -> None:
 
 def draw(section: SpatialData) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    ps.pl.shapes(section, "cells", he="colour", linewidth=0.4, ax=axes[0])
+    ps.pl.shapes(section, "cells", he="color", linewidth=0.4, ax=axes[0])
     axes[0].set_title("H&E and outlines of nuclei")
     ps.pl.expression(section, GENE, ax=axes[1])
     axes[1].set_title(f"tl.predict: {GENE} everywhere")

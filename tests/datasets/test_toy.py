@@ -54,7 +54,7 @@ def test_mpp_changes_the_sampling_only() -> None:
 def test_pyramid_and_sizes() -> None:
     sdata = ps.datasets.toy(size_px=1024, bins_um=64.0, pyramid=True)
     assert list(sdata["he"].children) == ["scale0", "scale1"]
-    with pytest.raises(PixnetValueError, match="256 to 20000 can be made"):
+    with pytest.raises(PixnetValueError, match="use 256 to 20000"):
         ps.datasets.toy(size_px=100)
 
 

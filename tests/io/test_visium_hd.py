@@ -94,7 +94,7 @@ def test_segmented_cells_come_along(tmp_path: Path) -> None:
 
 
 def test_sizes_that_are_not_there(truths: dict[int, vendor_folders.Truth]) -> None:
-    with pytest.raises(PixnetValueError, match=r"bins_um=\[4\] was asked, but .* has bins of \[2, 8, 16\]"):
+    with pytest.raises(PixnetValueError, match=r"bins_um=\[4\] is not available; .* has bins of \[2, 8, 16\]"):
         ps.io.visium_hd(truths[2].folder, 4)
     with pytest.raises(PixnetValueError, match="it has no binned_outputs"):
         ps.io.visium_hd(truths[2].folder / "binned_outputs")

@@ -1,4 +1,4 @@
-"""Sections whose drawings can be told beforehand, and the colours of a drawing."""
+"""Sections whose drawings can be told beforehand, and the colors of a drawing."""
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,7 @@ def single(axes: Axes | list[Axes]) -> Axes:
     return axes
 
 
-def colour_at(ax: Axes, x: float, y: float) -> np.ndarray:
+def color_at(ax: Axes, x: float, y: float) -> np.ndarray:
     """RGB, 0 to 255, of what is drawn at a place in data coordinates."""
     canvas = ax.figure.canvas
     canvas.draw()
@@ -51,4 +51,4 @@ def colour_at(ax: Axes, x: float, y: float) -> np.ndarray:
 
 
 def is_blank(ax: Axes, x: float, y: float) -> bool:
-    return bool(np.abs(colour_at(ax, x, y) - WHITE).max() <= 2)
+    return bool(np.abs(color_at(ax, x, y) - WHITE).max() <= 2)

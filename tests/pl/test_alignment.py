@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.contour import QuadContourSet
-from pl.sections import colour_at, quadrant_section
+from pl.sections import color_at, quadrant_section
 
 from pixnet_sd import pl
 from pixnet_sd._sdata import build
@@ -36,5 +36,5 @@ def test_shapes_beside_the_image_are_shown_but_not_absurdly_far(dark: bool) -> N
 
 def test_outlines_leave_the_inside_free() -> None:
     ax = pl.alignment(quadrant_section(), "circles")
-    np.testing.assert_array_equal(colour_at(ax, 16, 16), [255, 255, 255])
-    assert colour_at(ax, 16 + 12, 16).min() < 200
+    np.testing.assert_array_equal(color_at(ax, 16, 16), [255, 255, 255])
+    assert color_at(ax, 16 + 12, 16).min() < 200

@@ -10,7 +10,7 @@ from pl.sections import IDENTITY
 from spatialdata import SpatialData
 
 from pixnet_sd import pl
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd._sdata import build
 from pixnet_sd.pl._draw.profiles import read_profiles
 from pixnet_sd.tl._evaluate import evaluate
@@ -51,7 +51,7 @@ def test_pearson_is_that_of_evaluate(sdata: SpatialData, unit: str) -> None:
         assert found.compared.sum() == 10
 
 
-def test_both_maps_have_the_same_colour_bar(sdata: SpatialData) -> None:
+def test_both_maps_have_the_same_color_bar(sdata: SpatialData) -> None:
     sdata["counts"].X[3, 1] *= 1000
     axes = compare(sdata, "G1")
     measured, predicted = (ax.child_axes[-1] for ax in axes[:2])
@@ -78,7 +78,9 @@ def test_genes_and_tables_that_are_not_there(sdata: SpatialData) -> None:
     with pytest.raises(PixnetKeyError, match="'G7' is not in table 'predicted'"):
         compare(sdata, "G7")
     with pytest.raises(PixnetKeyError, match="predicted_key='nothing'"):
-        pl.compare(sdata, "G1", measured_key="counts", predicted_key="nothing")
+        pl.compare(sdata, "G1", predicted_key="nothing", measured_key="counts")
+    with pytest.raises(PixnetTypeError, match=r"One gene .* got \['G1', 'G2'\]"):
+        compare(sdata, ["G1", "G2"])  # type: ignore[arg-type]
 
 
 def test_a_prediction_of_unknown_unit_is_refused(sdata: SpatialData) -> None:

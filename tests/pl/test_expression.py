@@ -1,4 +1,4 @@
-"""The right place has the right colour, in the right units, and nothing is shown where nothing is known."""
+"""The right place has the right color, in the right units, and nothing is shown where nothing is known."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import spatialdata as sd
 from matplotlib.patches import Rectangle
-from pl.sections import colour_at, is_blank, quadrant_section, single
+from pl.sections import color_at, is_blank, quadrant_section, single
 
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
@@ -17,10 +17,10 @@ from pixnet_sd._sdata import build
 CENTRES = {"ul": (16, 16), "ur": (48, 16), "ll": (16, 48), "lr": (48, 48)}
 
 
-def test_only_the_quadrant_with_expression_is_coloured() -> None:
+def test_only_the_quadrant_with_expression_is_colored() -> None:
     ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map"))
     assert {name for name, place in CENTRES.items() if not is_blank(ax, *place)} == {"ul"}
-    assert colour_at(ax, 16, 16).max() < 60  # the dark end of the map
+    assert color_at(ax, 16, 16).max() < 60  # the dark end of the map
 
 
 @pytest.mark.parametrize("over", [True, False])
@@ -29,7 +29,7 @@ def test_missing_is_drawn_as_nothing(over: bool) -> None:
     assert {name for name, place in CENTRES.items() if not is_blank(ax, *place)} == {"ul"}
 
 
-def test_zero_is_a_colour_where_the_map_is_drawn_alone() -> None:
+def test_zero_is_a_color_where_the_map_is_drawn_alone() -> None:
     ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map", over=False))
     assert not is_blank(ax, *CENTRES["lr"])
 
@@ -61,13 +61,15 @@ def test_where_several_images_could_be_the_map_its_argument_is_named() -> None:
 def test_boxes_in_um_px_and_around_shapes() -> None:
     sdata = quadrant_section(0.5)
     for box, unit in (((4, 0, 16, 32), "um"), ((8, 0, 32, 64), "px")):
-        ax = single(pl.expression(sdata, "GENEA", raster_key="map", crop_coord=box, crop_unit=unit))
+        ax = single(pl.expression(sdata, "GENEA", raster_key="map", crop_coord=box, crop_unit=unit))  # type: ignore[arg-type]
         assert (ax.get_xlim(), ax.get_ylim()) == ((8, 32), (64, 0))
     around = single(pl.expression(sdata, "GENEA", raster_key="map", crop_coord="circles"))
     np.testing.assert_allclose([*around.get_xlim(), *around.get_ylim()], [2.32, 61.68, 61.68, 2.32])
 
 
-@pytest.mark.parametrize("box", [(90, 0, 99, 9), (3, 3, 3, 9), (1, 2, 3), (0, 0, np.nan, 1)])
+@pytest.mark.parametrize(
+    "box", [(90, 0, 99, 9), (3, 3, 3, 9), (1, 2, 3), (0, 0, np.nan, 1), 5, (0, 0, "9", 9), (None, 0, 9, 9)]
+)
 def test_boxes_without_area_on_the_image_are_refused(box: tuple[float, ...]) -> None:
     with pytest.raises(PixnetValueError, match="crop_coord"):
         pl.expression(quadrant_section(), "GENEA", raster_key="map", crop_coord=box)
@@ -105,7 +107,7 @@ def test_nothing_is_shown_and_files_are_saved(tmp_path: Path, monkeypatch: pytes
 def test_the_object_is_left_as_it_was() -> None:
     sdata = quadrant_section()
     before = {name for _, name, _ in sdata.gen_elements()}, str(sdata.attrs)
-    pl.expression(sdata, "GENEA", raster_key="map", dark=True, he="colour")
+    pl.expression(sdata, "GENEA", raster_key="map", dark=True, he="color")
     assert ({name for _, name, _ in sdata.gen_elements()}, str(sdata.attrs)) == before
 
 
@@ -126,4 +128,4 @@ def test_a_stored_object_is_drawn_like_one_in_memory(tmp_path: Path) -> None:
     here = single(pl.expression(sdata, "GENEA", raster_key="map"))
     there = single(pl.expression(sd.read_zarr(tmp_path / "s.zarr"), "GENEA", raster_key="map"))
     for place in CENTRES.values():
-        np.testing.assert_array_equal(colour_at(here, *place), colour_at(there, *place))
+        np.testing.assert_array_equal(color_at(here, *place), color_at(there, *place))

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd.pl._draw.theme import DARK, LIGHT, Theme
-from pixnet_sd.pl._scales import line_colours, space_sizes
+from pixnet_sd.pl._scales import line_colors, space_sizes
 
 SIZES = [2.0, 8.0, 16.0, 55.0, 110.0]
 
@@ -63,8 +63,8 @@ def test_ticks_stand_at_sizes_that_were_measured_and_do_not_run_together() -> No
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 @pytest.mark.parametrize("count", [1, 6, 7, 8, 30])
-def test_every_method_has_its_own_colour(count: int, theme: Theme) -> None:
-    assert len(set(line_colours(count, theme))) == count
+def test_every_method_has_its_own_color(count: int, theme: Theme) -> None:
+    assert len(set(line_colors(count, theme))) == count
 
 
 def test_rows_without_a_number_are_left_out() -> None:
@@ -77,7 +77,7 @@ def test_rows_without_a_number_are_left_out() -> None:
 
 def test_what_cannot_be_drawn_is_refused() -> None:
     table = results([0.1])
-    with pytest.raises(PixnetKeyError, match="'size_um' is not in the results' columns"):
+    with pytest.raises(PixnetKeyError, match="'size_um' is not in the columns of results"):
         pl.scales(table.drop(columns="size_um"))
     with pytest.raises(PixnetValueError, match="both ends"):
         pl.scales(table.assign(lower=0.0))

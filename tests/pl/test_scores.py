@@ -1,5 +1,7 @@
 """Genes from best to worst; names never overlap."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 from pixnet_sd import pl
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd.pl._scores import spread_apart
 
 VALUES = st.lists(st.floats(-1, 1), min_size=1, max_size=9)
@@ -56,8 +58,14 @@ def test_apart_keeps_order_and_distance_and_moves_only_where_it_must(values: lis
         np.testing.assert_allclose(places, given_values, atol=1e-9)
 
 
+@pytest.mark.parametrize("draw", [pl.scores, pl.scales])
+def test_several_tables_at_once_are_refused(draw: Callable) -> None:
+    with pytest.raises(PixnetTypeError, match="must be one DataFrame; got dict"):
+        draw({"a": frame(np.arange(3.0)), "b": frame(np.arange(3.0))})
+
+
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(PixnetKeyError, match="'spearman' is not in the scores' columns"):
+    with pytest.raises(PixnetKeyError, match="'spearman' is not in the columns of scores"):
         pl.scores(frame(np.ones(3)), "spearman")
     with pytest.raises(PixnetValueError, match="all are NaN"):
         pl.scores(frame(np.full(3, np.nan)))

@@ -1,4 +1,4 @@
-"""Shapes have the colour of their own value, where they lie."""
+"""Shapes have the color of their own value, where they lie."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 import shapely
 from matplotlib.colors import to_rgb
 from matplotlib.transforms import Affine2D
-from pl.sections import IDENTITY, colour_at, is_blank, quadrant_section, single
+from pl.sections import IDENTITY, color_at, is_blank, quadrant_section, single
 
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
@@ -18,13 +18,13 @@ from pixnet_sd.pl._draw.patches import shape_collections
 def test_squares_are_filled_by_their_gene_and_missing_ones_are_not() -> None:
     ax = single(pl.shapes(quadrant_section(), "squares", "GENEA", vmax=None))
     assert is_blank(ax, 16, 48)  # NaN
-    darkness = [255 - colour_at(ax, x, y).mean() for x, y in ((48, 16), (48, 48), (16, 16))]  # 0, 2, 4
+    darkness = [255 - color_at(ax, x, y).mean() for x, y in ((48, 16), (48, 48), (16, 16))]  # 0, 2, 4
     assert 5 < darkness[0] < darkness[1] < darkness[2]
 
 
 def test_rows_are_found_by_instance_and_shapes_without_a_row_are_not_filled() -> None:
     ax = single(pl.shapes(quadrant_section(), "circles", "GENEA", vmax=None))
-    darkness = {key: 255 - colour_at(ax, x, y).mean() for key, x, y in (("ul", 16, 16), ("ur", 48, 16), ("lr", 48, 48))}
+    darkness = {key: 255 - color_at(ax, x, y).mean() for key, x, y in (("ul", 16, 16), ("ur", 48, 16), ("lr", 48, 48))}
     assert darkness["ur"] < darkness["lr"] < darkness["ul"]
     assert is_blank(ax, 16, 48)
     assert is_blank(ax, 32, 32)  # between the circles
@@ -34,20 +34,20 @@ def test_categories_have_their_palette_and_a_legend_outside_the_picture() -> Non
     palette = {"k": "#0000ff", "m": "#ff0000"}
     ax = single(pl.shapes(quadrant_section(), "squares", "kind", palette=palette, alpha=1.0))
     for (x, y), category in {(16, 16): "k", (48, 16): "m", (16, 48): "k", (48, 48): "m"}.items():
-        np.testing.assert_array_equal(colour_at(ax, x, y) / 255, to_rgb(palette[category]))
+        np.testing.assert_array_equal(color_at(ax, x, y) / 255, to_rgb(palette[category]))
     legend = ax.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["k", "m"]
     assert legend.get_window_extent().x0 >= ax.get_window_extent().x1
 
 
-def test_colours_that_scanpy_stored_are_used() -> None:
+def test_colors_that_scanpy_stored_are_used() -> None:
     sdata = quadrant_section()
     table = sdata.tables["squares_expression"]
     table.obs["leiden"] = pd.Categorical(["0", "1", None, "0"])
     table.uns["leiden_colors"] = ["#00ff00", "#ff00ff"]
     ax = single(pl.shapes(sdata, "squares", "leiden", alpha=1.0))
-    np.testing.assert_array_equal(colour_at(ax, 48, 16), [255, 0, 255])
+    np.testing.assert_array_equal(color_at(ax, 48, 16), [255, 0, 255])
     assert is_blank(ax, 16, 48)
 
 
@@ -110,4 +110,4 @@ def test_holes_stay_open_whichever_way_their_rings_run() -> None:
             for _, collection in shape_collections(parts, ax):
                 collection.set(facecolor="blue", zorder=3)
             assert is_blank(ax, 32, 32)
-            np.testing.assert_array_equal(colour_at(ax, 10, 32), [0, 0, 255])
+            np.testing.assert_array_equal(color_at(ax, 10, 32), [0, 0, 255])

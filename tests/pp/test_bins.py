@@ -6,7 +6,7 @@ import shapely
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd._sdata import affine, build
 
 
@@ -40,3 +40,8 @@ def test_labels_that_are_not_there_are_an_error(toy: SpatialData) -> None:
 def test_sizes_that_cannot_be_are_refused(toy: SpatialData, size_um: float) -> None:
     with pytest.raises(PixnetValueError, match="size_um|can be made"):
         ps.pp.bins(toy, size_um)
+
+
+def test_a_size_in_words_is_refused(toy: SpatialData) -> None:
+    with pytest.raises(PixnetTypeError, match="a number of µm, such as 8; got '8um'"):
+        ps.pp.bins(toy, "8um")  # type: ignore[call-overload]

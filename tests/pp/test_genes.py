@@ -39,6 +39,8 @@ def test_what_cannot_be_is_refused(toy: SpatialData) -> None:
         ps.pp.select_genes(toy)
     with pytest.raises(PixnetValueError, match="has 60"):
         ps.pp.select_genes(toy, "spots_counts", n_top_genes=61)
+    with pytest.raises(PixnetValueError, match=r"n_top_genes=0\.5 must be a whole number"):
+        ps.pp.select_genes(toy, "spots_counts", n_top_genes=0.5)  # type: ignore[arg-type]
     with pytest.raises(PixnetValueError, match="use one of"):
         ps.pp.select_genes(toy, "spots_counts", n_top_genes=6, flavor="best")  # type: ignore[arg-type]
     toy["spots_counts"].X = toy["spots_counts"].X.log1p()

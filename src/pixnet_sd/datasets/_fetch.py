@@ -1,4 +1,4 @@
-"""Files from elsewhere, kept in one folder and checked. Knows paths, URLs and sums, not what is in the files."""
+"""Downloaded files: cache folder and checksums."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 from pixnet_sd._errors import PixnetRuntimeError
 
 DATA_DIR_VARIABLE = "PIXNET_SD_DATA_DIR"
-"""Environment variable that names the folder; without it, the user's cache folder serves."""
+"""Environment variable for the folder; the default is the user's cache folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file that never changes: where it comes from, where it is kept, and how it is recognised."""
+    """A file that never changes: its URL, cache path and checksum."""
 
     path: str
-    """Where it is kept, below the data folder, with forward slashes."""
+    """Path in the data folder, with forward slashes."""
     url: str
-    """Where it is downloaded from."""
+    """URL of the download."""
     sha256: str
-    """The sum of its bytes, in lower-case hexadecimal."""
+    """Checksum, in lower-case hexadecimal."""
 
 
 def data_dir() -> Path:
-    """The folder in which fetched files are kept."""
+    """Return the folder of downloaded files."""
     import pooch
 
     return Path(os.environ.get(DATA_DIR_VARIABLE) or pooch.os_cache("pixnet_sd")).expanduser()
 
 
 def fetch_file(file: RemoteFile) -> Path:
-    """The path of the file on this machine, after a download where it is not there yet. Its sum always holds."""
+    """Return the local path of the file, after a download if needed. Its checksum is verified."""
     target = data_dir() / file.path
     if target.exists():
         check_sum(target, file)
@@ -42,7 +42,7 @@ def fetch_file(file: RemoteFile) -> Path:
 
 
 def check_sum(target: Path, file: RemoteFile) -> None:
-    # pooch would download again and replace the file; one that was put here by hand is not ours to replace.
+    # pooch would download again and replace the file, which a user may have put here by hand.
     import pooch
 
     found = pooch.file_hash(str(target), alg="sha256")
@@ -58,7 +58,7 @@ def download_file(target: Path, file: RemoteFile) -> None:
 
     try:
         pooch.retrieve(file.url, f"sha256:{file.sha256}", target.name, target.parent, progressbar=True)
-    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong sum is a ValueError
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
         raise PixnetRuntimeError(
             f"Could not fetch {file.path}: it is not at {target}, and downloading {file.url} failed with "
             f"{type(error).__name__}: {error}\n"

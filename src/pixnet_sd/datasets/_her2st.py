@@ -1,4 +1,4 @@
-"""A real section as SpatialData."""
+"""The HER2+ breast cancer sections as SpatialData."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pixnet_sd.datasets._her2st_files import SPOT_DIAMETER_UM, read_section
 
 
 def her2st(section: str = "C2") -> SpatialData:
-    """A HER2-positive breast cancer section: H&E image, 100 µm spots, raw counts.
+    """Load a HER2-positive breast cancer section: H&E image, 100 µm spots, raw counts.
 
     Four serial sections of one patient, C2 to C5, measured with the first Spatial Transcriptomics arrays (Andersson et
-    al., Nature Communications 12, 6012, 2021; CC BY 4.0). Files are fetched once, checked, and kept in the folder that
-    the environment variable ``PIXNET_SD_DATA_DIR`` names, or in the user's cache.
+    al., Nature Communications 12, 6012, 2021; CC BY 4.0). Files are downloaded once, to the folder in the environment
+    variable ``PIXNET_SD_DATA_DIR`` or to the user's cache, and their checksums are verified.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def her2st(section: str = "C2") -> SpatialData:
 
     Returns
     -------
-    An object with the image ``"he"``, the circles ``"spots"`` and the table ``"spots_counts"``; coordinate systems in
+    Object with the image ``"he"``, the circles ``"spots"`` and the table ``"spots_counts"``; coordinate systems in
     pixels (``"global"``) and in µm (``"micrometers"``).
 
     Examples

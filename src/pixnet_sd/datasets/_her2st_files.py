@@ -41,7 +41,7 @@ class SectionFiles:
 
 
 def section_files(section: str, scan: str, image: str, spots: str, counts: str) -> SectionFiles:
-    """The files of a section from its name, the name of its scan, and three sums."""
+    """Return the files of a section from its name, the name of its scan, and three checksums."""
     return SectionFiles(
         RemoteFile(f"her2st/images/{section}.jpg", f"{SOURCE}/ST-imgs/C/{section}/5714_HE_BT_{scan}.jpg", image),
         RemoteFile(f"her2st/spots/{section}.tsv", f"{SOURCE}/ST-spotfiles/{section}_selection.tsv", spots),
@@ -106,19 +106,19 @@ class MeasuredSection:
     """How many rows of counts fell away because no spot under tissue goes with them."""
 
     def image(self) -> NDArray[np.uint8]:
-        """Decode the H&E image (3, y, x): about 280 MB and a second, so it is left to when it is needed."""
+        """Decode the H&E image (3, y, x), which takes about 280 MB and a second."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Image size")  # 92 megapixels alarm Pillow; the sum vouches
             return np.moveaxis(io.imread(self.image_path), -1, 0)
 
 
 def read_section(name: str) -> MeasuredSection:
-    """Fetch a section's files where they are not there yet, and read all but the image."""
+    """Read all files of a section but the image; download them if needed."""
     files = files_of(name)
     image_path, spots, counts = (
         fetch_file(files.image),
         read_spots(fetch_file(files.spots)),
-        read_counts(fetch_file(files.counts)),
+        read_spot_counts(fetch_file(files.counts)),
     )
     both = spots.index.intersection(counts.index, sort=False)
     return MeasuredSection(
@@ -141,19 +141,19 @@ def files_of(name: str) -> SectionFiles:
 
 
 def read_spots(path: Path) -> pd.DataFrame:
-    """The spots under tissue, by id."""
+    """Read the spots under tissue, indexed by id."""
     spots = pd.read_csv(path, sep="\t")
     spots.index = pd.Index([f"{x}x{y}" for x, y in zip(spots["x"], spots["y"], strict=True)])
     return spots[spots["selected"] == 1]
 
 
-def read_counts(path: Path) -> pd.DataFrame:
-    """Spots by genes, int32."""
+def read_spot_counts(path: Path) -> pd.DataFrame:
+    """Read the counts (spots x genes) as int32."""
     return pd.read_csv(path, sep="\t", index_col=0).astype(np.int32)
 
 
 def pitch_px(spots: pd.DataFrame) -> float:
-    """Distance of neighbouring spots, from the affine map that best takes the array to the image.
+    """Compute the distance of neighboring spots from the best affine map of the array to the image.
 
     Every spot's place was found on its own and strays by some 20 px; all of them together give the pitch to 0.1 %.
     """

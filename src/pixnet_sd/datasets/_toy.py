@@ -40,31 +40,31 @@ def toy(
     pyramid: bool = False,
     progress: bool | None = False,
 ) -> SpatialData:
-    """A synthetic H&E section whose true expression is known everywhere.
+    """Simulate an H&E section with known expression at every pixel.
 
-    It shows stroma, glands with lumen, lymphocytes and tumour. Seven programs of expression follow what is visible;
-    counts are Poisson draws from the true rate over each shape, so predictions and aggregations can be scored exactly.
+    The image has stroma, glands with lumen, lymphocytes and tumor. Seven programs of expression depend on the visible
+    structures; counts are Poisson draws around the true rate over each shape.
 
     Parameters
     ----------
     seed
-        Another seed is another slide and another draw.
+        Random seed of the slide and of the counts.
     size_px
-        Side of the image in pixels, 256 to 20,000. Above 2048 pixels are made when they are read.
+        Side of the image in pixels, 256 to 20,000. Above 2048, pixels are computed when they are read.
     mpp
         µm per pixel.
     bins_um
         Sides of the square bins, like Visium HD's 2, 8 and 16 µm.
     bins_rotation_deg
-        Turns the lattice of the bins, as on a real slide.
+        Rotation of the lattice of bins, as on a real slide.
     pyramid
-        Store the image at several resolutions.
+        Whether the image has several resolution levels.
     progress
-        Show progress bars; large slides take minutes.
+        Whether to show progress bars; large slides take minutes.
 
     Returns
     -------
-    An object with
+    SpatialData object with
 
     - the image ``"he"``, and ``"truth"``, the true programs in counts per µm², with ``"truth_loadings"``:
       ``ps.tl.aggregate(sdata, "cells", raster_key="truth")`` gives the expected counts of any shapes;
@@ -81,7 +81,7 @@ def toy(
     ['bins_8um', 'cells', 'spots']
     """
     if not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
-        raise PixnetValueError(f"size_px={size_px} was asked for; {SIZES_PX[0]} to {SIZES_PX[1]} can be made.")
+        raise PixnetValueError(f"size_px={size_px} is out of range; use {SIZES_PX[0]} to {SIZES_PX[1]}.")
     slide = Histology(size_px, size_px, mpp, seed)
     check_bins(bins_um, size_px * mpp)
     places = {"spots": hexagonal_spots(slide)}
@@ -101,12 +101,12 @@ def check_bins(bins_um: float | tuple[float, ...], side_um: float) -> None:
     least, most = side_um / MOST_BINS, side_um / 4
     if wrong := [size_um for size_um in np.atleast_1d(bins_um).tolist() if not least <= size_um <= most]:
         raise PixnetValueError(
-            f"bins_um={wrong[0]:g} was asked for; on a section of {side_um:g} µm, {least:.3g} to {most:g} can be made."
+            f"bins_um={wrong[0]:g} is out of range; on a section of {side_um:g} µm, use {least:.3g} to {most:g}."
         )
 
 
 def pixel_transformations(slide: Histology) -> build.Transformations:
-    """Of elements that are given in pixels of the image."""
+    """Return the transformations of elements in pixels of the image."""
     return build.make_transformations({"global": np.eye(3), "micrometers": np.diag([slide.mpp, slide.mpp, 1.0])})
 
 
@@ -117,7 +117,7 @@ def micrometer_transformations(slide: Histology) -> build.Transformations:
 
 
 def make_raster(slide: Histology, evaluate: Callable[[Window], np.ndarray], depth: int, dtype: Any) -> da.Array:
-    """A raster made window by window; held in memory where the slide is small."""
+    """Make a raster by windows; it is held in memory if the slide is small."""
     window = slide.window
     if max(window.shape) <= LAZY_FROM_PX:
         return da.from_array(evaluate(window), chunks=(depth, BLOCK_PX, BLOCK_PX))
@@ -154,7 +154,7 @@ def cell_outlines(slide: Histology) -> Any:
 
 
 def hexagonal_spots(slide: Histology) -> Any:
-    """Circles in rows that are shifted by half a pitch, whole ones only."""
+    """Make circles in rows shifted by half a pitch; circles cut by the border are left out."""
     radius, pitch = SPOT_DIAMETER_UM / 2, SPOT_PITCH_UM
     row_um = pitch * np.sqrt(3) / 2
     rows, columns = np.indices([int(side * slide.mpp / row_um) + 1 for side in slide.window.shape]).reshape(2, -1)
@@ -167,7 +167,7 @@ def hexagonal_spots(slide: Histology) -> Any:
 
 
 def square_bins(slide: Histology, size_um: float, rotation_deg: float) -> Any:
-    """A lattice of squares about the middle of the slide, whole ones only."""
+    """Make a lattice of squares around the center of the slide; squares cut by the border are left out."""
     size_px = size_um / slide.mpp
     reach = int(np.hypot(*slide.window.shape) / 2 / size_px) + 1
     rows, columns = np.indices((2 * reach, 2 * reach)).reshape(2, -1) - reach
@@ -195,7 +195,7 @@ def tissue_share_of(slide: Histology, frame: Any) -> np.ndarray:
 def measure_counts(
     slide: Histology, rates: da.Array, key: str, frame: Any, random: np.random.Generator, progress: bool | None
 ) -> Any:
-    """A table of counts as a sequencer would give it: Poisson about the true rate's integral over each shape."""
+    """Draw counts from a Poisson distribution around the integral of the true rate over each shape."""
     shapes = placement.to_pixel_shapes(frame, np.eye(3))
     expected = aggregate(rates, shapes, "sum", progress=progress).values * slide.mpp**2 @ slide.loadings
     counts = sp.csr_matrix(random.poisson(expected).astype(np.int32))

@@ -1,12 +1,12 @@
-"""Read what instruments and scanners write: an image, shapes and counts in one coordinate system, with µm per pixel.
+"""Read output of instruments and scanners: image, shapes and counts in one coordinate system, with µm per pixel.
 
-_slide, _visium, _visium_hd, _xenium, _outlines   what a user calls
-_scan        pixels of a file, lazy, with what the file says about them
+_slide, _visium, _visium_hd, _xenium, _outlines   public readers
+_scan        lazy pixels of a file and its metadata
 _tiff        levels of a TIFF file as arrays
-_resolution  µm per pixel, where a TIFF file states it
+_resolution  µm per pixel from the metadata of TIFF files
 _lattice     spots and bins on the lattice of their array
-_vendor      folders through spatialdata-io, and what it leaves to us
-_assemble    one object of all that was read
+_vendor      folders through spatialdata-io
+_assemble    one SpatialData object of all parts
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""One object of all that was read: image, shapes and tables in pixels ("global") and in µm ("micrometers")."""
+"""Assemble one object: image, shapes and tables in pixels ("global") and in µm ("micrometers")."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SPATIAL = ("region", "instance_id", "spatial")
 
 @dataclass(frozen=True, eq=False)
 class GlobalFrame:
-    """Where things lie in the coordinate system "global"."""
+    """Relation of the image and of µm to the coordinate system "global"."""
 
     image: np.ndarray = field(default_factory=lambda: np.eye(3))
-    """3 x 3 on (x, y, 1): pixels of the image to "global"."""
+    """3 x 3 matrix on (x, y, 1) from pixels of the image to "global"."""
     um: float = 1.0
     """µm of one unit of "global"."""
 
     def systems(self, to_global: np.ndarray) -> build.Transformations:
-        """Of an element that lies in "global" by a matrix."""
+        """Return the transformations of an element with the given matrix to "global"."""
         return build.make_transformations(
             {"global": to_global, "micrometers": np.diag([self.um, self.um, 1.0]) @ to_global}
         )
@@ -47,15 +47,15 @@ class ReadShapes:
     """Shapes with their counts."""
 
     name: str
-    """Of the shapes element; the table is called "{name}_counts"."""
+    """Key of the shapes element; that of the table is "{name}_counts"."""
     geometries: np.ndarray
     """Points or polygons."""
     counts: AnnData
-    """One row for each geometry, in their order; its names are the shapes' ids."""
+    """One row per geometry, in the same order; its names are the ids of the shapes."""
     radius: float | None = None
-    """Of circles around points."""
+    """Radius of circles around points."""
     to_global: np.ndarray = field(default_factory=lambda: np.eye(3))
-    """3 x 3 on (x, y, 1), from the geometries' own coordinates."""
+    """3 x 3 matrix on (x, y, 1) from the coordinates of the geometries."""
 
     @property
     def ids(self) -> pd.Index:
@@ -63,13 +63,13 @@ class ReadShapes:
 
     @property
     def centres(self) -> np.ndarray:
-        """(n, 2), in "global"."""
+        """Return the centers (n, 2) in "global"."""
         xy = shapely.get_coordinates(shapely.centroid(self.geometries))
         return xy @ self.to_global[:2, :2].T + self.to_global[:2, 2]
 
 
 def choose_mpp(image_key: str, asked: float | None, known: dict[str, float]) -> float:
-    """The argument, else the first of what is known; a difference of more than 5 % warns."""
+    """Return the argument or the first known value; warn if they differ by more than 5 %."""
     given = {} if asked is None else {"the argument mpp": float(asked)}
     stated = {**given, **known}
     source, value = next(iter(stated.items()))
@@ -81,7 +81,7 @@ def choose_mpp(image_key: str, asked: float | None, known: dict[str, float]) -> 
 def assemble_section(
     scan: Scan, frame: GlobalFrame, measured: Sequence[ReadShapes] = (), image_key: str = IMAGE
 ) -> SpatialData:
-    """The object, with µm per pixel of its image recorded."""
+    """Build the object and record µm per pixel of its image."""
     elements: dict[str, Any] = {image_key: from_levels(scan.levels, scan.channels, frame.systems(frame.image))}
     for one in measured:
         warn_if_elsewhere(one, scan, frame)
@@ -101,24 +101,24 @@ def shapes_of(one: ReadShapes, frame: GlobalFrame) -> Any:
 
 
 def table_of(one: ReadShapes, frame: GlobalFrame) -> AnnData:
-    """The counts as they were read, with what the vendor says of each gene and each shape."""
-    told = {name: column.to_numpy() for name, column in one.counts.obs.items() if name not in SPATIAL}
+    """Make a table of the counts, with the vendor's annotations of genes and shapes."""
+    annotations = {name: column.to_numpy() for name, column in one.counts.obs.items() if name not in SPATIAL}
     return build.make_table(
-        one.counts.X, one.counts.var.copy(), one.name, one.ids, obs=told, spatial=one.centres * frame.um
+        one.counts.X, one.counts.var.copy(), one.name, one.ids, obs=annotations, spatial=one.centres * frame.um
     )
 
 
 def warn_if_elsewhere(one: ReadShapes, scan: Scan, frame: GlobalFrame) -> None:
-    """Counts that were aligned to another image lie outside this one, or crowd in its corner."""
+    """Warn if most shapes are outside the image, as if they were aligned to another one; raise if all are."""
     inverse = np.linalg.inv(frame.image)
     x, y = (one.centres @ inverse[:2, :2].T + inverse[:2, 2]).T
     height, width = scan.shape
     share = float(((x >= 0) & (x <= width) & (y >= 0) & (y <= height)).mean())
-    told = (
+    message = (
         f"{share:.0%} of the {len(one.counts):,} {one.name} lie on {scan.path.name} ({height} x {width} px). "
         "Is it the image that they were aligned to?"
     )
     if share == 0:
-        raise PixnetValueError(told)
+        raise PixnetValueError(message)
     if share < 0.5:
-        warn(told)
+        warn(message)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
@@ -36,7 +37,7 @@ class Outlines:
     classes: Sequence[str | None]
 
 
-def outlines(path: str | Path, *, unit: Literal["px", "um"], mpp: float | None = None) -> Any:
+def outlines(path: str | Path, *, unit: Literal["px", "um"], mpp: float | None = None) -> gpd.GeoDataFrame:
     """Read outlines of nuclei or cells, as a shapes element over the image that they were found on.
 
     GeoJSON of QuPath, LazySlide and Xenium Ranger (also of StarDist, InstanSeg and Cellpose within QuPath), Cellpose's

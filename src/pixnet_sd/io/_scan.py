@@ -1,4 +1,4 @@
-"""Pixels of a file, and what the file says about them. Knows nothing of elements."""
+"""Pixels and metadata of an image file."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ RGBA = ("r", "g", "b", "a")
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """An image as it lies in a file."""
+    """Image of a file."""
 
     path: Path
     """The file."""
     levels: tuple[da.Array, ...]
     """(c, y, x), finest first."""
     channels: tuple[str, ...]
-    """Their names: r, g, b where the file holds colours, else their numbers."""
+    """Their names: r, g, b for color images, otherwise their numbers."""
     stated_mpp: dict[str, float]
-    """µm per pixel by every source in the file that says something believable."""
+    """µm per pixel by source, within the range of microscope slides."""
     unbelievable_mpp: dict[str, float]
-    """The same for what cannot be a slide, such as the 72 pixels per inch that programs write for want of better."""
+    """The same outside that range, such as the 72 pixels per inch that programs write by default."""
 
     @property
     def shape(self) -> tuple[int, int]:
         height, width = self.levels[0].shape[1:]
         return int(height), int(width)
 
-    def in_colour(self) -> Scan:
-        """The same where the caller knows that it is H&E: some files hold its colours as planes without a name."""
+    def in_color(self) -> Scan:
+        """Return the same with color names, for a caller who knows that an image of unnamed planes is H&E."""
         return replace(self, channels=RGBA[: len(self.channels)]) if len(self.channels) in (3, 4) else self
 
 
 def read_scan(path: str | Path) -> Scan:
-    """A TIFF file (OME-TIFF, SVS and their like), read lazily; or a PNG or JPEG, read whole."""
-    path = Path(path).absolute()  # pixels are read later, perhaps from another working directory
+    """Read a TIFF file (OME-TIFF, SVS etc.) lazily, or a PNG or JPEG as a whole."""
+    path = Path(path).absolute()  # pixels are read later, possibly from another working directory
     if not path.is_file():
         raise PixnetValueError(f"There is no image at {path}. Check the path.")
     try:
@@ -60,7 +60,7 @@ def tiff_scan(path: Path, tiff: tifffile.TiffFile) -> Scan:
     series = tiff.series[index]
     axis = _tiff.channel_axis(series.axes, series.shape, path)
     levels = tuple(_tiff.level_array(path, index, k, level.axes, axis) for k, level in enumerate(series.levels))
-    stated = _resolution.stated_mpp(tiff, index)
+    stated = _resolution.read_resolutions(tiff, index)
     low, high = units.SANE_MPP
     believable = {source: mpp for source, mpp in stated.items() if low <= mpp <= high}
     others = {source: mpp for source, mpp in stated.items() if source not in believable}

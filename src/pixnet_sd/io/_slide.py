@@ -1,4 +1,4 @@
-"""A whole-slide image by itself."""
+"""Reader of whole-slide images."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pixnet_sd.io._scan import Scan, read_scan
 
 
 def slide(path: str | Path, *, mpp: float | None = None, image_key: str = "he") -> SpatialData:
-    """Read a slide: OME-TIFF, SVS and other TIFF files lazily, with the levels that they have; PNG and JPEG whole.
+    """Read a slide: OME-TIFF, SVS and other TIFF files lazily, with their levels; PNG and JPEG as a whole.
 
-    Of a file with several images the largest is read, not the label or the overview. µm per pixel are taken from the
-    file's metadata (OME-XML, Aperio's description, resolution tags); where it has none, `mpp` is needed.
+    From files with several images (label, overview), the largest is read. µm per pixel are read from the metadata
+    (OME-XML, Aperio's description, resolution tags); without them, `mpp` is required.
 
     Parameters
     ----------
     path
-        The file. Pixels stay there until they are used; write the object to a store to be free of it.
+        Path of the file. Pixels are read from it when needed, until the object is written to a store.
     mpp
-        µm per pixel of the finest level. Counts more than what the file says; a difference above 5 % warns.
+        µm per pixel of the finest level. Takes precedence over the metadata; warns if they differ by more than 5 %.
     image_key
-        Name of the image.
+        Key of the image.
 
     Returns
     -------
-    An object with the image, and coordinate systems in pixels (``"global"``) and in µm (``"micrometers"``).
+    Object with the image, and coordinate systems in pixels (``"global"``) and µm (``"micrometers"``).
 
     Examples
     --------
@@ -48,8 +48,8 @@ def slide(path: str | Path, *, mpp: float | None = None, image_key: str = "he") 
 
 
 def raise_unknown_mpp(scan: Scan) -> PixnetValueError:
-    said = "; ".join(f"{mpp:.4g} by {source}" for source, mpp in scan.unbelievable_mpp.items()) or "nothing"
+    stated = "; ".join(f"{mpp:.4g} by {source}" for source, mpp in scan.unbelievable_mpp.items()) or "nothing"
     return PixnetValueError(
-        f"µm per pixel of {scan.path} are unknown: the file says {said}. Pass mpp=..., e.g. mpp=0.5 for a scan at 20x, "
-        "after a look at what the scanner's software says."
+        f"µm per pixel of {scan.path} are unknown: the file says {stated}. Pass mpp=..., e.g. mpp=0.5 for a scan at "
+        "20x; the scanner's software shows the value."
     )

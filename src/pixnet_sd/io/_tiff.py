@@ -1,4 +1,4 @@
-"""Levels of a TIFF file as arrays that are read when they are needed. Knows tifffile, zarr and dask."""
+"""Levels of a TIFF file as lazy arrays. Imports tifffile, zarr and dask."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import zarr
 from pixnet_sd._errors import PixnetValueError
 
 BLOCK_PX = 1024
-"""Side of what is read at once, rounded to whole tiles of the file."""
+"""Side of chunks, rounded to whole tiles of the file."""
 
 
 class TiffLevel:
-    """One resolution of one series, indexed like an array. It can be sent to other processes: each opens the file."""
+    """One level of one series, indexed like an array. After pickling, each process opens the file itself."""
 
     def __init__(self, path: str, series: int, level: int) -> None:
         self.path, self.series, self.level = path, series, level
@@ -28,7 +28,7 @@ class TiffLevel:
 
     @cached_property
     def pixels(self) -> Any:
-        """The zarr array over the file, which stays open for as long as this does."""
+        """Open the zarr array over the file; it stays open as long as this object."""
         return zarr.open(tifffile.imread(self.path, aszarr=True, series=self.series, level=self.level), mode="r")
 
     @property
@@ -48,13 +48,13 @@ class TiffLevel:
 
 
 def main_series(tiff: tifffile.TiffFile) -> int:
-    """The series with the most pixels: not the label, the thumbnail or the overview of the glass."""
+    """Return the series with the most pixels, which is not the label, the thumbnail or the overview."""
     sizes = [int(np.prod(series.shape)) for series in tiff.series]
     return int(np.argmax(sizes))
 
 
 def channel_axis(axes: str, shape: tuple[int, ...], path: Path) -> str:
-    """The letter of the axis that holds channels, or none. All others but y and x must have length 1."""
+    """Return the letter of the channel axis, or an empty string. Other axes than y and x must have length 1."""
     channels = [axis for axis in "SC" if axis in axes and shape[axes.index(axis)] > 1]
     others = [axis for axis, n in zip(axes, shape, strict=True) if axis not in "YXSC" and n > 1]
     if "Y" not in axes or "X" not in axes or others or len(channels) > 1:
@@ -66,7 +66,7 @@ def channel_axis(axes: str, shape: tuple[int, ...], path: Path) -> str:
 
 
 def level_array(path: Path, series: int, level: int, axes: str, channels: str) -> da.Array:
-    """(c, y, x) of one level, lazy."""
+    """Return one level as a lazy array (c, y, x)."""
     source = TiffLevel(str(path), series, level)
     whole = da.from_array(source, chunks=block_sizes(source.pixels.chunks, source.shape, axes), name=False)
     kept = tuple(slice(None) if axis in ("Y", "X", channels) else 0 for axis in axes)
@@ -77,11 +77,11 @@ def level_array(path: Path, series: int, level: int, axes: str, channels: str) -
 
 
 def block_sizes(tile: tuple[int, ...], shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
-    """Whole tiles, about `BLOCK_PX` along y and x, and all of every other axis."""
+    """Return chunks of whole tiles, about `BLOCK_PX` along y and x, complete along other axes."""
     sizes = zip(axes, tile, shape, strict=True)
     return tuple(min(n, max(1, BLOCK_PX // part) * part) if axis in "YX" else n for axis, part, n in sizes)
 
 
 def split_chunk(chunk: int) -> int:
-    """Strips are as wide as the slide; what is handed on is not, so that windows of it are cheap."""
+    """Return a chunk that makes small windows cheap; strips are as wide as the slide."""
     return chunk if chunk < 2 * BLOCK_PX else BLOCK_PX

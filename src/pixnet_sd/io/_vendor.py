@@ -1,4 +1,4 @@
-"""Folders as vendors write them, through spatialdata-io, which is only needed here, and what it does not tell."""
+"""Folders of vendors, read through spatialdata-io, an optional dependency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 
 FAILURES = (AssertionError, IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""How spatialdata-io and the readers below it say that a folder is not what they expect."""
+"""Exceptions of spatialdata-io and its dependencies for folders that they cannot read."""
 INSTALL = 'pip install "pixnet-sd[io]"'
 
 
@@ -29,7 +29,7 @@ def import_readers() -> ModuleType:
 
 @contextmanager
 def named_folder_errors(folder: Path, kind: str) -> Iterator[None]:
-    """Whatever fails inside is told as one error about the folder, without warnings about images that are not used."""
+    """Convert errors into one that names the folder, and hide warnings about images that are not used."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -42,7 +42,7 @@ def named_folder_errors(folder: Path, kind: str) -> Iterator[None]:
 
 
 def folder_of(path: str | Path, needed: str, kind: str) -> Path:
-    """The path, when it holds what every such folder holds."""
+    """Return the path if it holds the files that every such folder has."""
     folder = Path(path)
     if not any(folder.glob(needed)):
         inside = sorted(entry.name for entry in folder.iterdir())[:8] if folder.is_dir() else "no folder"
@@ -58,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def single_file(found: list[Path], what: str, argument: str) -> Path | None:
-    """The one file that was found, if any; several are for the caller to choose from."""
+    """Return the only file found, or None; raise if the caller has to choose."""
     if len(found) > 1:
         names = [path.name for path in found]
         raise PixnetValueError(f"There are {len(found)} files for {what}: {names}. Choose one with {argument}=...")

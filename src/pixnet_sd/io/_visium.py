@@ -1,4 +1,4 @@
-"""Visium: spots of 55 µm on a hexagonal array."""
+"""Reader of Visium: spots of 55 µm on a hexagonal array."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from pixnet_sd.io import _assemble, _lattice, _scan, _vendor
 
 COUNTS = "*filtered_feature_bc_matrix.h5"
 SPOT_DIAMETER_UM = 55.0
-"""Of the printed spot. The scale factors hold the diameter of one of 65 µm, which is made for drawing."""
+"""Diameter of the printed spot. The scale factors hold one of 65 µm, which is meant for plots."""
 
 
 def visium(path: str | Path, *, image: str | Path | None = None, mpp: float | None = None) -> SpatialData:
-    """Read the folder that Space Ranger wrote for a Visium section, with its counts in tissue.
+    """Read the output folder of Space Ranger for a Visium section, with counts of spots under tissue.
 
     Parameters
     ----------
     path
-        The folder with ``filtered_feature_bc_matrix.h5`` and ``spatial/``.
+        Folder with ``filtered_feature_bc_matrix.h5`` and ``spatial/``.
     image
-        The microscope image that Space Ranger was given. Without it, ``spatial/tissue_hires_image.png`` is read, whose
-        pixels of several µm are too coarse for most models.
+        Microscope image that was passed to Space Ranger. Default: ``spatial/tissue_hires_image.png``, whose pixels of
+        several µm are too coarse for most models.
     mpp
-        µm per pixel of that image. By default from the spots, which are 100 µm apart; a difference above 5 % warns.
+        µm per pixel of that image. Default: from the spots, which are 100 µm apart. Warns if both
+        differ by more than 5 %.
 
     Returns
     -------
-    An object with the image ``"he"``, the circles ``"spots"`` (55 µm) and the table ``"spots_counts"``; coordinate
+    Object with the image ``"he"``, the circles ``"spots"`` (55 µm) and the table ``"spots_counts"``; coordinate
     systems in pixels of the microscope image (``"global"``) and in µm (``"micrometers"``).
 
     Examples
@@ -51,7 +52,7 @@ def visium(path: str | Path, *, image: str | Path | None = None, mpp: float | No
 
 
 def read_visium_spots(folder: Path) -> tuple[AnnData, np.ndarray]:
-    """Counts, and the centres of their spots in pixels of the microscope image."""
+    """Read the counts, and the centers of their spots in pixels of the microscope image."""
     counts_file = _vendor.single_file(sorted(folder.glob(COUNTS)), "the counts", "path")
     assert counts_file is not None
     prefixed = counts_file.name != COUNTS[1:]
@@ -64,7 +65,7 @@ def read_visium_spots(folder: Path) -> tuple[AnnData, np.ndarray]:
 
 
 def read_visium_image(spatial: Path, image: str | Path | None) -> tuple[_scan.Scan, np.ndarray]:
-    """An image, and the matrix from its pixels to those of the microscope image."""
+    """Read an image, and the matrix from its pixels to those of the microscope image."""
     if image is not None:
         return _scan.read_scan(image), np.eye(3)
     scale = 1 / _vendor.read_json(spatial / "scalefactors_json.json")["tissue_hires_scalef"]

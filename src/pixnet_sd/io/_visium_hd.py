@@ -1,4 +1,4 @@
-"""Visium HD: a gapless lattice of square bins, and cells where Space Ranger segmented them."""
+"""Reader of Visium HD: a lattice of square bins, and segmented cells if there are any."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ from pixnet_sd.io._visium import read_visium_image
 BINS = "binned_outputs/square_*um"
 KIND = "a folder of Space Ranger for Visium HD"
 NO_IMAGE = "no-image"
-"""A file that is not there, so that the whole image is not loaded into memory by spatialdata-io."""
+"""A file that does not exist, so that spatialdata-io does not load the whole image into memory."""
 
 
 def visium_hd(
     path: str | Path, bins_um: int | Sequence[int] = 8, *, image: str | Path | None = None, mpp: float | None = None
 ) -> SpatialData:
-    """Read the folder that Space Ranger wrote for a Visium HD section.
+    """Read the output folder of Space Ranger for a Visium HD section.
 
-    Bins are squares along the array's own axes, which a real section's image is turned against, so they neither
-    overlap nor leave gaps, and those of 16 µm are made of those of 2 µm.
+    Bins are squares along the axes of the array, which are usually rotated relative to the image. They have neither
+    overlaps nor gaps, and bins of 16 µm consist of bins of 2 µm.
 
     Parameters
     ----------
     path
-        The folder with ``binned_outputs/`` and ``feature_slice.h5``.
+        Folder with ``binned_outputs/`` and ``feature_slice.h5``.
     bins_um
-        Sides of the bins to read: 2, 8, 16, or several of them.
+        Side or sides of the bins to read: 2, 8, 16.
     image
-        The microscope image that Space Ranger was given. By default the one in ``microscope_image/``, or
-        ``tissue_image`` with any ending; where neither is there, ``spatial/tissue_hires_image.png``, whose pixels are
-        too coarse for most models.
+        Microscope image that was passed to Space Ranger. Default: the one in ``microscope_image/``, ``tissue_image``
+        with any suffix, or ``spatial/tissue_hires_image.png``, whose pixels are too coarse for most models.
     mpp
-        µm per pixel of that image. By default what Space Ranger says in ``scalefactors_json.json``; a difference above
-        5 % from that or from the bins' pitch warns.
+        µm per pixel of that image. Default: from ``scalefactors_json.json``. Warns if that or the pitch of the bins
+        differs by more than 5 %.
 
     Returns
     -------
-    An object with the image ``"he"``, polygons ``"bins_8um"`` and the table ``"bins_8um_counts"`` for each size, and
-    ``"cells"`` with ``"cells_counts"`` where Space Ranger segmented cells; coordinate systems in pixels of the
+    Object with the image ``"he"``, polygons ``"bins_8um"`` and the table ``"bins_8um_counts"`` for each size, and
+    ``"cells"`` with ``"cells_counts"`` if Space Ranger segmented cells; coordinate systems in pixels of the
     microscope image (``"global"``) and in µm (``"micrometers"``).
 
     Examples
@@ -51,7 +50,7 @@ def visium_hd(
     >>> sdata = ps.io.visium_hd("outs", [2, 16])  # doctest: +SKIP
     """
     folder = _vendor.folder_of(path, BINS, KIND)
-    sizes = check_sizes(folder, [bins_um] if isinstance(bins_um, int) else list(bins_um))
+    sizes = check_bins_um(folder, [bins_um] if isinstance(bins_um, int) else list(bins_um))
     readers = _vendor.import_readers()
     with _vendor.named_folder_errors(folder, KIND):
         found = readers.visium_hd(
@@ -72,17 +71,19 @@ def visium_hd(
         **scan.stated_mpp,
     }
     frame = _assemble.GlobalFrame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
-    return _assemble.assemble_section(scan, frame, [*(bins_of(found, *one) for one in fits.items()), *cells_of(found)])
+    return _assemble.assemble_section(
+        scan, frame, [*(bins_of(found, *one) for one in fits.items()), *read_segmented(found)]
+    )
 
 
 def bin_directory(size_um: int) -> str:
     return f"square_{size_um:03}um"
 
 
-def check_sizes(folder: Path, asked: list[int]) -> list[int]:
+def check_bins_um(folder: Path, asked: list[int]) -> list[int]:
     there = sorted(int(found.name.removeprefix("square_").removesuffix("um")) for found in folder.glob(BINS))
     if not asked or set(asked) - set(there):
-        raise PixnetValueError(f"bins_um={asked} was asked, but {folder} has bins of {there} µm. Choose among these.")
+        raise PixnetValueError(f"bins_um={asked} is not available; {folder} has bins of {there} µm. Choose from these.")
     return asked
 
 
@@ -104,8 +105,8 @@ def bins_of(found: SpatialData, size: int, fit: _lattice.Lattice) -> _assemble.R
     return _assemble.ReadShapes(f"bins_{size}um", fit.cells(table.obsm["spatial"]), table)
 
 
-def cells_of(found: SpatialData) -> list[_assemble.ReadShapes]:
-    """What Space Ranger segmented, if it did: the rows of the table are in the order of the polygons."""
+def read_segmented(found: SpatialData) -> list[_assemble.ReadShapes]:
+    """Return the segmented cells, if there are any; table rows are in the order of the polygons."""
     if "cell_segmentations" not in found.tables:
         return []
     (shapes,) = (one for name, one in found.shapes.items() if name.endswith("cell_segmentations"))

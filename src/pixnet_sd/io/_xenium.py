@@ -1,4 +1,4 @@
-"""Xenium: outlines of cells with their counts, and an H&E image that was aligned to them."""
+"""Reader of Xenium: outlines and counts of cells, and an H&E image that is aligned to them."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def xenium(
 ) -> SpatialData:
     """Read a Xenium folder with the H&E image of the same section.
 
-    Transcripts, morphology images and nuclei are left out; ``spatialdata_io.xenium`` reads them into the same
+    Transcripts, morphology images and nuclei are not read; ``spatialdata_io.xenium`` reads them into the same
     coordinate system ``"global"``.
 
     Parameters
     ----------
     path
-        The folder with ``experiment.xenium``.
+        Folder with ``experiment.xenium``.
     image
-        The H&E image; by default the file in the folder that ends in ``he_image.ome.tif``.
+        H&E image. Default: the file in the folder that ends in ``he_image.ome.tif``.
     alignment
-        A CSV file of 3 x 3 numbers, as Xenium Explorer exports it, or these as an array: pixels of the H&E image to
-        pixels of the morphology image. By default the file whose name is the image's with ``alignment.csv`` in place of
+        3 x 3 matrix from pixels of the H&E image to pixels of the morphology image, as an array or as a CSV file
+        exported by Xenium Explorer. Default: the file named like the image with ``alignment.csv`` in place of
         ``.ome.tif``. An identity is never assumed.
 
     Returns
     -------
-    An object with the image ``"he"``, the polygons ``"cells"`` and the table ``"cells_counts"``; coordinate systems in
+    Object with the image ``"he"``, the polygons ``"cells"`` and the table ``"cells_counts"``; coordinate systems in
     pixels of the morphology image (``"global"``) and in µm (``"micrometers"``). µm per pixel of the image follow from
-    the alignment; where the image's own metadata differ by more than 5 %, a warning says so.
+    the alignment; warns if the metadata of the image differ by more than 5 %.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def xenium(
     cells = read_cells(folder, pixel_um)
     scan = _scan.read_scan(he)
     _assemble.choose_mpp(_assemble.IMAGE, None, {"its alignment": frame.image_mpp, **scan.stated_mpp})
-    return _assemble.assemble_section(scan.in_colour(), frame, [cells])
+    return _assemble.assemble_section(scan.in_color(), frame, [cells])
 
 
 def find_he_image(folder: Path) -> Path:
@@ -67,7 +67,7 @@ def find_he_image(folder: Path) -> Path:
 
 
 def read_alignment(image: Path, given: str | Path | np.ndarray | None) -> np.ndarray:
-    """3 x 3: pixels of the H&E image to pixels of the morphology image."""
+    """Read the 3 x 3 matrix from pixels of the H&E image to pixels of the morphology image."""
     if isinstance(given, np.ndarray):
         return check_alignment_matrix(given, "the array given")
     file = Path(given) if given is not None else image.with_name(f"{image.name.removesuffix('.ome.tif')}alignment.csv")
@@ -99,7 +99,7 @@ def check_alignment_matrix(matrix: np.ndarray, source: str) -> np.ndarray:
 
 
 def read_cells(folder: Path, pixel_um: float) -> _assemble.ReadShapes:
-    """Outlines in µm and counts of the cells that have both."""
+    """Read outlines in µm and counts of the cells that have both."""
     skipped: dict[str, Any] = dict.fromkeys(
         ("nucleus_boundaries", "cells_labels", "nucleus_labels", "transcripts", "morphology_mip"), False
     )
@@ -109,7 +109,7 @@ def read_cells(folder: Path, pixel_um: float) -> _assemble.ReadShapes:
     outlines, counts = found.shapes["cell_boundaries"], found.tables["table"]
     counts.obs_names = counts.obs["cell_id"].astype(str)
     both = outlines.index.astype(str).intersection(counts.obs_names, sort=False)
-    tell_what_is_left(len(outlines), counts, len(both))
+    log_incomplete(len(outlines), counts, len(both))
     to_global = np.diag([1 / pixel_um, 1 / pixel_um, 1.0])
     geometries = outlines.set_index(outlines.index.astype(str)).loc[both].geometry.to_numpy()
     kept = counts[both].copy()
@@ -117,7 +117,7 @@ def read_cells(folder: Path, pixel_um: float) -> _assemble.ReadShapes:
     return _assemble.ReadShapes("cells", geometries, kept, to_global=to_global)
 
 
-def tell_what_is_left(outlines: int, counts: AnnData, both: int) -> None:
+def log_incomplete(outlines: int, counts: AnnData, both: int) -> None:
     if not both:
         raise PixnetValueError(f"None of the {outlines:,} outlines has one of the {counts.n_obs:,} rows of counts.")
     if both < max(outlines, counts.n_obs):

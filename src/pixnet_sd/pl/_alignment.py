@@ -1,4 +1,4 @@
-"""Shapes, tissue and image over each other, to see with one's own eyes whether they fit."""
+"""Plot of shapes and tissue over the H&E image, to check their registration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.alignment import even_rows, read_overview, read_shapes_in_image, read_tissue_overview
 from pixnet_sd._sdata.drawing import Box
 from pixnet_sd._zonal.shapes import Shapes
-from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, read_backdrop
+from pixnet_sd.pl._draw.backdrop import Backdrop, HeStyle, draw_backdrop, read_backdrop
 from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, finish_figure, picture_panels
 from pixnet_sd.pl._draw.furniture import draw_frame, draw_legend, legend_width
 from pixnet_sd.pl._draw.theme import Theme, theme_of
@@ -26,9 +26,9 @@ NAMES = ("shapes", "tissue")
 TISSUE = {False: "#D55E00", True: "#E69F00"}
 """Light and dark; both of Okabe and Ito."""
 OUTLINE_PT, CROWD = 0.8, 400
-"""Width of outlines, and the number of shapes from which they get thinner."""
+"""Width of outlines, and the number of shapes above which they are drawn thinner."""
 FARTHEST = 1.0
-"""How far beside the image shapes are still shown, in sides of it."""
+"""Shapes beside the image are drawn up to this distance, as a multiple of its sides."""
 
 
 def alignment(
@@ -38,36 +38,36 @@ def alignment(
     image_key: str | None = None,
     coordinate_system: str | None = None,
     value_range: tuple[float, float] | None = None,
-    he: str = "grey",
+    he: HeStyle = "gray",
     dark: bool = False,
     ax: Axes | None = None,
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> Axes:
-    """Draw the H&E with the outlines of its tissue and of shapes, also of those that lie beside the image.
+    """Draw the H&E with the outlines of its tissue and of shapes, including shapes beside the image.
 
     Parameters
     ----------
     sdata
-        The object that holds both.
+        SpatialData object with the image and the shapes.
     shapes_key
-        Polygons or circles; may be left out when there is one element.
+        Key of the polygons or circles. Optional if the object has exactly one shapes element.
     image_key
-        The H&E image; may be left out when there is one.
+        Key of the H&E image. Optional if the object has exactly one image.
     coordinate_system
-        The one in which elements lie over each other; only needed where several disagree.
+        Coordinate system that aligns the elements. Only needed if several disagree.
     value_range
-        Black and white of an image that is not uint8.
+        Intensity range ``(black, white)`` of an image that is not uint8.
     he
-        ``"grey"`` (on a dark figure its negative) or ``"colour"``.
+        How to show the H&E: ``"gray"`` (inverted on a dark figure) or ``"color"``.
     dark
-        Light text on a dark figure.
+        Draw light text on a dark figure.
     ax
-        Axes to draw into. In a figure with ``layout="constrained"`` nothing overlaps.
+        Axes to draw into. Use a figure with ``layout="constrained"`` to avoid overlaps.
     show
-        Show the figure. By default only where it is new and the session is interactive.
+        Whether to show the figure. By default, only a new figure in an interactive session.
     save
-        File to save the figure to.
+        Path to save the figure to.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def alignment(
 
 
 def view_of_both(view: MapView, shapes: Shapes) -> MapView:
-    """The image, and the shapes beside it as far as they are not absurdly far."""
+    """Extend the view of the image to shapes beside it, up to `FARTHEST`."""
     x0, y0, x1, y1 = view.box
     beside = FARTHEST * np.array([x1 - x0, y1 - y0])
     low = np.maximum(np.nanmin(shapes.bounds[:, :2], axis=0), -beside)
@@ -120,10 +120,10 @@ def outline_style(count: int, theme: Theme) -> Style:
     return Style(None, None, None, None, 1.0, None, width, theme)
 
 
-def draw_outline(ax: Axes, tissue: Raster, colour: str) -> None:
-    """The border of the tissue, closed along the edges of the image."""
+def draw_outline(ax: Axes, tissue: Raster, color: str) -> None:
+    """Draw the border of the tissue, closed along the edges of the image."""
     mask = np.pad(tissue.values.astype(float), 1)
     if mask.any():
         middles = [np.arange(side) - 0.5 for side in mask.shape[::-1]]
-        drawn = ax.contour(*middles, mask, levels=[0.5], colors=[colour], linewidths=1.4, zorder=3)
+        drawn = ax.contour(*middles, mask, levels=[0.5], colors=[color], linewidths=1.4, zorder=3)
         drawn.set_transform(Affine2D(np.linalg.inv(tissue.from_image)) + ax.transData)

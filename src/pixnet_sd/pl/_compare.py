@@ -1,9 +1,10 @@
-"""Measured beside predicted."""
+"""Plot of a gene as measured and as predicted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,19 +12,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from spatialdata import SpatialData
 
+from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._sdata import elements
-from pixnet_sd.pl._draw.backdrop import Backdrop, read_backdrop
+from pixnet_sd.pl._draw.backdrop import Backdrop, HeStyle, read_backdrop
 from pixnet_sd.pl._draw.canvas import Panel, finish_figure, picture_panels
-from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, LARGE, style_axes
+from pixnet_sd.pl._draw.furniture import COLOR_BAR_IN, LARGE, style_axes
 from pixnet_sd.pl._draw.profiles import Profiles, read_profiles
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 from pixnet_sd.pl._draw.values import Numbers
-from pixnet_sd.pl._draw.view import Region, find_view
+from pixnet_sd.pl._draw.view import CropUnit, Region, find_view
 from pixnet_sd.pl._shapes import Style, draw_panel, visible_shapes
 
 UNIT = "log(1 + counts per 10,000)"
 FEW_POINTS, MOST_POINTS = 300, 20_000
-"""Points of the scatter are large and solid up to the first, small and faint from the second."""
+"""Numbers of points up to which they are large and opaque, and from which they are smallest."""
 
 
 def compare(
@@ -34,13 +36,13 @@ def compare(
     measured_key: str,
     shapes_key: str | None = None,
     layer: str | None = None,
-    unit: str | None = None,
+    unit: Literal["counts", "counts/um2", "log1p"] | None = None,
     image_key: str | None = None,
     crop_coord: Region | None = None,
-    crop_unit: str = "um",
+    crop_unit: CropUnit = "um",
     coordinate_system: str | None = None,
     over: bool = True,
-    he: str = "grey",
+    he: HeStyle = "gray",
     value_range: tuple[float, float] | None = None,
     cmap: str | Colormap | None = None,
     dark: bool = False,
@@ -48,57 +50,58 @@ def compare(
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes]:
-    """Draw a gene as it was measured, as it was predicted, and one against the other.
+    """Draw a gene as measured, as predicted, and as a scatter plot of both.
 
-    Both are in log(1 + counts per 10,000), made as by ``tl.evaluate``, and share one colour scale. The Pearson
-    correlation is that of ``tl.evaluate``: over all shapes that can be compared, also those outside `crop_coord`.
-    Shapes without counts, or without a prediction, are not drawn.
+    Both are log(1 + counts per 10,000), as in :func:`pixnet_sd.tl.evaluate`, and share one color scale. The Pearson
+    correlation is computed over all shapes that have counts and a prediction, including those outside `crop_coord`;
+    other shapes are not drawn.
 
     Parameters
     ----------
     sdata
-        The object that holds the tables, their shapes and the image.
+        SpatialData object with the tables, their shapes and the image.
     gene
-        A gene that both tables hold.
+        Name of a gene that is in both tables.
     predicted_key
-        The table that was predicted for the same shapes.
+        Key of the table predicted for the same shapes.
     measured_key
-        The table with raw counts.
+        Key of the table with raw counts.
     shapes_key
-        The shapes; may be left out when both tables annotate only one element.
+        Key of the shapes. Optional if both tables annotate exactly one element.
     layer
-        The layer of the measured table with raw counts; by default X.
+        Layer of the measured table with raw counts. Default: `X`.
     unit
-        What the prediction holds: ``"counts"``, ``"counts/um2"`` or ``"log1p"``. Tables of this package state it.
+        Unit of the prediction: ``"counts"``, ``"counts/um2"`` or ``"log1p"``. Optional if the table records
+        it, as those of this package do.
     image_key
-        The H&E image; may be left out when there is one.
+        Key of the H&E image. Optional if the object has exactly one image.
     crop_coord
-        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `crop_unit`, or the key of
-        shapes to show the surroundings of. By default the surroundings of the shapes.
+        Region to draw: ``(x0, y0, x1, y1)`` in `crop_unit`, from the image's upper left corner, or the key of shapes,
+        whose extent is drawn with a margin. Default: the extent of the shapes.
     crop_unit
-        ``"um"`` or ``"px"``, pixels of the image's finest level.
+        Unit of `crop_coord`: ``"um"``, or ``"px"`` for pixels of the image's finest level.
     coordinate_system
-        The one in which elements lie over each other; only needed where several disagree.
+        Coordinate system that aligns the elements. Only needed if several disagree.
     over
-        Draw over the H&E. Otherwise on plain paper.
+        Draw the H&E below. Otherwise the background is plain.
     he
-        ``"grey"`` (on a dark figure its negative) or ``"colour"``.
+        How to show the H&E: ``"gray"`` (inverted on a dark figure) or ``"color"``.
     value_range
-        Black and white of an H&E image that is not uint8, e.g. ``(0, 65535)``.
+        Intensity range ``(black, white)`` of an H&E image that is not uint8, e.g. ``(0, 65535)``.
     cmap
-        A colour map of matplotlib; by default magma.
+        Matplotlib colormap. Default: magma.
     dark
-        Light text on a dark figure.
+        Draw light text on a dark figure.
     ax
-        Three axes to draw into. In a figure with ``layout="constrained"`` nothing overlaps.
+        Three axes to draw into. Use a figure with ``layout="constrained"`` to avoid overlaps.
     show
-        Show the figure. By default only where it is new and the session is interactive.
+        Whether to show the figure. By default, only a new figure in an interactive session.
     save
-        File to save the figure to.
+        Path to save the figure to.
 
     Returns
     -------
-    The axes: measured, predicted, scatter.
+    The axes: measured, predicted, scatter plot.
 
     Examples
     --------
@@ -110,10 +113,12 @@ def compare(
     >>> [one.get_title() for one in axes[:2]]
     ['COL1A1 measured', 'COL1A1 predicted']
     """
+    if not isinstance(gene, str):
+        raise PixnetTypeError(f"One gene can be compared per call; got {gene!r}. Call compare for each of them.")
     pair = read_profiles(sdata, gene, predicted_key, measured_key, shapes_key, layer, unit)
     shapes, image, theme = pair.shapes_key, elements.find_image_key(sdata, image_key), theme_of(dark)
     view = find_view(sdata, image, shapes if crop_coord is None else crop_coord, crop_unit, coordinate_system)
-    panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOUR_BAR_IN, theme=theme)
+    panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOR_BAR_IN, theme=theme)
     below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
     placed, rows = visible_shapes(sdata, shapes, view, coordinate_system)
     style = shared_scale(pair, cmap, theme)
@@ -126,13 +131,13 @@ def compare(
 
 
 def shared_scale(pair: Profiles, cmap: str | Colormap | None, theme: Theme) -> Style:
-    # Logs of counts per 10,000 do not begin at 0: a scale that does would show one colour.
+    # Logs of counts per 10,000 do not begin at 0: a scale that does would show one color.
     both = np.concatenate([pair.measured, pair.predicted])
     return Style(cmap, "p1", "p99", None, 0.85, None, 0.0, theme, common=both)
 
 
 def draw_scatter(panel: Panel, pair: Profiles, theme: Theme) -> None:
-    """Each point a shape; the line is where both are equal."""
+    """Draw each shape as a point, and the line on which prediction and measurement are equal."""
     ax, x, y = panel.ax, pair.measured[pair.compared], pair.predicted[pair.compared]
     crowd = np.clip(np.log(max(len(x), 1) / FEW_POINTS) / np.log(MOST_POINTS / FEW_POINTS), 0, 1)
     ax.axline((0, 0), slope=1, color=theme.faint, linewidth=0.8, linestyle="--", zorder=1)

@@ -1,4 +1,4 @@
-"""Maps of expression over the H&E."""
+"""Plot of expression maps over the H&E image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from spatialdata import SpatialData
 from pixnet_sd._keys import as_list, check_known
 from pixnet_sd._sdata import elements, maps, provenance
 from pixnet_sd._sdata.drawing import map_picture
-from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, place_image, read_backdrop
+from pixnet_sd.pl._draw.backdrop import Backdrop, HeStyle, draw_backdrop, place_image, read_backdrop
 from pixnet_sd.pl._draw.canvas import Panel, finish_figure, one_or_all, picture_panels
-from pixnet_sd.pl._draw.colours import Limit, find_limits, make_colours
-from pixnet_sd.pl._draw.furniture import COLOUR_BAR_IN, draw_colour_bar, draw_frame, format_unit
+from pixnet_sd.pl._draw.colors import Limit, find_limits, make_colors
+from pixnet_sd.pl._draw.furniture import COLOR_BAR_IN, draw_color_bar, draw_frame, format_unit
 from pixnet_sd.pl._draw.theme import Theme, theme_of
-from pixnet_sd.pl._draw.view import Region, find_view
+from pixnet_sd.pl._draw.view import CropUnit, Region, find_view
 
 
 def expression(
@@ -28,10 +28,10 @@ def expression(
     image_key: str | None = None,
     raster_key: str | None = None,
     crop_coord: Region | None = None,
-    crop_unit: str = "um",
+    crop_unit: CropUnit = "um",
     coordinate_system: str | None = None,
     over: bool = True,
-    he: str = "grey",
+    he: HeStyle = "gray",
     value_range: tuple[float, float] | None = None,
     cmap: str | Colormap | None = None,
     vmin: Limit = None,
@@ -45,52 +45,50 @@ def expression(
 ) -> Axes | list[Axes]:
     """Draw the map of one or several genes over the H&E image.
 
-    The higher the expression, the more opaque the colour, so tissue stays visible where there is little. Where the map
-    has no value, nothing is drawn. Only as many pixels are read as the figure can show, from the pyramid level that
-    fits, so a whole slide takes seconds.
+    Opacity increases with expression, so that the tissue stays visible; pixels without a value are transparent. Only
+    the resolution that the figure can show is read, so a whole slide takes seconds.
 
     Parameters
     ----------
     sdata
-        The object that holds the map and the image.
+        SpatialData object with the map and the image.
     genes
-        A gene, or several for a panel each. Any channel of the map will do.
+        Gene or genes, one panel each; any channel of the map.
     image_key
-        The H&E image; by default the one that the map was predicted from, or else the only one.
+        Key of the H&E image. Default: the one that the map was predicted from, or the only one.
     raster_key
-        The map: programs or genes that were predicted, or any image with named channels. By default the only
-        predicted map, or else the only image.
+        Key of the map: predicted programs or genes, or any image with named channels. Default: the only predicted
+        map, or the only image.
     crop_coord
-        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `crop_unit`, or the key of
-        shapes to show the surroundings of. By default the whole image.
+        Region to draw: ``(x0, y0, x1, y1)`` in `crop_unit`, from the image's upper left corner, or the key of shapes,
+        whose extent is drawn with a margin. Default: the whole image.
     crop_unit
-        ``"um"`` or ``"px"``, pixels of the image's finest level.
+        Unit of `crop_coord`: ``"um"``, or ``"px"`` for pixels of the image's finest level.
     coordinate_system
-        The one in which elements lie over each other; only needed where several disagree.
+        Coordinate system that aligns the elements. Only needed if several disagree.
     over
-        Draw over the H&E. Otherwise the map alone, opaque.
+        Draw the H&E below. Otherwise the map is drawn alone and opaque.
     he
-        ``"grey"`` (on a dark figure its negative) or ``"colour"``.
+        How to show the H&E: ``"gray"`` (inverted on a dark figure) or ``"color"``.
     value_range
-        Black and white of an H&E image that is not uint8, e.g. ``(0, 65535)``.
+        Intensity range ``(black, white)`` of an H&E image that is not uint8, e.g. ``(0, 65535)``.
     cmap
-        A colour map of matplotlib; by default magma, with its light end on light figures and its dark end on dark ones
-        for low values.
+        Matplotlib colormap. Default: magma, reversed on light figures so that low values are light.
     vmin, vmax
-        Ends of the colour scale: numbers, or percentiles of what is shown such as ``"p99"``. Without `vmin` it begins
-        at 0, or at the least value where that is negative.
+        Limits of the color scale: numbers, or percentiles of the values drawn, such as ``"p99"``. Default of `vmin`: 0,
+        or the minimum if that is negative.
     alpha
-        Of the highest values.
+        Opacity of the highest values.
     ncols
-        Panels in a row.
+        Number of panels per row.
     dark
-        Light text on a dark figure.
+        Draw light text on a dark figure.
     ax
-        Axes to draw into, one for each gene. In a figure with ``layout="constrained"`` nothing overlaps.
+        Axes to draw into, one per gene. Use a figure with ``layout="constrained"`` to avoid overlaps.
     show
-        Show the figure. By default only where it is new and the session is interactive.
+        Whether to show the figure. By default, only a new figure in an interactive session.
     save
-        File to save the figure to.
+        Path to save the figure to.
 
     Returns
     -------
@@ -108,13 +106,13 @@ def expression(
     names, theme = as_list(genes, "genes"), theme_of(dark)
     raster = read_genes(sdata, raster_key, names)
     view = find_view(sdata, frame_key(sdata, image_key, raster, over), crop_coord, crop_unit, coordinate_system)
-    panels = picture_panels(len(names), view.aspect, ax=ax, ncols=ncols, beside_in=COLOUR_BAR_IN, theme=theme)
+    panels = picture_panels(len(names), view.aspect, ax=ax, ncols=ncols, beside_in=COLOR_BAR_IN, theme=theme)
     below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
     above = map_picture(sdata, raster, view.image_key, view.box, panels[0].width_px, coordinate_system)
-    colours = make_colours(cmap, alpha if over else 1.0, theme, fade=over)
+    colors = make_colors(cmap, alpha if over else 1.0, theme, fade=over)
     for panel, name, values in zip(panels, names, above.data, strict=True):
         draw_backdrop(panel.ax, below)
-        draw_values(panel, values, above.to_image, colours, (vmin, vmax), format_unit(raster.unit), theme)
+        draw_values(panel, values, above.to_image, colors, (vmin, vmax), format_unit(raster.unit), theme)
         draw_frame(panel, view, theme, name)
     axes = [panel.ax for panel in panels]
     finish_figure(axes, new=ax is None, show=show, save=save)
@@ -128,7 +126,7 @@ def read_genes(sdata: SpatialData, raster_key: str | None, names: list[str]) -> 
 
 
 def frame_key(sdata: SpatialData, image_key: str | None, raster: maps.Map, over: bool) -> str:
-    """The image that the drawing is laid out in: the H&E, or the map itself where it is drawn alone."""
+    """Return the image that defines the axes: the H&E, or the map itself with ``over=False``."""
     source = (provenance.get_record(sdata, raster.key) or {}).get("image")
     if image_key is None and source in sdata.images:
         return str(source)
@@ -141,12 +139,12 @@ def draw_values(
     panel: Panel,
     values: np.ndarray,
     to_image: np.ndarray,
-    colours: Colormap,
+    colors: Colormap,
     ends: tuple[Limit, Limit],
     unit: str,
     theme: Theme,
 ) -> None:
     drawn = place_image(
-        panel.ax, np.ma.masked_invalid(values), to_image, cmap=colours, norm=find_limits(values, *ends), zorder=1
+        panel.ax, np.ma.masked_invalid(values), to_image, cmap=colors, norm=find_limits(values, *ends), zorder=1
     )
-    draw_colour_bar(panel, drawn, unit, theme)
+    draw_color_bar(panel, drawn, unit, theme)

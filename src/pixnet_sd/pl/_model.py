@@ -1,4 +1,4 @@
-"""A model's card as a table: which genes to believe. pandas only; a model is known here by its genes and card."""
+"""Table of a model's genes and their held-out scores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._metrics.scores import RELIABLE
 
 WARNING = "color: #D55E00"
-"""Told from black and from white."""
+"""Legible on black and on white."""
 
 
 class Described(Protocol):
-    """What is read of a card."""
+    """Fields of a model card that are read."""
 
     @property
     def name(self) -> str: ...
@@ -32,14 +32,14 @@ class Described(Protocol):
 
 
 class Carded(Protocol):
-    """Anything with genes and a card, such as a `Model`."""
+    """Object with genes and a card, such as a `Model`."""
 
     genes: tuple[str, ...]
     card: Described
 
 
 def model(model: Carded) -> Styler:
-    """List a model's genes by their held-out score, best first, with the weak ones marked.
+    """List a model's genes by held-out score, best first, and mark weak ones.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def model(model: Carded) -> Styler:
 
     Returns
     -------
-    A table that a notebook shows with its head: ``score`` is the held-out Pearson correlation, ``note`` says
-    where it is below 0.2 or was never measured. ``.data`` is the plain DataFrame.
+    A styled table for notebooks: ``score`` is the held-out Pearson correlation, ``note`` says if it is below 0.2 or
+    was never computed. ``.data`` is the plain DataFrame.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def model(model: Carded) -> Styler:
 
 def gene_score_table(model: Carded) -> pd.DataFrame:
     scores = pd.Series([model.card.scores.get(gene, np.nan) for gene in model.genes], dtype=float)
-    note = np.select([scores.isna(), scores < RELIABLE], ["never scored", f"weak, below {RELIABLE}"], "")
+    note = np.select([scores.isna(), scores < RELIABLE], ["not scored", f"weak, below {RELIABLE}"], "")
     table = pd.DataFrame({"score": scores.to_numpy(), "note": note}, index=pd.Index(model.genes, name="gene"))
     return table.sort_values("score", ascending=False, kind="stable")
 
@@ -82,6 +82,6 @@ def table_head(model: Carded, table: pd.DataFrame) -> str:
     card, scores = model.card, table["score"].dropna()
     origin = f"{card.name}: {len(table)} genes, {card.tissue}, {card.species}"
     if scores.empty:
-        return f"{origin}; no gene was ever scored on held-out data"
+        return f"{origin}; no gene was scored on held-out data"
     weak = int((scores < RELIABLE).sum())
     return f"{origin}; mean Pearson {scores.mean():.2f} on {card.validation}; {weak} of {len(scores)} below {RELIABLE}"

@@ -1,4 +1,4 @@
-"""Accuracy against the size of the shapes: who wins at which scale. pandas and matplotlib only."""
+"""Plot of accuracy against the size of the shapes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._keys import check_known
 from pixnet_sd.pl._draw.canvas import finish_figure, new_figure
-from pixnet_sd.pl._draw.colours import safe_palette
+from pixnet_sd.pl._draw.colors import safe_palette
 from pixnet_sd.pl._draw.furniture import SMALL, style_axes
 from pixnet_sd.pl._draw.theme import DARK, Theme, theme_of
-from pixnet_sd.pl._scores import NAME_IN, axes_height_in, spread_apart
+from pixnet_sd.pl._scores import NAME_IN, axes_height_in, check_columns, spread_apart
 
 WIDTH_IN, HEIGHT_IN = 4.4, 3.6
 CHARACTER_IN = 0.075
 """Width of a letter of a name."""
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES_ON_DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
-"""Okabe and Ito's, without what is faint as a thin line on that paper."""
+"""Okabe and Ito's, without colors that are too faint for thin lines on that background."""
 TICK_STEP = 0.06
-"""Ticks stand at sizes that were measured, this share of the axis apart."""
+"""Least distance of ticks, which are at the sizes measured, as a share of the axis."""
 REQUIRED, BAND = ("method", "size_um", "pcc"), ("lower", "upper")
 
 
@@ -37,25 +36,25 @@ def scales(
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> Axes:
-    """Draw accuracy against the size of the shapes, a line for each method, named at its end.
+    """Draw accuracy against the size of the shapes, one line per method, labeled at its end.
 
     Parameters
     ----------
     results
-        One row for each method and size: ``method``, ``size_um`` (side or diameter), ``pcc`` and, if known, ``lower``
-        and ``upper``, the ends of a band. Rows whose ``pcc`` is NaN are not drawn.
+        One row per method and size: ``method``, ``size_um`` (side or diameter), ``pcc`` and optionally ``lower`` and
+        ``upper``, the limits of a band. Rows whose ``pcc`` is NaN are not drawn.
     dark
-        Light text on a dark figure.
+        Draw light text on a dark figure.
     ax
-        Axes to draw into. Names stand to the right of them; in a figure with ``layout="constrained"`` there is room.
+        Axes to draw into. Labels are written to their right; ``layout="constrained"`` makes room for them.
     show
-        Show the figure. By default only where it is new and the session is interactive.
+        Whether to show the figure. By default, only a new figure in an interactive session.
     save
-        File to save the figure to.
+        Path to save the figure to.
 
     Returns
     -------
-    The axes, sizes on a logarithmic scale.
+    The axes, with sizes on a logarithmic scale.
 
     Examples
     --------
@@ -66,26 +65,26 @@ def scales(
     >>> [text.get_text() for text in ax.texts]
     ['a', 'b']
     """
-    table, theme = check_results(results), theme_of(dark)
-    # In the order of the rows: colours then stay as methods are added.
+    table, theme = select_scored(results), theme_of(dark)
+    # In the order of the rows, so that colors stay the same when methods are added.
     methods = [str(name) for name in table["method"].unique()]
     width_in = WIDTH_IN + CHARACTER_IN * max(map(len, methods))
     chosen = new_figure((width_in, HEIGHT_IN), theme).add_subplot() if ax is None else ax
     style_axes(chosen, theme)
     chosen.set_xscale("log")
     curves = [table[table["method"].astype(str) == name].sort_values("size_um") for name in methods]
-    colours = line_colours(len(methods), theme)
-    for curve, colour in zip(curves, colours, strict=True):
-        draw_method(chosen, curve, colour)
+    colors = line_colors(len(methods), theme)
+    for curve, color in zip(curves, colors, strict=True):
+        draw_method(chosen, curve, color)
     label_axes(chosen, table["size_um"].unique(), theme)
-    label_methods(chosen, methods, curves, colours, theme)
+    label_methods(chosen, methods, curves, colors, theme)
     finish_figure([chosen], new=ax is None, show=show, save=save)
     return chosen
 
 
-def check_results(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows that can be drawn."""
-    check_known(REQUIRED, results.columns, "the results' columns")
+def select_scored(results: pd.DataFrame) -> pd.DataFrame:
+    """Check the columns and return the rows that have a score."""
+    check_columns(results, "results", REQUIRED)
     if sum(name in results for name in BAND) == 1:
         raise PixnetValueError("A band needs both ends: give the columns 'lower' and 'upper', or neither.")
     table = results[results["pcc"].notna()]
@@ -105,16 +104,16 @@ def check_results(results: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def line_colours(count: int, theme: Theme) -> Sequence[str]:
+def line_colors(count: int, theme: Theme) -> Sequence[str]:
     known = (*(LINES_ON_DARK if theme is DARK else LINES), theme.contrast)
     return known[:count] if count <= len(known) else safe_palette(max(count, 9), theme)[:count]
 
 
-def draw_method(ax: Axes, curve: pd.DataFrame, colour: str) -> None:
-    ax.plot(curve["size_um"], curve["pcc"], color=colour, linewidth=1.6, marker="o", markersize=4, zorder=3)
+def draw_method(ax: Axes, curve: pd.DataFrame, color: str) -> None:
+    ax.plot(curve["size_um"], curve["pcc"], color=color, linewidth=1.6, marker="o", markersize=4, zorder=3)
     if set(BAND) <= set(curve):
         ax.fill_between(
-            curve["size_um"], curve["lower"], curve["upper"], color=colour, alpha=0.15, linewidth=0, zorder=1
+            curve["size_um"], curve["lower"], curve["upper"], color=color, alpha=0.15, linewidth=0, zorder=1
         )
 
 
@@ -129,7 +128,7 @@ def label_axes(ax: Axes, sizes: np.ndarray, theme: Theme) -> None:
 
 
 def space_sizes(sizes: np.ndarray, share: float) -> list[float]:
-    """Sizes so far apart on a logarithmic axis that their numbers do not run into each other."""
+    """Select sizes whose tick labels do not overlap on a logarithmic axis."""
     least = share * np.log(sizes[-1] / sizes[0])
     kept = [float(sizes[0])]
     for size in map(float, sizes[1:]):
@@ -139,14 +138,14 @@ def space_sizes(sizes: np.ndarray, share: float) -> list[float]:
 
 
 def label_methods(
-    ax: Axes, methods: Sequence[str], curves: Sequence[pd.DataFrame], colours: Sequence[str], theme: Theme
+    ax: Axes, methods: Sequence[str], curves: Sequence[pd.DataFrame], colors: Sequence[str], theme: Theme
 ) -> None:
-    """Names to the right of the axes, tied to where their lines end."""
+    """Write names to the right of the axes, connected to the ends of their lines."""
     low, high = ax.get_ylim()
     gap = NAME_IN / axes_height_in(ax) * (high - low)
     ends = [(float(curve["size_um"].iloc[-1]), float(curve["pcc"].iloc[-1])) for curve in curves]
     places = spread_apart(np.array([y for _, y in ends]), gap, low, high)
-    for name, end, place, colour in zip(methods, ends, places, colours, strict=True):
+    for name, end, place, color in zip(methods, ends, places, colors, strict=True):
         ax.annotate(
             name,
             end,
@@ -156,5 +155,5 @@ def label_methods(
             fontsize=SMALL,
             color=theme.ink,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "relpos": (0, 0.5), "shrinkA": 2, "shrinkB": 3},
+            arrowprops={"arrowstyle": "-", "color": color, "relpos": (0, 0.5), "shrinkA": 2, "shrinkB": 3},
         )

@@ -1,7 +1,8 @@
-"""Per-gene scores, from best to worst."""
+"""Plot of per-gene scores."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._keys import check_known
 from pixnet_sd.pl._draw.canvas import finish_figure, new_figure
 from pixnet_sd.pl._draw.furniture import SMALL, style_axes
@@ -20,7 +21,7 @@ SIZE_IN = (6.4, 3.8)
 BLUE = {False: "#0072B2", True: "#56B4E9"}
 """Light and dark; both of Okabe and Ito."""
 ROOM = 0.28
-"""Beside the curve, for names; as a share of its width."""
+"""Room beside the curve for names, as a share of its width."""
 NAME_IN = 0.16
 """Height of a line of names."""
 
@@ -35,25 +36,25 @@ def scores(
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> Axes:
-    """Draw per-gene scores from best to worst, with their quartile, median and mean, and the genes at both ends named.
+    """Draw ranked per-gene scores with their quartile, median and mean, and label the best and worst genes.
 
     Parameters
     ----------
     scores
-        Genes in the index and a column of scores, as ``tl.evaluate`` gives them. Genes whose score is NaN are left out
+        Scores of genes (index), as returned by :func:`pixnet_sd.tl.evaluate`. Genes whose score is NaN are left out
         and counted in the label of the axis.
     column
-        The scores to draw. For ``"pearson"`` the marks are PCC@F (first quartile), PCC@S (median) and PCC@M (mean).
+        Column to draw. For ``"pearson"``, PCC@F (first quartile), PCC@S (median) and PCC@M (mean) are marked.
     n_named
-        How many genes to name at each end.
+        Number of genes to label at each end.
     dark
-        Light text on a dark figure.
+        Draw light text on a dark figure.
     ax
         Axes to draw into.
     show
-        Show the figure. By default only where it is new and the session is interactive.
+        Whether to show the figure. By default, only a new figure in an interactive session.
     save
-        File to save the figure to.
+        Path to save the figure to.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def scores(
     >>> ax.get_xlabel()
     '3 genes, best first'
     """
-    check_known([column], scores.columns, "the scores' columns")
+    check_columns(scores, "scores", [column])
     ranked, theme = rank_scores(scores[column], column), theme_of(dark)
     chosen = new_figure(SIZE_IN, theme).add_subplot() if ax is None else ax
     draw_ranked(chosen, ranked, BLUE[dark])
@@ -78,6 +79,15 @@ def scores(
     label_genes(chosen, ranked, summaries, n_named, theme)
     finish_figure([chosen], new=ax is None, show=show, save=save)
     return chosen
+
+
+def check_columns(table: object, argument: str, columns: Sequence[str]) -> None:
+    if not isinstance(table, pd.DataFrame):
+        raise PixnetTypeError(
+            f"{argument} must be one DataFrame; got {type(table).__name__}. Draw several by "
+            "one call each, on axes of the same figure (ax=...)."
+        )
+    check_known(columns, table.columns, f"the columns of {argument}")
 
 
 def rank_scores(column: pd.Series, name: str) -> pd.Series:
@@ -92,12 +102,12 @@ def axis_label(drawn: int, given: int) -> str:
     return f"{drawn:,} genes, best first{left_out}"
 
 
-def draw_ranked(ax: Axes, ranked: pd.Series, colour: str) -> None:
-    """The curve, with room for names on both sides of it."""
+def draw_ranked(ax: Axes, ranked: pd.Series, color: str) -> None:
+    """Draw the curve, with room for names on both sides."""
     count = len(ranked)
     places = np.arange(1, count + 1)
-    ax.fill_between(places, ranked, color=colour, alpha=0.18, linewidth=0, zorder=1)
-    ax.plot(places, ranked, color=colour, linewidth=1.6, marker="o" if count < 60 else "", markersize=3, zorder=3)
+    ax.fill_between(places, ranked, color=color, alpha=0.18, linewidth=0, zorder=1)
+    ax.plot(places, ranked, color=color, linewidth=1.6, marker="o" if count < 60 else "", markersize=3, zorder=3)
     low, high = min(0.0, float(ranked.min())), max(0.0, float(ranked.max()))
     margin = 0.08 * ((high - low) or 1.0)
     ax.set(xlim=(1 - ROOM * count, count * (1 + ROOM)), ylim=(low - margin, high + margin))
@@ -106,7 +116,7 @@ def draw_ranked(ax: Axes, ranked: pd.Series, colour: str) -> None:
 
 
 def mark_summaries(ax: Axes, ranked: pd.Series, pearson: bool, theme: Theme) -> dict[str, float]:
-    """Lines under the curve at the quartile, median and mean; their values by name."""
+    """Draw lines at the quartile, median and mean; return these values by name."""
     names = ("PCC@F", "PCC@S", "PCC@M") if pearson else ("first quartile", "median", "mean")
     values = dict(zip(names, (ranked.quantile(0.25), ranked.median(), ranked.mean()), strict=True))
     ax.hlines([0.0], 1, len(ranked), color=theme.faint, linewidth=0.6, zorder=2)
@@ -115,7 +125,7 @@ def mark_summaries(ax: Axes, ranked: pd.Series, pearson: bool, theme: Theme) -> 
 
 
 def label_genes(ax: Axes, ranked: pd.Series, summaries: dict[str, float], n_named: int, theme: Theme) -> None:
-    """The best genes to the left of the curve; the worst to its right, with the summaries among them."""
+    """Write the best genes to the left of the curve; the worst to its right, among the summaries."""
     height_in = axes_height_in(ax)
     count = min(n_named, len(ranked) // 2, int(height_in / NAME_IN) - len(summaries))
     last = len(ranked)
@@ -130,7 +140,7 @@ def label_genes(ax: Axes, ranked: pd.Series, summaries: dict[str, float], n_name
 def write_column(
     ax: Axes, labels: list[tuple[str, int, float]], column: tuple[float, str], gap: float, theme: Theme
 ) -> None:
-    """Names, each with the point (x, y) that it belongs to, below each other and tied to their points."""
+    """Write names below each other, each connected to its point (x, y)."""
     low, high = ax.get_ylim()
     places = spread_apart(np.array([y for _, _, y in labels]), gap, low + gap / 2, high - gap / 2)
     for (name, x, y), place in zip(labels, places, strict=True):
@@ -148,7 +158,7 @@ def write_column(
 
 
 def spread_apart(values: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
-    """Places from `low` to `high` in the order of the values, `gap` apart, moved as little as squares can say."""
+    """Return positions from `low` to `high`, at least `gap` apart, with the least squared displacement."""
     order = np.argsort(values, kind="stable")
     steps = gap * np.arange(len(values))
     places = np.empty(len(values))

@@ -17,12 +17,12 @@ from pixnet_sd._sdata import elements, images
 from pixnet_sd._sdata.drawing import PlacedPicture
 from pixnet_sd._sdata.shapes import read_shapes
 from pixnet_sd._zonal.shapes import Shapes
-from pixnet_sd.pl._draw.backdrop import Backdrop, draw_backdrop, read_backdrop
+from pixnet_sd.pl._draw.backdrop import Backdrop, HeStyle, draw_backdrop, read_backdrop
 from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, Panel, finish_figure, one_or_all, picture_panels
-from pixnet_sd.pl._draw.colours import Limit, find_limits, make_colours, palette_for
+from pixnet_sd.pl._draw.colors import Limit, find_limits, make_colors, palette_for
 from pixnet_sd.pl._draw.furniture import (
-    COLOUR_BAR_IN,
-    draw_colour_bar,
+    COLOR_BAR_IN,
+    draw_color_bar,
     draw_frame,
     draw_legend,
     format_unit,
@@ -31,7 +31,7 @@ from pixnet_sd.pl._draw.furniture import (
 from pixnet_sd.pl._draw.patches import shape_collections
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 from pixnet_sd.pl._draw.values import Categories, Numbers, Values, read_values
-from pixnet_sd.pl._draw.view import MapView, Region, find_view
+from pixnet_sd.pl._draw.view import CropUnit, MapView, Region, find_view
 
 Palette = Sequence[str] | Mapping[str, str]
 OUTLINE_PT = 0.7
@@ -39,7 +39,7 @@ OUTLINE_PT = 0.7
 
 @dataclass(frozen=True)
 class Style:
-    """How shapes are filled and outlined."""
+    """Fill and outline of shapes."""
 
     cmap: str | Colormap | None
     vmin: Limit
@@ -47,11 +47,11 @@ class Style:
     palette: Palette | None
     alpha: float
     outline_color: str | None
-    """Colour of outlines; None for none, except where there is nothing but outlines."""
+    """None for no outlines, or for the default color where shapes are not filled."""
     linewidth: float
     theme: Theme
     common: np.ndarray | None = None
-    """What several panels show together, where they share one scale."""
+    """Values of all panels, where they share one scale."""
 
 
 def shapes(
@@ -63,10 +63,10 @@ def shapes(
     layer: str | None = None,
     image_key: str | None = None,
     crop_coord: Region | None = None,
-    crop_unit: str = "um",
+    crop_unit: CropUnit = "um",
     coordinate_system: str | None = None,
     over: bool = True,
-    he: str = "grey",
+    he: HeStyle = "gray",
     value_range: tuple[float, float] | None = None,
     cmap: str | Colormap | None = None,
     vmin: Limit = None,
@@ -83,63 +83,62 @@ def shapes(
 ) -> Axes | list[Axes]:
     """Draw cells, spots or bins over the H&E image, filled by a gene or an annotation, or as outlines.
 
-    Shapes lie where they are aggregated: circles become the ellipses, and polygons the polygons, that the
-    transformations make of them. A shape without a value is not filled.
+    Shapes are drawn as they are aggregated, after all transformations: circles may be ellipses. A shape without a
+    value is not filled.
 
     Parameters
     ----------
     sdata
-        The object that holds the shapes and the image.
+        SpatialData object with the shapes and the image.
     shapes_key
-        The shapes; may be left out when there is one element.
+        Key of the shapes. Optional if the object has exactly one shapes element.
     color
-        What fills them: a gene, a column of the table's ``obs`` (numbers, or categories such as clusters), or a column
-        of the shapes. Several for a panel each. None for outlines only.
+        Gene, column of the table's ``obs`` (numbers, or categories such as clusters) or column of the shapes; several
+        are drawn in one panel each. `None` draws outlines only.
     table_key
-        The table with genes and annotations. By default ``"{shapes}_expression"``, or else the only one that annotates
-        the shapes. A column of the shapes themselves comes first unless a table is named.
+        Key of the table with genes and annotations. Default: ``"{shapes}_expression"``, or the only table that
+        annotates the shapes. Without it, columns of the shapes take precedence.
     layer
-        The layer to take genes from; by default X.
+        Layer to read genes from. Default: `X`.
     image_key
-        The H&E image; may be left out when there is one.
+        Key of the H&E image. Optional if the object has exactly one image.
     crop_coord
-        What to show: ``(x0, y0, x1, y1)``, counted from the image's upper left corner in `crop_unit`, or the key of
-        shapes to show the surroundings of. By default the whole image.
+        Region to draw: ``(x0, y0, x1, y1)`` in `crop_unit`, from the image's upper left corner, or the key of shapes,
+        whose extent is drawn with a margin. Default: the whole image.
     crop_unit
-        ``"um"`` or ``"px"``, pixels of the image's finest level.
+        Unit of `crop_coord`: ``"um"``, or ``"px"`` for pixels of the image's finest level.
     coordinate_system
-        The one in which elements lie over each other; only needed where several disagree.
+        Coordinate system that aligns the elements. Only needed if several disagree.
     over
-        Draw over the H&E. Otherwise on plain paper.
+        Draw the H&E below. Otherwise the background is plain.
     he
-        ``"grey"`` (on a dark figure its negative) or ``"colour"``.
+        How to show the H&E: ``"gray"`` (inverted on a dark figure) or ``"color"``.
     value_range
-        Black and white of an H&E image that is not uint8, e.g. ``(0, 65535)``.
+        Intensity range ``(black, white)`` of an H&E image that is not uint8, e.g. ``(0, 65535)``.
     cmap
-        A colour map of matplotlib for numbers; by default magma, with its light end on light figures and its dark end
-        on dark ones for low values.
+        Matplotlib colormap for numbers. Default: magma, reversed on light figures so that low values are light.
     vmin, vmax
-        Ends of the colour scale: numbers, or percentiles of what is shown such as ``"p99"``. Without `vmin` it begins
-        at 0, or at the least value where that is negative.
+        Limits of the color scale: numbers, or percentiles of the values drawn, such as ``"p99"``. Default of `vmin`: 0,
+        or the minimum if that is negative.
     palette
-        Colours of the categories, in their order or by name. By default those that scanpy stored in the table, else
-        a palette that is safe for any colour vision up to 8 categories.
+        Colors of the categories, in their order or by name. Default: those that scanpy stored in the table, or a
+        palette that is colorblind-safe up to 8 categories.
     alpha
-        Of the fill.
+        Opacity of the fill.
     outline_color
-        Colour of outlines around filled shapes; by default none.
+        Color of outlines around filled shapes. Default: no outlines.
     linewidth
-        Of outlines, in points.
+        Width of outlines in points.
     ncols
-        Panels in a row.
+        Number of panels per row.
     dark
-        Light text on a dark figure.
+        Draw light text on a dark figure.
     ax
-        Axes to draw into, one for each of `color`. In a figure with ``layout="constrained"`` nothing overlaps.
+        Axes to draw into, one per entry of `color`. Use a figure with ``layout="constrained"`` to avoid overlaps.
     show
-        Show the figure. By default only where it is new and the session is interactive.
+        Whether to show the figure. By default, only a new figure in an interactive session.
     save
-        File to save the figure to.
+        Path to save the figure to.
 
     Returns
     -------
@@ -175,16 +174,16 @@ def shapes(
 
 
 def side_width(values: Values | None) -> float:
-    """Inches for a colour bar, a legend, or nothing."""
+    """Return the inches that a color bar or a legend needs."""
     if values is None:
         return 0.1
-    return COLOUR_BAR_IN if isinstance(values, Numbers) else legend_width(values.names, MULTIPLE_IN)
+    return COLOR_BAR_IN if isinstance(values, Numbers) else legend_width(values.names, MULTIPLE_IN)
 
 
 def visible_shapes(
     sdata: SpatialData, key: str, view: MapView, coordinate_system: str | None
 ) -> tuple[Shapes, np.ndarray]:
-    """The shapes that reach into the view, in finest pixels of its image, and their rows."""
+    """Return the shapes that intersect the view, in pixels of its image, and their rows."""
     grid = images.read_image(sdata, view.image_key).grid
     found = read_shapes(sdata, key, view.image_key, grid, coordinate_system).shapes
     x0, y0, x1, y1 = found.bounds.T
@@ -220,22 +219,22 @@ def draw_panel(
 def draw_numbers(panel: Panel, placed: Shapes, numbers: Numbers, style: Style) -> None:
     scaled = numbers.values if style.common is None else style.common
     norm = find_limits(scaled, style.vmin, style.vmax)
-    scale = ScalarMappable(norm, make_colours(style.cmap, style.alpha, style.theme, fade=False))
+    scale = ScalarMappable(norm, make_colors(style.cmap, style.alpha, style.theme, fade=False))
     scale.set_array(scaled)
     draw_filled(panel.ax, placed, scale.to_rgba(np.ma.masked_invalid(numbers.values)), style)
-    draw_colour_bar(panel, scale, format_unit(numbers.unit), style.theme)
+    draw_color_bar(panel, scale, format_unit(numbers.unit), style.theme)
 
 
 def draw_categories(panel: Panel, placed: Shapes, categories: Categories, style: Style) -> None:
-    colours = palette_for(categories.names, style.palette, categories.colours, style.theme)
-    rgba = np.vstack([to_rgba_array(colours, style.alpha), np.zeros((1, 4))])  # -1 is the last: nothing
+    colors = palette_for(categories.names, style.palette, categories.colors, style.theme)
+    rgba = np.vstack([to_rgba_array(colors, style.alpha), np.zeros((1, 4))])  # -1 is the last: nothing
     draw_filled(panel.ax, placed, rgba[categories.codes], style)
     seen = np.unique(categories.codes[categories.codes >= 0])
-    draw_legend(panel, [categories.names[code] for code in seen], [colours[code] for code in seen], style.theme)
+    draw_legend(panel, [categories.names[code] for code in seen], [colors[code] for code in seen], style.theme)
 
 
 def draw_filled(ax: Axes, placed: Shapes, fill: np.ndarray | None, style: Style) -> None:
-    """`fill` is (n, 4); None for outlines only."""
+    """Draw shapes; `fill` is (n, 4), or None for outlines only."""
     line = style.outline_color or (style.theme.outline if fill is None else "none")
     for rows, collection in shape_collections(placed, ax):
         collection.set(

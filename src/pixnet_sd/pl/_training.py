@@ -1,4 +1,4 @@
-"""How a training went: loss and validation, epoch by epoch. A model is known here by its `history` only."""
+"""Plot of loss and validation score per epoch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LOSS = {False: "#0072B2", True: "#56B4E9"}
 VALIDATION = {False: "#D55E00", True: "#E69F00"}
 """Light and dark; all of Okabe and Ito."""
 LINES = ("-", "--", ":", "-.")
-"""Tell members apart; a fifth begins anew."""
+"""Line styles of members, repeated from the fifth on."""
 FEW_EPOCHS = 30
-"""Up to so many are shown as points too."""
+"""Number of epochs up to which points are drawn."""
 
 Curves = Sequence[Sequence[float]]
 
 
 class Trained(Protocol):
-    """Anything with curves, such as a `Model`."""
+    """Object with training curves, such as a `Model`."""
 
     history: dict[str, list[float]]
 
@@ -41,28 +41,28 @@ def training(
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes]:
-    """Draw the loss and the validation score of every member, and mark the epoch whose weights were kept.
+    """Draw loss and validation score of every ensemble member, and mark the epoch of the final weights.
 
-    Losses are on the left axis, validation on the right. The kept epoch is the one with the best validation; without
-    validation it is the last.
+    Losses are on the left axis, validation scores on the right. The final weights are those of the epoch with the best
+    validation score; without validation, those of the last epoch.
 
     Parameters
     ----------
     model
-        A model that was trained in epochs: its ``history`` holds curves named ``"loss 1"``, ``"validation 1"``, and so
-        on for each member. Curves of other names are not drawn.
+        Model trained in epochs: its ``history`` has curves ``"loss 1"``, ``"validation 1"`` etc. for each member. Other
+        curves are not drawn.
     dark
-        Light text on a dark figure.
+        Draw light text on a dark figure.
     ax
         Axes to draw into.
     show
-        Show the figure. By default only where it is new and the session is interactive.
+        Whether to show the figure. By default, only a new figure in an interactive session.
     save
-        File to save the figure to.
+        Path to save the figure to.
 
     Returns
     -------
-    The axes of the losses and, where there was validation, those of the validation.
+    The axes of the losses and, with validation, those of the validation scores.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def training(
     >>> losses.get_title()
     'kept: epoch 2, validation 0.300'
     """
-    history, theme = checked_history(model), theme_of(dark)
+    history, theme = check_history(model), theme_of(dark)
     losses, scores = curves_of(history, "loss"), curves_of(history, "validation")
     left = new_figure(SIZE_IN, theme).add_subplot() if ax is None else ax
     style_axes(left, theme)
@@ -84,12 +84,12 @@ def training(
         mark_kept(axes[1], scores, VALIDATION[dark])
     left.set_xlabel("epoch", color=theme.ink)
     left.set_xticks(whole_epochs(max(map(len, losses))))
-    left.set_title(what_was_kept(losses, scores), color=theme.ink, fontsize=LARGE)
+    left.set_title(describe_kept(losses, scores), color=theme.ink, fontsize=LARGE)
     finish_figure(axes, new=ax is None, show=show, save=save)
     return axes
 
 
-def checked_history(model: Trained) -> Mapping[str, Sequence[float]]:
+def check_history(model: Trained) -> Mapping[str, Sequence[float]]:
     if not hasattr(model, "history"):
         raise PixnetTypeError(f"A model is needed, with its history; got {type(model).__name__}.")
     if not curves_of(model.history, "loss"):
@@ -101,7 +101,7 @@ def checked_history(model: Trained) -> Mapping[str, Sequence[float]]:
 
 
 def curves_of(history: Mapping[str, Sequence[float]], kind: str) -> Curves:
-    """Those whose first word is `kind`, in the order of the members."""
+    """Return the curves named `kind`, in the order of the members."""
     return [curve for name, curve in history.items() if name.split()[0] == kind and len(curve)]
 
 
@@ -114,35 +114,35 @@ def right_axes(left: Axes, theme: Theme) -> Axes:
     return right
 
 
-def draw_curves(ax: Axes, curves: Curves, label: str, colour: str) -> None:
+def draw_curves(ax: Axes, curves: Curves, label: str, color: str) -> None:
     for number, curve in enumerate(curves):
         marker = "o" if len(curve) <= FEW_EPOCHS else ""
         epochs = np.arange(1, len(curve) + 1)
         line = LINES[number % len(LINES)]
-        ax.plot(epochs, curve, color=colour, linestyle=line, linewidth=1.4, marker=marker, markersize=2.5)
-    ax.set_ylabel(label, color=colour)
+        ax.plot(epochs, curve, color=color, linestyle=line, linewidth=1.4, marker=marker, markersize=2.5)
+    ax.set_ylabel(label, color=color)
 
 
 def whole_epochs(count: int) -> list[int]:
-    """Round numbers from 1 to `count`, and at least these two."""
+    """Return ticks at round numbers, with 1 and `count` among them."""
     ticks = MaxNLocator(7, integer=True).tick_values(1, count)
     return sorted({1, *(int(tick) for tick in ticks if 1 < tick < count * 0.95), count})
 
 
-def mark_kept(ax: Axes, scores: Curves, colour: str) -> None:
-    """A ring for each member. The axis begins at 0, which is no correlation at all."""
+def mark_kept(ax: Axes, scores: Curves, color: str) -> None:
+    """Draw a ring at each member's best epoch, on an axis that starts at 0 (no correlation)."""
     places = [kept_epoch(curve) for curve in scores]
     heights = [curve[epoch - 1] for curve, epoch in zip(scores, places, strict=True)]
-    ax.scatter(places, heights, s=55, facecolor="none", edgecolor=colour, linewidth=1.6, zorder=5, gid="kept")
+    ax.scatter(places, heights, s=55, facecolor="none", edgecolor=color, linewidth=1.6, zorder=5, gid="kept")
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]) if min(map(min, scores)) < 0 else 0.0)
 
 
 def kept_epoch(curve: Sequence[float]) -> int:
-    """The first of the best, counted from 1."""
+    """Return the first of the best epochs, counted from 1."""
     return int(np.argmax(np.nan_to_num(curve, nan=-np.inf))) + 1
 
 
-def what_was_kept(losses: Curves, scores: Curves) -> str:
+def describe_kept(losses: Curves, scores: Curves) -> str:
     epochs = list(map(kept_epoch, scores)) if scores else list(map(len, losses))
     named = f"epoch{'s' * (len(epochs) > 1)} {', '.join(map(str, epochs))}"
     if not scores:

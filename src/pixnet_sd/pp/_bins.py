@@ -1,15 +1,17 @@
-"""Square bins over the tissue."""
+"""Make square bins over the tissue."""
 
 from __future__ import annotations
 
-from typing import Any
+from numbers import Real
+from typing import Literal, overload
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
 from pixnet_sd._keys import tissue_key as default_tissue_key
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine, build, elements, images, units
@@ -19,6 +21,34 @@ from pixnet_sd._zonal.aggregate import aggregate
 from pixnet_sd._zonal.shapes import from_polygons
 
 BIN_LIMIT = 50_000_000
+
+
+@overload
+def bins(
+    sdata: SpatialData,
+    size_um: float,
+    *,
+    image_key: str | None = ...,
+    tissue_key: str | None = ...,
+    min_tissue: float = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[False],
+) -> gpd.GeoDataFrame: ...
+
+
+@overload
+def bins(
+    sdata: SpatialData,
+    size_um: float,
+    *,
+    image_key: str | None = ...,
+    tissue_key: str | None = ...,
+    min_tissue: float = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[True] = ...,
+) -> None: ...
 
 
 def bins(
@@ -31,34 +61,34 @@ def bins(
     key_added: str | None = None,
     overwrite: bool = False,
     inplace: bool = True,
-) -> Any:
+) -> gpd.GeoDataFrame | None:
     """Cover the tissue with square bins, as a shapes element.
 
-    Bins begin at the image's corner, so four bins of 8 µm fill one of 16 µm exactly; those at the far edges are left
-    out where they would reach over the image.
+    Bins start at the image's upper left corner, so four bins of 8 µm exactly fill one of 16 µm. Bins that would extend
+    beyond the image are left out.
 
     Parameters
     ----------
     sdata
-        The object that holds the image.
+        SpatialData object with the image.
     size_um
-        Side of a bin in µm.
+        Side of the bins in µm.
     image_key
-        The image; may be left out when there is one.
+        Key of the image. Optional if the object has exactly one image.
     tissue_key
-        Labels that mark tissue; ``"{image}_tissue"`` by default. Where that is not there, bins fill the whole image.
+        Key of the tissue labels. Default: ``"{image}_tissue"``; if there are none, bins fill the whole image.
     min_tissue
-        Share of a bin's area that must be tissue.
+        Least share of a bin's area that is tissue.
     key_added
-        Name of the shapes; ``"bins_{size_um}um"`` by default.
+        Key of the new shapes. Default: ``"bins_{size_um}um"``.
     overwrite
-        Replace shapes of that name.
+        Whether to replace existing shapes.
     inplace
-        Add the shapes to the object. Otherwise they are returned.
+        Whether to add the shapes to the object or return them.
 
     Returns
     -------
-    The shapes element if ``inplace=False``, else None.
+    The shapes element if ``inplace=False``, otherwise `None`.
 
     Examples
     --------
@@ -68,6 +98,7 @@ def bins(
     >>> len(sdata.shapes["bins_16um"])
     64
     """
+    check_bin_size(size_um)
     key = elements.find_image_key(sdata, image_key)
     name = key_added or f"bins_{size_um:g}um"
     if inplace:
@@ -80,7 +111,7 @@ def bins(
     if not kept.any():
         raise PixnetValueError(
             f"None of the {len(kept):,} bins of {size_um:g} µm has {min_tissue:g} of its area in {labels_key!r}, and "
-            "an element cannot be empty. Look at the labels, or pass a smaller min_tissue."
+            "an element cannot be empty. Check the labels, or pass a smaller min_tissue."
         )
     frame = build.make_polygons(
         squares[kept],
@@ -96,10 +127,15 @@ def bins(
     return None
 
 
+def check_bin_size(size_um: object) -> None:
+    if not isinstance(size_um, Real):
+        raise PixnetTypeError(f"size_um must be a number of µm, such as 8; got {size_um!r}.")
+    if not 0 < float(size_um) < np.inf:
+        raise PixnetValueError(f"size_um must be positive and finite; got {size_um}.")
+
+
 def bin_lattice(grid: PixelGrid, size_px: float, size_um: float) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column numbers of all bins that fit into the image, row by row."""
-    if not size_px > 0:
-        raise PixnetValueError(f"size_um must be positive; got {size_um}.")
+    """Return row and column of all bins that fit into the image, row by row."""
     n_rows, n_columns = (np.floor(side / size_px * (1 + 1e-9)) for side in grid.shape)
     if not 1 <= n_rows * n_columns <= BIN_LIMIT:
         raise PixnetValueError(
@@ -116,7 +152,7 @@ def find_tissue_key(sdata: SpatialData, image_key: str, tissue_key: str | None) 
         return key
     if tissue_key is not None:
         raise PixnetKeyError(f"tissue_key={tissue_key!r} is not among the labels: {sorted(sdata.labels)}.")
-    logger.info("no labels %r, so bins fill the whole image; pp.tissue would mark the tissue", key)
+    logger.info("no labels %r: bins fill the whole image; pp.tissue makes them", key)
     return None
 
 

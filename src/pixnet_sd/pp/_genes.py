@@ -1,7 +1,8 @@
-"""Choose the genes to model."""
+"""Select the genes to model."""
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -28,31 +29,32 @@ def select_genes(
     key_added: str = "selected",
     inplace: bool = True,
 ) -> pd.DataFrame | None:
-    """Mark the genes to model in a table's ``var``. Nothing is filtered.
+    """Mark the genes to model in a table's ``var``, without filtering.
 
-    The marks are in the object only, where ``tl.train`` finds them: a store that backs it stays as it is.
+    :func:`pixnet_sd.tl.train` uses the marks. They are added in memory only, not in a store that backs the object.
 
     Parameters
     ----------
     sdata
-        The object that holds the table.
+        SpatialData object with the table.
     table_key
-        The table with raw counts; may be left out when there is one.
+        Key of the table with raw counts. Optional if the object has exactly one table.
     n_top_genes
-        How many genes to mark.
+        Number of genes to mark.
     flavor
-        ``"mean"``: the highest mean count per 10,000, as in the paper. ``"highly_variable"``: scanpy's highly variable
-        genes. ``"spatially_variable"``: squidpy's Moran's I, among the `4 n_top_genes` genes of the highest mean.
+        ``"mean"``: highest mean count per 10,000, as in the paper. ``"highly_variable"``:
+        :func:`scanpy.pp.highly_variable_genes`. ``"spatially_variable"``: Moran's I by
+        :func:`squidpy.gr.spatial_autocorr`, among the `4 n_top_genes` genes of highest mean.
     layer
-        The layer with raw counts; by default X.
+        Layer with raw counts. Default: `X`.
     key_added
-        Name of the boolean column; ``"{key_added}_score"`` holds what the genes were ranked by.
+        Name of the boolean column. ``"{key_added}_score"`` is the score by which the genes are ranked.
     inplace
-        Add the columns. Otherwise they are returned.
+        Whether to add the columns to the table or return them.
 
     Returns
     -------
-    The two columns if ``inplace=False``, else None.
+    The two columns if ``inplace=False``, otherwise `None`.
 
     Examples
     --------
@@ -66,8 +68,10 @@ def select_genes(
     table = sdata.tables[key]
     if flavor not in SCORES:
         raise PixnetValueError(f"flavor={flavor!r} is unknown; use one of {sorted(SCORES)}.")
-    if not 1 <= n_top_genes <= table.n_vars:
-        raise PixnetValueError(f"n_top_genes={n_top_genes} genes were asked for; table {key!r} has {table.n_vars}.")
+    if not (isinstance(n_top_genes, Integral) and 1 <= n_top_genes <= table.n_vars):
+        raise PixnetValueError(
+            f"n_top_genes={n_top_genes!r} must be a whole number from 1 up; table {key!r} has {table.n_vars} genes."
+        )
     matrix = counts.to_csr(table, layer, key)
     counts.check_counts(matrix, key, layer)
     scores = SCORES[flavor](normalize_counts(matrix), table, n_top_genes)
@@ -82,7 +86,7 @@ def select_genes(
 
 
 def normalize_counts(matrix: sp.csr_array) -> sp.csr_array:
-    """Counts per 10,000; rows without counts stay zero."""
+    """Normalize to counts per 10,000; rows without counts stay zero."""
     totals = np.asarray(matrix.sum(axis=1)).ravel()
     factors = np.divide(TARGET_SUM, totals, out=np.zeros(len(totals)), where=totals > 0)
     return sp.csr_array(sp.diags_array(factors) @ matrix)
@@ -103,7 +107,7 @@ def spatially_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.
     import squidpy as sq
 
     if "spatial" not in table.obsm:
-        raise PixnetValueError("flavor='spatially_variable' needs the places of the rows in table.obsm['spatial'].")
+        raise PixnetValueError("flavor='spatially_variable' needs the positions of the rows in table.obsm['spatial'].")
     means = mean_rate_score(rates, table, n)
     candidates = np.sort(np.argsort(-means, kind="stable")[: 4 * n])
     logs = log_rates(rates, table)[:, candidates].copy()
@@ -116,7 +120,7 @@ def spatially_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.
 
 def log_rates(rates: sp.csr_array, table: AnnData) -> AnnData:
     spatial = {"spatial": table.obsm["spatial"]} if "spatial" in table.obsm else {}
-    matrix = sp.csr_matrix(rates).log1p()  # scanpy does not know sparse arrays everywhere yet
+    matrix = sp.csr_matrix(rates).log1p()  # scanpy does not support sparse arrays everywhere yet
     return AnnData(matrix, obs=pd.DataFrame(index=table.obs_names), var=table.var[[]], obsm=spatial)
 
 

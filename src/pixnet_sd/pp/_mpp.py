@@ -1,4 +1,4 @@
-"""µm per pixel of an image."""
+"""Determine µm per pixel of an image."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ def mpp(
     pitch_um: float | None = None,
     inplace: bool = True,
 ) -> float:
-    """µm per pixel of an image: stated, or derived from what is known. It is never guessed.
+    """Determine µm per pixel of an image, from the given or recorded source. It is never guessed.
 
-    With nothing but the object, gives what an earlier call recorded, or what a coordinate system named in µm
-    (``"micrometers"``, ``"um"``, ...) says. With one of the other arguments, that source counts, and the result is
-    recorded in ``sdata.attrs["pixnet_sd"]["mpp"]`` for later calls. Sources more than 5 % apart give a warning.
+    Without a source, return the value that an earlier call recorded, or that of a coordinate system in µm
+    (``"micrometers"``, ``"um"``, ...). Otherwise, use the given source and record the result in
+    ``sdata.attrs["pixnet_sd"]["mpp"]`` for later calls. Warns if sources differ by more than 5 %.
 
     Parameters
     ----------
     sdata
-        The object that holds the image.
+        SpatialData object with the image.
     image_key
-        The image; may be left out when there is one.
+        Key of the image. Optional if the object has exactly one image.
     mpp
-        µm per pixel, if you know it.
+        Known µm per pixel.
     coordinate_system
-        A coordinate system of the image whose units are µm, whatever its name.
+        Coordinate system of the image whose unit is µm, whatever its name.
     spots_key
-        Circles whose distance from one to the next is known; give `pitch_um` as well.
+        Key of circles with a known distance `pitch_um` between neighbors.
     pitch_um
-        That distance, centre to centre: 100 for Visium, 200 for the first Spatial Transcriptomics arrays.
+        Distance between neighboring centers: 100 for Visium, 200 for the first Spatial Transcriptomics arrays.
     inplace
-        Record the result in the object.
+        Whether to record the result in the object.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def derive_mpp(
     spots_key: str | None,
     pitch_um: float | None,
 ) -> tuple[str, float]:
-    """The one source that was given, in words, and what it says."""
+    """Return the description of the given source and its µm per pixel."""
     if mpp is not None:
         return "the argument mpp", float(mpp)
     if coordinate_system is not None:

@@ -1,10 +1,11 @@
-"""Find tissue on an H&E image."""
+"""Mark tissue on an H&E image."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, overload
 
 from spatialdata import SpatialData
+from xarray import DataArray
 
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import tissue_key
@@ -16,7 +17,31 @@ from pixnet_sd._sdata.storage.attach import attach, check_results
 WORKING_MPP = 8.0
 """Fine enough for the outline of a section, coarse enough that a whole slide takes a second."""
 LARGEST_PX = 2**27
-"""At that size: nine cm on each side, which is more than any slide."""
+"""Number of pixels at that size: nine cm on each side, which is more than any slide."""
+
+
+@overload
+def tissue(
+    sdata: SpatialData,
+    image_key: str | None = ...,
+    *,
+    value_range: tuple[float, float] | None = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[False],
+) -> DataArray: ...
+
+
+@overload
+def tissue(
+    sdata: SpatialData,
+    image_key: str | None = ...,
+    *,
+    value_range: tuple[float, float] | None = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[True] = ...,
+) -> None: ...
 
 
 def tissue(
@@ -27,27 +52,27 @@ def tissue(
     key_added: str | None = None,
     overwrite: bool = False,
     inplace: bool = True,
-) -> Any:
+) -> DataArray | None:
     """Mark tissue against glass, as labels (1 tissue, 0 glass) at about 8 µm per pixel.
 
     Parameters
     ----------
     sdata
-        The object that holds the image.
+        SpatialData object with the image.
     image_key
-        The H&E image; may be left out when there is one.
+        Key of the H&E image. Optional if the object has exactly one image.
     value_range
-        Black and white of an image that is not uint8, e.g. ``(0, 65535)``.
+        Intensity range ``(black, white)`` of an image that is not uint8, e.g. ``(0, 65535)``.
     key_added
-        Name of the labels; ``"{image}_tissue"`` by default, which is squidpy's name too.
+        Key of the new labels. Default: ``"{image}_tissue"``, as in squidpy.
     overwrite
-        Replace labels of that name.
+        Whether to replace existing labels.
     inplace
-        Add the labels to the object. Otherwise they are returned.
+        Whether to add the labels to the object or return them.
 
     Returns
     -------
-    The labels element if ``inplace=False``, else None.
+    The labels element if ``inplace=False``, otherwise `None`.
 
     Examples
     --------

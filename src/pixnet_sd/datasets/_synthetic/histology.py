@@ -71,7 +71,7 @@ class Histology:
 
     @property
     def loadings(self) -> np.ndarray:
-        """(programs, genes), float32, rows sum to 1: the same for every seed, so what is learnt carries over."""
+        """Return loadings (programs, genes), float32, rows sum to 1. They do not depend on the seed."""
         return panel_loadings()
 
     @property
@@ -79,21 +79,21 @@ class Histology:
         return CELL_TYPES
 
     def image(self, window: Window) -> np.ndarray:
-        """RGB, uint8, (3, y, x)."""
+        """Render the H&E image as RGB, uint8, (3, y, x)."""
         image = np.empty((3, *window.shape), np.uint8)
         for rows, columns, section in self.sections(window):
             image[:, rows, columns] = self.expose(section)
         return image
 
     def programs(self, window: Window) -> np.ndarray:
-        """Expected molecules per µm² of each program, float32, (programs, y, x). Zero on glass."""
+        """Compute expected molecules per µm² of each program, float32, (programs, y, x). Zero on glass."""
         rates = np.empty((len(PROGRAMS), *window.shape), np.float32)
         for rows, columns, section in self.sections(window):
             rates[:, rows, columns] = program_rates(section)
         return rates
 
     def render(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """`image` and `programs` of a window, for little more than the time of one."""
+        """Compute `image` and `programs` of a window in little more than the time of one."""
         image = np.empty((3, *window.shape), np.uint8)
         rates = np.empty((len(PROGRAMS), *window.shape), np.float32)
         for rows, columns, section in self.sections(window):
@@ -102,11 +102,11 @@ class Histology:
         return image, rates
 
     def tissue(self, window: Window) -> np.ndarray:
-        """Where the section covers the glass, bool, (y, x); lumens belong to it, smears do not."""
+        """Return the tissue mask, bool, (y, x); it includes lumens, but not smears."""
         return edge_of(self.plan, window, self.mpp) > 0
 
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
-        """Outlines of all whole nuclei as shapely polygons in pixels, and the name of each one's type."""
+        """Return outlines of all whole nuclei as shapely polygons in pixels, and their type names."""
         blocks = list(self.cell_blocks())
         names = np.array(CELL_TYPES)
         return np.concatenate([cells for cells, _ in blocks]), names[np.concatenate([kind for _, kind in blocks])]
@@ -119,19 +119,19 @@ class Histology:
             yield cells, nuclei.kind[rows]
 
     def sections(self, window: Window) -> Iterator[tuple[slice, slice, SectionWindow]]:
-        """A window's sections in blocks that a processor's cache can hold, each with its rows and columns in it."""
+        """Yield parts of a window that fit into the processor's cache, with their rows and columns."""
         for tile in make_tiles(*window.shape, size=BLOCK_PX):
             yield *tile.core.slices, self.section(tile.core.shift(window.y0, window.x0))
 
     def section(self, window: Window) -> SectionWindow:
-        """All that image and programs are made of."""
+        """Compute the anatomy and the cells of a window, from which image and programs are made."""
         plan = self.plan
         nuclei = nuclei_near(plan, window, self.mpp)
         fields, cells = sample_fields(plan, window, self.mpp), nearest_cells(nuclei, window, self.mpp)
         return section_of(window, fields, nuclei, cells)
 
     def expose(self, section: SectionWindow) -> np.ndarray:
-        """What a camera records: Beer and Lambert's law through both stains and the glass, and a little noise."""
+        """Simulate a camera: Beer-Lambert law through both stains and the glass, and a little noise."""
         window, (h, e) = section.window, stain_concentrations(section)
         noise = camera_noise(*window.shape, window.y0, window.x0, self.plan.seed)
         return from_density(mix_stains(h, e, SLIDE_STAINS) + GLASS_DENSITY, CAMERA_SD_LEVELS * noise)

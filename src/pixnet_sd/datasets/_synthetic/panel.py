@@ -33,7 +33,7 @@ RAREST_SHARE = 0.003
 
 
 def panel_loadings() -> np.ndarray:
-    """(programs, genes), float32: the share of each program's molecules that are each gene's. Rows sum to 1."""
+    """Return (programs, genes), float32: the share of each gene in each program. Rows sum to 1."""
     loadings = np.zeros((len(PROGRAMS), len(GENES)))
     for row, (program, genes) in enumerate(PANEL.items()):
         columns = [GENES.index(gene) for gene in genes]

@@ -11,25 +11,25 @@ EDGE_OXYGEN_UM, GLAND_OXYGEN_UM, TUMOUR_SIGNAL_UM = 180.0, 40.0, 60.0
 
 
 def program_rates(section: SectionWindow) -> np.ndarray:
-    """(programs, y, x), float32: expected molecules per µm², in the order of `PROGRAMS`; zero on glass."""
+    """Compute expected molecules per µm² (programs, y, x), float32, ordered as `PROGRAMS`; zero on glass."""
     rates = np.stack([RATES[program](section) for program in PROGRAMS]).astype(np.float32)
     return rates * (section.fields.edge > 0)
 
 
 def cell_body(section: SectionWindow, kind: int | None = None) -> np.ndarray:
-    """1 in a nucleus, falling to 0 where its cell ends; of one kind of cell or of all."""
+    """Return 1 in a nucleus, falling to 0 at the border of its cell; for one kind of cell or all."""
     beyond = np.maximum(section.cells.radius - 0.9, 0) / np.float32(0.6)
     of_kind = section.cells.owner >= 0 if kind is None else section.kind == kind
     return np.exp(-(beyond**2)) * of_kind
 
 
 def granule_texture(section: SectionWindow) -> np.ndarray:
-    """Unevenness of 2 to 6 µm, the same that is seen in the stains; mean about 1."""
+    """Return a texture of 2 to 6 µm that is also visible in the stains; its mean is about 1."""
     return np.maximum(1 + 0.6 * section.fields.grain, 0)
 
 
 def stroma_rate(section: SectionWindow) -> np.ndarray:
-    """More matrix is made near a tumour."""
+    """Compute the rate of stroma, which increases near a tumor."""
     signal = 1 + 1.2 * np.exp(np.minimum(section.fields.nest, 0) / TUMOUR_SIGNAL_UM)
     return section.parts.stroma * signal * (0.20 * section.fields.fibre + 0.6 * cell_body(section, FIBROBLAST))
 
@@ -49,7 +49,7 @@ def lymphoid_rate(section: SectionWindow) -> np.ndarray:
 
 
 def proliferation_rate(section: SectionWindow) -> np.ndarray:
-    """Darker tumour nuclei are the ones that divide; so do a few cells at the base of glands."""
+    """Compute the rate of division: in dark tumor nuclei, and in some cells at the base of glands."""
     dividing = np.maximum(section.trait[0] - 0.45, 0)
     in_tumour = cell_body(section, TUMOUR) * (0.1 + 2.0 * dividing)
     in_glands = 0.25 * cell_body(section, EPITHELIAL) * dividing
@@ -61,7 +61,7 @@ def nuclear_rate(section: SectionWindow) -> np.ndarray:
 
 
 def hypoxia_rate(section: SectionWindow) -> np.ndarray:
-    """Cells far from the section's edge and from glands; the only rate that a small field of view cannot tell."""
+    """Compute the rate far from edge and glands, the only one that a small field of view does not show."""
     far_from_edge = 1 - np.exp(-np.maximum(section.fields.edge, 0) / EDGE_OXYGEN_UM)
     far_from_glands = 1 - np.exp(np.minimum(section.fields.depth, 0) / GLAND_OXYGEN_UM)
     return far_from_edge * far_from_glands * granule_texture(section) * (0.02 + 0.4 * cell_body(section))

@@ -44,7 +44,7 @@ class SectionWindow(NamedTuple):
 
 
 def soft_step(distance: np.ndarray, width: float = 1.0) -> np.ndarray:
-    """0 to 1 around a border: 0.5 on it, done within `width` to each side."""
+    """Return a step from 0 to 1 with 0.5 at the border and a half-width of `width`."""
     t = np.clip(0.5 + 0.5 * distance / np.float32(width), 0, 1)
     return t * t * (3 - 2 * t)
 

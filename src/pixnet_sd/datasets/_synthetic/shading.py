@@ -8,7 +8,7 @@ from pixnet_sd.datasets._synthetic.section import SectionWindow, soft_step
 
 
 def stain_concentrations(section: SectionWindow) -> tuple[np.ndarray, np.ndarray]:
-    """Concentrations of haematoxylin and eosin."""
+    """Compute concentrations of hematoxylin and eosin."""
     h, e = shade_cytoplasm(section)
     h_nucleus, e_nucleus = shade_nuclei(section)
     h, e = (below + section.nucleus * (above - below) for below, above in ((h, h_nucleus), (e, e_nucleus)))
@@ -18,7 +18,7 @@ def stain_concentrations(section: SectionWindow) -> tuple[np.ndarray, np.ndarray
 
 
 def shade_cytoplasm(section: SectionWindow) -> tuple[np.ndarray, np.ndarray]:
-    """Everything but nuclei."""
+    """Compute concentrations outside nuclei."""
     fields, parts, grain = section.fields, section.parts, section.fields.grain
     border = cell_border(section)
     h = parts.stroma * (0.02 + 0.03 * fields.fibre)
@@ -34,27 +34,27 @@ def shade_cytoplasm(section: SectionWindow) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cell_border(section: SectionWindow) -> np.ndarray:
-    """1 between two cells, 0 away from there."""
+    """Return 1 between two cells, falling to 0 away from their border."""
     between = (section.cells.runner_up - section.cells.radius) / np.float32(0.11)
     return np.exp(-(between**2)) * (section.cells.owner >= 0)
 
 
 def goblet_share(section: SectionWindow) -> np.ndarray:
-    """Share of mucin: a vacuole on the lumen's side of some epithelial cells."""
+    """Compute the share of mucin: a vacuole on the luminal side of some epithelial cells."""
     mucous = (section.kind == EPITHELIAL) & (section.trait[1] > 0.62)
     vacuole = soft_step(section.cells.runner_up - section.cells.radius - 0.22, 0.16) * section.parts.apical
     return mucous * vacuole * (1 - section.nucleus) * 0.85
 
 
 def membrane_eosin(fields: Fields) -> np.ndarray:
-    """Eosin of the gland's basement membrane and of its luminal rim."""
+    """Compute eosin of the basement membrane and of the luminal rim of glands."""
     base = np.exp(-(((fields.depth + 0.3) / 1.0) ** 2))
     rim = np.exp(-(((fields.depth - fields.wall + 0.6) / 0.9) ** 2))
     return 0.09 * base + 0.12 * rim
 
 
 def secretion_density(fields: Fields) -> np.ndarray:
-    """Wisps in some lumens, nothing in others."""
+    """Compute the density of secretion, which only some lumens have."""
     wisp = np.clip(0.55 * fields.cloud + 0.30 * fields.grain + 1.2 * fields.secretion - 0.75, 0, 1)
     return 0.012 + 0.22 * wisp
 
@@ -67,7 +67,7 @@ NUCLEOLUS = np.array([0.15, 0.0, 0.0, 0.55, 0.0], np.float32)
 
 
 def shade_nuclei(section: SectionWindow) -> tuple[np.ndarray, np.ndarray]:
-    """Haematoxylin and eosin inside nuclei: clumps, a darker membrane, a nucleolus in tumour cells."""
+    """Compute concentrations in nuclei: clumps, a darker membrane, a nucleolus in tumor cells."""
     kind = section.kind
     membrane = np.exp(-((((1 - section.cells.radius) * section.size - 0.5) / 0.6) ** 2))
     h = DARKNESS[kind] * (0.72 + 0.56 * section.trait[0])

@@ -1,7 +1,7 @@
-"""What plots are made of.
+"""Elements of plots.
 
 canvas, furniture, theme   figures, titles, bars and legends, styles
 backdrop, view             the H&E image, and which part of it
-patches, colours           shapes and their colours
+patches, colors            shapes and their colors
 values, profiles           what is drawn, read from tables
 """

@@ -1,8 +1,9 @@
-"""The H&E image below what is drawn."""
+"""The H&E image in the background of a plot."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,25 +17,25 @@ from pixnet_sd.pl._draw.canvas import Panel
 from pixnet_sd.pl._draw.theme import DARK, Theme
 from pixnet_sd.pl._draw.view import MapView
 
-STYLES = ("grey", "colour")
+HeStyle = Literal["gray", "color"]
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 PALER = 0.35
-"""How far grey H&E is moved towards the paper, so that colours over it are told apart by their lightness."""
+"""How far gray H&E is moved towards the background, so that colors over it stay distinguishable by lightness."""
 
 
 @dataclass(frozen=True)
 class Backdrop:
-    """How the H&E is shown."""
+    """How the H&E is drawn."""
 
     over: bool
-    """Show it at all."""
-    style: str
+    """Draw it at all."""
+    style: HeStyle
     value_range: tuple[float, float] | None = None
-    """Black and white of an image that is not uint8."""
+    """Intensity range (black, white) of an image that is not uint8."""
 
     def __post_init__(self) -> None:
-        if self.style not in STYLES:
-            raise PixnetValueError(f"he={self.style!r} is unknown; use one of {STYLES}.")
+        if self.style not in get_args(HeStyle):
+            raise PixnetValueError(f"he={self.style!r} is unknown; use one of {get_args(HeStyle)}.")
 
 
 def read_backdrop(
@@ -43,11 +44,11 @@ def read_backdrop(
     if not backdrop.over:
         return None
     picture = rgb_picture(sdata, view.image_key, view.box, panel.width_px, backdrop.value_range)
-    return picture if backdrop.style == "colour" else PlacedPicture(to_grey(picture.data, theme), picture.to_image)
+    return picture if backdrop.style == "color" else PlacedPicture(to_gray(picture.data, theme), picture.to_image)
 
 
-def to_grey(rgb: np.ndarray, theme: Theme) -> np.ndarray:
-    """Pale on white; on a dark figure the negative, nuclei bright on dark glass."""
+def to_gray(rgb: np.ndarray, theme: Theme) -> np.ndarray:
+    """Convert to pale gray; on a dark figure to the negative, with bright nuclei on dark glass."""
     stained = (1 - np.tensordot(LUMINANCE, rgb, axes=(0, 0))) * np.float32(1 - PALER)
     return np.broadcast_to(stained if theme is DARK else 1 - stained, rgb.shape)
 
@@ -58,7 +59,7 @@ def draw_backdrop(ax: Axes, picture: PlacedPicture | None) -> None:
 
 
 def place_image(ax: Axes, image_yxc: np.ndarray, to_image: np.ndarray, **style: object) -> AxesImage:
-    """An array in its place, also where it is turned or sheared against the frame."""
+    """Draw an array at its place, also where it is rotated or sheared relative to the axes."""
     height, width = image_yxc.shape[:2]
     drawn = ax.imshow(image_yxc, extent=(0, width, height, 0), aspect="equal", **style)  # type: ignore[arg-type]
     drawn.set_transform(Affine2D(to_image) + ax.transData)

@@ -1,4 +1,4 @@
-"""Figures and panels: where they come from, how large they are, how they are shown and saved. matplotlib only."""
+"""Figures and panels: their size, and how they are shown and saved. matplotlib only."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pixnet_sd.pl._draw.theme import Theme
 SINGLE_IN, MULTIPLE_IN = 4.2, 2.6
 """Longer side of a picture in inches, alone and as one of many."""
 LEAST_IN = 0.9
-"""A strip of a section is still wide enough for its title."""
+"""Least width, so that a narrow section has room for its title."""
 ABOVE_AND_BELOW_IN = 0.6
 """For a title and a scale bar."""
 READ_DPI = 200
-"""Pictures are read for screens with two pixels a point, or finer where the figure is."""
+"""Least resolution of images: that of screens with two pixels per point."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Axes for one picture, and its size in inches."""
+    """Axes of one picture, and its size in inches."""
 
     ax: Axes
     width_in: float
@@ -51,7 +51,7 @@ def dots_per_inch(figure: Figure) -> float:
 def picture_panels(
     count: int, aspect: float, *, ax: Axes | Sequence[Axes] | None, ncols: int, beside_in: float, theme: Theme
 ) -> list[Panel]:
-    """Panels for pictures of one aspect (height over width): those given, or a new figure of the right size."""
+    """Return panels for pictures of one aspect (height over width): the given axes, or those of a new figure."""
     if ax is not None:
         return [Panel(one, *picture_size(one, aspect)) for one in given_axes(ax, count)]
     longest = SINGLE_IN if count == 1 else MULTIPLE_IN
@@ -66,7 +66,7 @@ def picture_panels(
 def given_axes(ax: Axes | Sequence[Axes], count: int) -> list[Axes]:
     axes = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
     if len(axes) != count:
-        raise PixnetValueError(f"{count} panels are to be drawn, but ax holds {len(axes)} axes. Give one for each.")
+        raise PixnetValueError(f"{count} panels need as many axes; ax has {len(axes)}.")
     return axes
 
 
@@ -82,7 +82,7 @@ def new_figure(size_in: tuple[float, float], theme: Theme) -> Figure:
 
 
 def finish_figure(axes: list[Axes], *, new: bool, show: bool | None, save: str | Path | None) -> None:
-    """Save where asked; show where asked, or where the figure is ours and the session interactive."""
+    """Save the figure if `save` is given; show it if asked, or if it is new and the session is interactive."""
     figure = cast(Figure, axes[0].get_figure(root=True))
     if save is not None:
         figure.savefig(save, bbox_inches="tight")

@@ -1,4 +1,4 @@
-"""What stands around a picture: title, scale bar, colour bar, legend. None of it covers data. matplotlib only."""
+"""Title, scale bar, color bar and legend, all outside the data. matplotlib only."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SMALL, LARGE = 8, 10
 """Font sizes in points."""
 GAP_IN, BAR_IN = 0.07, 0.11
 BAR_SHARE = 0.3
-"""The scale bar is at most this share of the picture's width."""
+"""Longest scale bar, as a share of the picture's width."""
 LINE_IN = 0.165
 """Height of a line of a legend."""
-COLOUR_BAR_IN = 0.85
-"""Room for a colour bar with its numbers and unit."""
+COLOR_BAR_IN = 0.85
+"""Width of a color bar with its numbers and unit."""
 
 
 def draw_frame(panel: Panel, view: MapView, theme: Theme, title: str) -> None:
-    """Axes in finest pixels of the image, y down, nothing but the picture inside."""
+    """Set up axes in pixels of the image's finest level, y down, with a title and a scale bar."""
     ax, box = panel.ax, view.box
     ax.set(xlim=(box.x0, box.x1), ylim=(box.y1, box.y0), xticks=[], yticks=[], aspect="equal")
     ax.set_facecolor(theme.paper)
@@ -38,7 +38,7 @@ def draw_frame(panel: Panel, view: MapView, theme: Theme, title: str) -> None:
 
 
 def draw_scale_bar(panel: Panel, view: MapView, theme: Theme) -> None:
-    """A bar below the picture whose length is what its label says: µm, or pixels where µm per pixel are unknown."""
+    """Draw a bar of round length below the picture, in µm, or in pixels where µm per pixel are unknown."""
     unit_px = 1.0 if view.mpp is None else 1 / view.mpp
     length = round_length(view.box.width * BAR_SHARE / unit_px)
     below, thick = -GAP_IN / panel.height_in, 0.03 / panel.height_in
@@ -64,7 +64,7 @@ def draw_scale_bar(panel: Panel, view: MapView, theme: Theme) -> None:
 
 
 def round_length(longest: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten that is not above `longest`."""
+    """Return the largest of 1, 2, 5 times a power of ten that is at most `longest`."""
     power = 10.0 ** np.floor(np.log10(longest))
     return float(max(step for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9)) * power)
 
@@ -73,11 +73,11 @@ def length_label(length: float, unit: str) -> str:
     return f"{length / 1000:g} mm" if unit == "µm" and length >= 1000 else f"{length:g} {unit}"
 
 
-def draw_colour_bar(panel: Panel, colours: ScalarMappable, unit: str, theme: Theme) -> None:
-    """Beside the picture and as high; pointed where values lie beyond its ends."""
+def draw_color_bar(panel: Panel, colors: ScalarMappable, unit: str, theme: Theme) -> None:
+    """Draw a color bar beside the picture; its ends are pointed if values are beyond the limits."""
     place = (1 + GAP_IN / panel.width_in, 0, BAR_IN / panel.width_in, 1)
     beside = panel.ax.inset_axes(place, facecolor=theme.paper)
-    bar = panel.figure.colorbar(colours, cax=beside, extend=extend_ends(colours))
+    bar = panel.figure.colorbar(colors, cax=beside, extend=extend_ends(colors))
     for point in beside.patches:
         point.set_antialiased(True)
     most = max(2, int(panel.height_in / 0.5))
@@ -88,17 +88,17 @@ def draw_colour_bar(panel: Panel, colours: ScalarMappable, unit: str, theme: The
     beside.tick_params(colors=theme.ink, labelsize=SMALL, width=0.5, length=2)
 
 
-def extend_ends(colours: ScalarMappable) -> str:
-    shown: np.ndarray = np.ma.masked_invalid(np.ma.asarray(colours.get_array())).compressed()
-    below, above = (shown < colours.norm.vmin).any(), (shown > colours.norm.vmax).any()
+def extend_ends(colors: ScalarMappable) -> str:
+    shown: np.ndarray = np.ma.masked_invalid(np.ma.asarray(colors.get_array())).compressed()
+    below, above = (shown < colors.norm.vmin).any(), (shown > colors.norm.vmax).any()
     return ("both" if below else "max") if above else ("min" if below else "neither")
 
 
-def draw_legend(panel: Panel, names: Sequence[str], colours: Sequence[str], theme: Theme) -> None:
-    """Beside the picture, in as many columns as its height needs."""
+def draw_legend(panel: Panel, names: Sequence[str], colors: Sequence[str], theme: Theme) -> None:
+    """Draw a legend beside the picture, in as many columns as its height needs."""
     handles = [
-        Line2D([], [], linestyle="none", marker="o", markersize=6, markeredgewidth=0, color=colour, label=name)
-        for name, colour in zip(names, colours, strict=True)
+        Line2D([], [], linestyle="none", marker="o", markersize=6, markeredgewidth=0, color=color, label=name)
+        for name, color in zip(names, colors, strict=True)
     ]
     panel.ax.legend(
         handles=handles,
@@ -121,13 +121,13 @@ def legend_columns(count: int, height_in: float) -> int:
 
 
 def legend_width(names: Sequence[str], height_in: float) -> float:
-    """Room in inches that a legend needs."""
+    """Return the width in inches that a legend needs."""
     longest = max((len(name) for name in names), default=0)
     return 0.2 + legend_columns(len(names), height_in) * (0.25 + 0.075 * longest)
 
 
 def style_axes(ax: Axes, theme: Theme) -> None:
-    """Plain axes for a diagram."""
+    """Style the axes of a diagram."""
     ax.set_facecolor(theme.paper)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(theme.faint)

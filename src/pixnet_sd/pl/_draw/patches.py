@@ -1,4 +1,4 @@
-"""Shapes as matplotlib collections: one for all, so that 200,000 draw in seconds. numpy and matplotlib only."""
+"""Shapes as few matplotlib collections, so that 200,000 are drawn in seconds. numpy and matplotlib only."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from matplotlib.path import Path
 
 from pixnet_sd._zonal.shapes import ELLIPSE, POLYGON, RECTANGLE, Shapes
 
-RASTERISED_FROM = 5_000
-"""Shapes above which a PDF or SVG holds them as pixels; as paths such a file would not open."""
+RASTERIZE_ABOVE = 5_000
+"""Number of shapes above which a PDF or SVG stores pixels; viewers cannot open files with so many paths."""
 
 
 def shape_collections(shapes: Shapes, ax: Axes) -> list[tuple[np.ndarray, Collection]]:
-    """For each kind of shape the rows that have it, and a collection of these in that order."""
+    """Add a collection to the axes for each kind of shape; return it with the rows that it draws."""
     makers = {RECTANGLE: draw_rectangles, POLYGON: draw_polygons, ELLIPSE: draw_ellipses}
     by_kind = [(np.flatnonzero(shapes.kind == kind), make) for kind, make in makers.items()]
     made = [(rows, make(shapes, rows, ax)) for rows, make in by_kind if rows.size]
     for rows, collection in made:
-        collection.set_rasterized(len(rows) > RASTERISED_FROM)
+        collection.set_rasterized(len(rows) > RASTERIZE_ABOVE)
         ax.add_collection(collection, autolim=False)
     return made
 
@@ -35,7 +35,7 @@ def draw_polygons(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
 
 
 def polygon_path(shapes: Shapes, row: int) -> Path:
-    """Shells one way round and holes the other, so that holes stay open."""
+    """Return a path whose shells and holes run in opposite directions, so that holes stay empty."""
     rings = shapes.rings
     first, last = rings.first[row], rings.first[row + 1]
     if last - first == 1:
@@ -48,7 +48,7 @@ def polygon_path(shapes: Shapes, row: int) -> Path:
 
 
 def draw_ellipses(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
-    """What the matrix makes of circles: axes and angle by its singular values."""
+    """Draw transformed circles; singular values of the matrix give axes and angle."""
     turns, axes, _ = np.linalg.svd(shapes.ellipses[rows])
     degrees = np.rad2deg(np.arctan2(turns[:, 1, 0], turns[:, 0, 0]))
     centres = (shapes.bounds[rows, :2] + shapes.bounds[rows, 2:]) / 2

@@ -1,4 +1,4 @@
-"""One gene, measured and predicted, on one scale: the profiles that `tl.evaluate` scores."""
+"""Measured and predicted profile of a gene, as scored by `tl.evaluate`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixnet_sd._sdata.comparison import Pair, read_pair
 
 @dataclass(frozen=True)
 class Profiles:
-    """A gene in log(1 + counts per 10,000), for each shape of an element; NaN where the two cannot be compared."""
+    """A gene in log(1 + counts per 10,000) for each shape; NaN where counts or prediction are missing."""
 
     shapes_key: str
     measured: np.ndarray
@@ -27,7 +27,7 @@ class Profiles:
 
     @property
     def pearson(self) -> float:
-        """NaN where the measured gene does not vary, 0 where only the prediction does not."""
+        """Compute the correlation: NaN if the measured gene does not vary, 0 if only the prediction does not."""
         measured, predicted = self.measured[self.compared, None], self.predicted[self.compared, None]
         if not len(measured):
             return float("nan")
@@ -43,7 +43,7 @@ def read_profiles(
     layer: str | None,
     unit: str | None,
 ) -> Profiles:
-    """The gene in both tables, for every shape of the element that both annotate."""
+    """Read a gene from both tables, for every shape of the element that both annotate."""
     elements.check_sdata(sdata)
     for argument, key in (("predicted_key", predicted_key), ("measured_key", measured_key)):
         resolve_key("tables", key, sdata.tables, argument)
@@ -58,7 +58,7 @@ def read_profiles(
 
 
 def rows_of_both(sdata: SpatialData, shapes_key: str, one: str, other: str) -> np.ndarray:
-    """Positions of the shapes that both tables have, ascending, as in a `Pair`."""
+    """Return the positions of shapes that both tables contain, ascending, as in a `Pair`."""
     here, there = (
         counts.find_positions(
             sdata.shapes[shapes_key], shapes_key, counts.annotating_rows(sdata.tables[key], key, shapes_key)[1], key
@@ -69,7 +69,7 @@ def rows_of_both(sdata: SpatialData, shapes_key: str, one: str, other: str) -> n
 
 
 def compute_profiles(pair: Pair, gene: str, unit: str) -> np.ndarray:
-    """(2, shapes): measured by the total over all genes, predicted by its own, brought to the same whole."""
+    """Return (2, shapes) log profiles: measured over the total of all genes, predicted on the same scale."""
     if not len(pair.totals):
         return np.empty((2, 0))
     column = [pair.genes.index(gene)]

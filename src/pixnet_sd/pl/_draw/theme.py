@@ -1,4 +1,4 @@
-"""Light and dark."""
+"""Colors of light and dark figures."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of what is not data."""
+    """Colors other than those of data."""
 
     ink: str
     """Text and lines."""
     paper: str
-    """What they stand on."""
+    """Background."""
     faint: str
-    """Lines that guide the eye."""
+    """Guide lines."""
     outline: str
     """Outlines of shapes over H&E."""
     contrast: str
-    """The category colour that is farthest from the paper."""
+    """Category color of the highest contrast to the background."""
     cmap: str
-    """A sequential colour map that leaves the paper as values rise."""
+    """Sequential color map that starts at the background."""
     off_paper: float
-    """Where on that map the first colour lies that is not the paper's."""
+    """Position on that map of the first color that differs visibly from the background."""
 
 
 LIGHT = Theme(

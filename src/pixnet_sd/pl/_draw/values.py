@@ -1,4 +1,4 @@
-"""What shapes are coloured by: a gene, or a column of the table or of the shapes themselves."""
+"""Values that color shapes: a gene, or a column of the table or of the shapes."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from pixnet_sd._sdata.shapes import are_circles
 
 @dataclass(frozen=True)
 class Numbers:
-    """A number for each shape."""
+    """One number per shape."""
 
     values: np.ndarray
-    """(n,) float; NaN where a shape has none."""
+    """(n,) float; NaN for shapes without a value."""
     unit: str | None
 
 
 @dataclass(frozen=True)
 class Categories:
-    """A category for each shape."""
+    """One category per shape."""
 
     codes: np.ndarray
-    """(n,) int: position in `names`; -1 where a shape has none."""
+    """(n,) int: index into `names`; -1 for shapes without a category."""
     names: tuple[str, ...]
-    colours: tuple[str, ...] | None
-    """Those stored with the table, as scanpy stores them."""
+    colors: tuple[str, ...] | None
+    """Colors stored in the table, as by scanpy."""
 
 
 Values = Numbers | Categories
 
 
 def find_table(sdata: SpatialData, shapes_key: str, table_key: str | None) -> str | None:
-    """The table asked for, or `{shapes}_expression`, or the only one that annotates the shapes."""
+    """Return `table_key`, or `{shapes}_expression`, or the only table that annotates the shapes."""
     annotating = [name for name, table in sdata.tables.items() if shapes_key in annotated_regions(table)]
     if table_key is not None:
         return resolve_key("tables", table_key, sdata.tables, "table_key")
@@ -53,7 +53,7 @@ def find_table(sdata: SpatialData, shapes_key: str, table_key: str | None) -> st
 def read_values(
     sdata: SpatialData, shapes_key: str, name: str, *, table_key: str | None = None, layer: str | None = None
 ) -> Values:
-    """The values of `name` in the order of the shapes."""
+    """Read the values of `name` in the order of the shapes."""
     frame = sdata.shapes[shapes_key]
     own = name in frame.columns and name != "geometry" and not (name == "radius" and are_circles(frame))
     if own and table_key is None:
@@ -92,11 +92,11 @@ def gene_values(column: AnnData, table_key: str, layer: str | None) -> np.ndarra
     return dense.astype(float).ravel()
 
 
-def to_values(column: pd.Series, colours: Sequence[str] | None) -> Values:
-    """Numbers stay numbers; text, categories and yes or no are categories."""
+def to_values(column: pd.Series, colors: Sequence[str] | None) -> Values:
+    """Convert numeric columns to `Numbers`; text, categories and booleans to `Categories`."""
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return Numbers(column.to_numpy(dtype=float, na_value=np.nan), None)
     categorical = column.astype("category").cat
     names = tuple(map(str, categorical.categories))
-    stored = None if colours is None else tuple(map(str, colours))
+    stored = None if colors is None else tuple(map(str, colors))
     return Categories(categorical.codes.to_numpy(), names, stored)

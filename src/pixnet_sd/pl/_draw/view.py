@@ -1,9 +1,10 @@
-"""What part of an image is drawn: all of it, a box, or the surroundings of some shapes."""
+"""Region of an image to draw: all of it, a rectangle, or the extent of shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from spatialdata import SpatialData
@@ -15,13 +16,13 @@ from pixnet_sd._sdata.shapes import read_shapes
 
 Region = Sequence[float] | str
 SURROUNDINGS = 0.03
-"""How much is shown around shapes, as a share of what they span."""
-UNITS = ("um", "px")
+"""Margin around shapes, as a share of their extent."""
+CropUnit = Literal["um", "px"]
 
 
 @dataclass(frozen=True)
 class MapView:
-    """The frame of a drawing. Its axes are in pixels of the image's finest level, y down."""
+    """Region of an image, in pixels of its finest level, y down."""
 
     image_key: str
     box: Box
@@ -34,11 +35,11 @@ class MapView:
 
 
 def find_view(
-    sdata: SpatialData, image_key: str, region: Region | None, unit: str, coordinate_system: str | None = None
+    sdata: SpatialData, image_key: str, region: Region | None, unit: CropUnit, coordinate_system: str | None = None
 ) -> MapView:
-    """The frame that `region` asks for, cut to the image."""
-    if unit not in UNITS:
-        raise PixnetValueError(f"crop_unit={unit!r} is unknown; use one of {UNITS}.")
+    """Return the view for `region`, clipped to the image."""
+    if unit not in get_args(CropUnit):
+        raise PixnetValueError(f"crop_unit={unit!r} is unknown; use one of {get_args(CropUnit)}.")
     grid = images.read_image(sdata, image_key).grid
     whole = Box(0.0, 0.0, float(grid.width), float(grid.height))
     if region is None:
@@ -51,11 +52,12 @@ def find_view(
 
 
 def stated_box(region: Sequence[float], mpp: float) -> Box:
-    if len(region) != 4 or not np.isfinite(region).all():
+    corners = np.asarray(region)
+    if corners.shape != (4,) or corners.dtype.kind not in "iuf" or not np.isfinite(corners).all():
         raise PixnetValueError(
             f"crop_coord must be four numbers, (x0, y0, x1, y1), or the key of shapes; got {region!r}."
         )
-    return Box(*(float(number) / mpp for number in region))
+    return Box(*(corners / mpp).tolist())
 
 
 def around_shapes(sdata: SpatialData, key: str, image_key: str, coordinate_system: str | None) -> Box:

@@ -1,11 +1,11 @@
-"""Limits, palettes and colour maps that fade."""
+"""Limits, palettes and color maps that fade."""
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.pl._draw.colours import OKABE_ITO, find_limits, make_colours, palette_for
+from pixnet_sd.pl._draw.colors import OKABE_ITO, find_limits, make_colors, palette_for
 from pixnet_sd.pl._draw.furniture import round_length
 from pixnet_sd.pl._draw.theme import DARK, LIGHT, Theme
 
@@ -35,8 +35,8 @@ def test_limits_that_are_neither_number_nor_percentile(stated: str) -> None:
         find_limits(HUNDRED, None, stated)
 
 
-def test_opacity_rises_with_the_value_and_nothing_is_drawn_for_nan() -> None:
-    cmap = make_colours(None, 0.8, LIGHT, fade=True)
+def test_alpha_rises_with_the_value_and_nothing_is_drawn_for_nan() -> None:
+    cmap = make_colors(None, 0.8, LIGHT, fade=True)
     alpha = cmap(np.linspace(0, 1, 256))[:, 3]
     assert alpha[0] == 0
     assert alpha[-1] == pytest.approx(0.8)
@@ -46,24 +46,24 @@ def test_opacity_rises_with_the_value_and_nothing_is_drawn_for_nan() -> None:
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_zero_can_be_told_from_the_paper_and_lightness_is_monotone(theme: Theme) -> None:
-    colours = make_colours(None, 1.0, theme, fade=False)(np.linspace(0, 1, 256))[:, :3]
+    colors = make_colors(None, 1.0, theme, fade=False)(np.linspace(0, 1, 256))[:, :3]
     paper = mpl.colors.to_rgba_array(theme.paper)[0, :3]
-    lightness = colours @ [0.299, 0.587, 0.114]
-    assert np.abs(colours[0] - paper).max() > 0.1
+    lightness = colors @ [0.299, 0.587, 0.114]
+    assert np.abs(colors[0] - paper).max() > 0.1
     steps = np.diff(lightness)
     assert (steps > -1e-3).all() or (steps < 1e-3).all()
 
 
 def test_palettes() -> None:
     names = [str(k) for k in range(40)]
-    assert palette_for(names[:8], None, None, LIGHT) == [colour.lower() for colour in OKABE_ITO]
+    assert palette_for(names[:8], None, None, LIGHT) == [color.lower() for color in OKABE_ITO]
     assert palette_for(names[:8], None, None, DARK)[-1] == "#ffffff"
     assert len(set(palette_for(names, None, None, LIGHT))) == 40
     assert palette_for(["a"], None, ["red", "blue"], LIGHT) == ["#ff0000"]
     assert palette_for(["a"], {"a": "blue"}, ["red"], LIGHT) == ["#0000ff"]
-    with pytest.raises(PixnetValueError, match="1 colours for 2"):
+    with pytest.raises(PixnetValueError, match="1 colors for 2"):
         palette_for(["a", "b"], ["red"], None, LIGHT)
-    with pytest.raises(PixnetValueError, match="no colour for"):
+    with pytest.raises(PixnetValueError, match="no color for"):
         palette_for(["a", "b"], {"a": "red"}, None, LIGHT)
 
 

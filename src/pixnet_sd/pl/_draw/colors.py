@@ -1,8 +1,9 @@
-"""Colours of values: safe palettes, limits, colour maps that fade to nothing. Arrays and matplotlib only."""
+"""Color maps, limits and palettes. Arrays and matplotlib only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import matplotlib as mpl
 import numpy as np
@@ -12,26 +13,26 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.pl._draw.theme import Theme
 
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")
-"""Okabe & Ito 2008: told apart with any kind of colour vision."""
+"""Okabe & Ito 2008: distinguishable with any kind of color vision."""
 STEPS = 256
 Limit = float | str | None
 
 
-def make_colours(cmap: str | Colormap | None, alpha: float, theme: Theme, *, fade: bool) -> Colormap:
-    """A colour map that is `alpha` at its high end and, if it fades, transparent at its low end; NaN is nothing."""
-    if not 0 < alpha <= 1:
-        raise PixnetValueError(f"alpha must be above 0 and at most 1; got {alpha}.")
+def make_colors(cmap: str | Colormap | None, alpha: float, theme: Theme, *, fade: bool) -> Colormap:
+    """Return a color map with `alpha` at its high end; with `fade` its low end is transparent. NaN is transparent."""
+    if not (isinstance(alpha, Real) and 0 < alpha <= 1):
+        raise PixnetValueError(f"alpha must be a number above 0 and at most 1; got {alpha!r}.")
     rising = np.linspace(0, 1, STEPS)
-    # Our own map's first colours are the paper's: a zero would look like a shape without a value.
+    # The first colors of the default map equal the background: a zero would look like a shape without a value.
     places = rising if fade or cmap is not None else theme.off_paper + (1 - theme.off_paper) * rising
-    colours = mpl.colormaps.get_cmap(cmap or theme.cmap)(places)
-    # The square root keeps middling values visible over tissue.
-    colours[:, 3] = alpha * (np.sqrt(rising) if fade else 1.0)
-    return ListedColormap(colours).with_extremes(bad=(0, 0, 0, 0))
+    colors = mpl.colormaps.get_cmap(cmap or theme.cmap)(places)
+    # The square root keeps medium values visible over tissue.
+    colors[:, 3] = alpha * (np.sqrt(rising) if fade else 1.0)
+    return ListedColormap(colors).with_extremes(bad=(0, 0, 0, 0))
 
 
 def find_limits(values: np.ndarray, vmin: Limit, vmax: Limit) -> Normalize:
-    """Ends of the scale. Unstated, it begins at 0, or at the least value where that is negative."""
+    """Return the limits of the color scale. The default of `vmin` is 0, or the minimum if that is negative."""
     found = values[np.isfinite(values)]
     if not found.size:
         found = np.zeros(1)
@@ -44,7 +45,7 @@ def find_limits(values: np.ndarray, vmin: Limit, vmax: Limit) -> Normalize:
 
 
 def resolve_limit(values: np.ndarray, stated: float | str) -> float:
-    """A number, or a percentile such as "p99", as in scanpy."""
+    """Return a number as it is, and a percentile such as "p99" (as in scanpy) as the value there."""
     if not isinstance(stated, str):
         return float(stated)
     try:
@@ -52,36 +53,36 @@ def resolve_limit(values: np.ndarray, stated: float | str) -> float:
     except ValueError:
         percent = -1.0
     if not (stated.startswith("p") and 0 <= percent <= 100):
-        raise PixnetValueError(f"A limit is a number or a percentile such as 'p99'; got {stated!r}.")
+        raise PixnetValueError(f"vmin and vmax are numbers or percentiles such as 'p99'; got {stated!r}.")
     return float(np.percentile(values, percent))
 
 
 def palette_for(
     names: Sequence[str], palette: Sequence[str] | Mapping[str, str] | None, stored: Sequence[str] | None, theme: Theme
 ) -> list[str]:
-    """A colour for each category: those given, else those stored with the table, else a safe set."""
+    """Return a color for each category: from `palette`, else as stored in the table, else from a safe palette."""
     if isinstance(palette, Mapping):
         missing = [name for name in names if name not in palette]
         if missing:
-            raise PixnetValueError(f"The palette has no colour for {missing[:5]}; it has {list(palette)[:5]}.")
+            raise PixnetValueError(f"The palette has no color for {missing[:5]}; it has {list(palette)[:5]}.")
         return [to_hex(palette[name]) for name in names]
     chosen = palette if palette is not None else stored
     if chosen is None or len(chosen) < len(names):
         if palette is not None:
-            raise PixnetValueError(f"The palette has {len(palette)} colours for {len(names)} categories.")
+            raise PixnetValueError(f"The palette has {len(palette)} colors for {len(names)} categories.")
         chosen = safe_palette(len(names), theme)
-    return [to_hex(colour) for colour in chosen[: len(names)]]
+    return [to_hex(color) for color in chosen[: len(names)]]
 
 
 def safe_palette(count: int, theme: Theme) -> Sequence[str]:
     if count <= len(OKABE_ITO):
-        return [theme.contrast if colour == "#000000" else colour for colour in OKABE_ITO]
+        return [theme.contrast if color == "#000000" else color for color in OKABE_ITO]
     from scanpy.plotting.palettes import default_20, default_28, default_102
 
     for palette in (default_20, default_28, default_102):
         if count <= len(palette):
             return list(palette)
     raise PixnetValueError(
-        f"{count} categories cannot be told apart by colour; at most {len(default_102)} can be drawn. "
-        "Group them, or pass palette=... with a colour for each."
+        f"{count} categories cannot be distinguished by color; at most {len(default_102)} can be drawn. "
+        "Group them, or pass palette=... with a color for each."
     )
