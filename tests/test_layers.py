@@ -31,7 +31,7 @@ ALLOWED = {
     "nn.inference": NETWORK,
     "nn.model": NETWORK,
     "nn.training": NETWORK | {"nn.inference", "nn.model"},
-    "pp": ELEMENTS,
+    "pp": ELEMENTS | {"nn"},
     "io": ELEMENTS,
     "pl": ELEMENTS | {"pl._draw"},
     "pl._draw": ELEMENTS,

@@ -22,7 +22,7 @@ BY_STAIN = Detector(nuclei.detect_nuclei, nuclei.REACH, nuclei.STRIDE)
 OPTIONS = CellOptions(smallest=20.0, farthest=24)
 
 
-def blobs(seed: int, side: int = 280, count: int = 120) -> np.ndarray:
+def blobs(seed: int, side: int = 520, count: int = 400) -> np.ndarray:
     """Discs of haematoxylin of all sizes, many of which touch, on uneven eosin."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side]
@@ -50,24 +50,24 @@ def picture() -> Picture:
 
 
 @pytest.mark.parametrize("expand", [0, 12])
-@pytest.mark.parametrize("size", [96, 152])
+@pytest.mark.parametrize("size", [136, 264])
 def test_the_result_is_the_same_for_any_tile_size(picture: Picture, size: int, expand: int) -> None:
     options = replace(OPTIONS, expand=expand)
-    whole = cells_of(picture, options, 280)
-    assert len(whole) > 50
+    whole = cells_of(picture, options, 520)
+    assert len(whole) > 150
     assert cells_of(picture, options, size) == whole
 
 
 @pytest.mark.parametrize("expand", [0, 12])
 def test_outlines_are_valid_and_never_overlap(picture: Picture, expand: int) -> None:
-    found = shapely.from_wkb(list(cells_of(picture, replace(OPTIONS, expand=expand), 280).values()))
+    found = shapely.from_wkb(list(cells_of(picture, replace(OPTIONS, expand=expand), 520).values()))
     assert shapely.is_valid(found).all()
     assert (shapely.get_type_id(found) == shapely.GeometryType.POLYGON).all()
     assert shapely.area(shapely.union_all(found)) == pytest.approx(shapely.area(found).sum(), rel=1e-12)
 
 
 def test_cells_contain_their_nuclei_and_grow_no_farther_than_asked(picture: Picture) -> None:
-    found, grown = (cells_of(picture, replace(OPTIONS, expand=expand), 280) for expand in (0, 12))
+    found, grown = (cells_of(picture, replace(OPTIONS, expand=expand), 520) for expand in (0, 12))
     assert found.keys() == grown.keys()
     for seed, outline in found.items():
         nucleus, cell = shapely.from_wkb([outline, grown[seed]])

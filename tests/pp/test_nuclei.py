@@ -1,5 +1,7 @@
 """`pp.nuclei` gives nuclei at their places and sizes, whatever the image's pixels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -23,15 +25,15 @@ def slide(mpp: float, place: np.ndarray | None = None, side_um: float = 150.0) -
     return build.make_section({"he": build.make_image(image, "rgb", systems)}, {}, {"he": mpp})
 
 
-@pytest.mark.parametrize("mpp", [0.25, 0.5, 0.69])
-def test_nuclei_lie_where_they_are(mpp: float) -> None:
+@pytest.mark.parametrize(("mpp", "method"), [(0.25, "stain"), (0.69, "stain"), (0.69, "network")])
+def test_nuclei_lie_where_they_are(mpp: float, method: Any) -> None:
     sdata = slide(mpp)
-    ps.pp.nuclei(sdata, progress=False)
+    ps.pp.nuclei(sdata, method=method, progress=False)
     found = sdata["nuclei"]
     assert found.index.tolist() == list(range(25))
     centres = np.column_stack([found.geometry.centroid.x, found.geometry.centroid.y]) * mpp
     np.testing.assert_allclose(centres % PITCH_UM, 15, atol=0.5)
-    np.testing.assert_allclose(np.sqrt(found["area_um2"] / np.pi), RADIUS_UM, atol=0.6)
+    np.testing.assert_allclose(np.sqrt(found["area_um2"] / np.pi), RADIUS_UM, atol=0.8)
     np.testing.assert_allclose(found["area_um2"], found.geometry.area * mpp**2)
     assert (get_record(sdata, "nuclei") or {})["kind"] == "nuclei"
 
@@ -76,6 +78,8 @@ def test_what_cannot_be_is_refused() -> None:
     sdata = slide(0.5)
     with pytest.raises(PixnetValueError, match="No nuclei were found"):
         ps.pp.nuclei(sdata, min_area_um2=200, progress=False)
+    with pytest.raises(PixnetValueError, match="method must be"):
+        ps.pp.nuclei(sdata, method="magic")  # type: ignore[arg-type]
     with pytest.raises(PixnetValueError, match="expand_um"):
         ps.pp.nuclei(sdata, expand_um=-1)
     with pytest.raises(PixnetValueError, match="min_area_um2"):

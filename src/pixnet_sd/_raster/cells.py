@@ -10,8 +10,11 @@ from skimage.segmentation import expand_labels
 
 from pixnet_sd._raster.basins import BEYOND, Basins, are_seeded_in, reach_of, split_mask
 from pixnet_sd._raster.contours import trace_labels
-from pixnet_sd._raster.grid import Tile, Window
+from pixnet_sd._raster.grid import Tile, Window, round_up
 from pixnet_sd._raster.picture import Picture
+
+RIM_STRIDES = 2
+"""White beyond the picture's edges that is looked at, in strides: its last pixels stand for all that follow."""
 
 Detect = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -64,14 +67,15 @@ NO_CELLS = Cells(np.empty(0, object), np.empty((0, 2), np.int64))
 
 def find_cells(picture: Picture, tile: Tile, detector: Detector, options: CellOptions) -> Cells:
     """Find the cells whose seeds are in the core of a tile, which was read with the margin that `options` ask for."""
-    corner = (tile.read.y0, tile.read.x0)
-    mask, height = detector.detect(picture.read(tile.read))
-    mask = mask & inside_of(picture, tile.read)
+    window = tile.read.clip(with_rim(picture, detector.stride))
+    corner = (window.y0, window.x0)
+    mask, height = detector.detect(picture.read(window))
+    mask = mask & inside_of(picture, window)
     basins = split_mask(mask, height, corner)
     basins = basins.keep(are_nuclei(basins, options) & are_seeded_in(basins, tile.core.grow(options.context), corner))
     labels = basins.labels
     if options.expand:
-        labels = expand_labels(labels, options.expand) * inside_of(picture, tile.read)
+        labels = expand_labels(labels, options.expand) * inside_of(picture, window)
     owned = np.flatnonzero(are_seeded_in(basins, tile.core, corner))
     if not len(owned):
         return NO_CELLS
@@ -82,6 +86,12 @@ def find_cells(picture: Picture, tile: Tile, detector: Detector, options: CellOp
 def are_nuclei(basins: Basins, options: CellOptions) -> np.ndarray:
     areas = np.bincount(basins.labels.ravel(), minlength=len(basins.seeds_yx) + 1)[1:]
     return (areas >= options.smallest) & (reach_of(basins) <= options.farthest)
+
+
+def with_rim(picture: Picture, stride: int) -> Window:
+    """Return the window that is looked at: the picture and a little white around it, which goes on for ever."""
+    height, width = picture.grid.shape
+    return Window(0, 0, round_up(height, stride), round_up(width, stride)).grow(RIM_STRIDES * stride)
 
 
 def inside_of(picture: Picture, window: Window) -> np.ndarray:

@@ -42,8 +42,12 @@ def detect_nuclei(rgb_cyx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mask and height, both (y, x), of a uint8 image whose sides are multiples of `STRIDE`."""
     stain = nuclear_stain(rgb_cyx)
     mask = stained_mask(stain)
-    depth = np.minimum(ndimage.distance_transform_edt(mask), DEEPEST_PX).astype(np.float32)
-    return mask, blur(depth, DEPTH_BLUR_PX) + STAIN_WEIGHT * blur(stain, STAIN_BLUR_PX)
+    return mask, depth_of(mask) + STAIN_WEIGHT * blur(stain, STAIN_BLUR_PX)
+
+
+def depth_of(mask: np.ndarray) -> np.ndarray:
+    """Return the distance to the outline, smooth and up to a limit."""
+    return blur(np.minimum(ndimage.distance_transform_edt(mask), DEEPEST_PX).astype(np.float32), DEPTH_BLUR_PX)
 
 
 def nuclear_stain(rgb_cyx: np.ndarray) -> np.ndarray:
@@ -56,9 +60,16 @@ def nuclear_stain(rgb_cyx: np.ndarray) -> np.ndarray:
 
 
 def stained_mask(stain: np.ndarray) -> np.ndarray:
-    smooth = blur(stain, 1.0)
-    dark = smooth > np.maximum(surroundings(smooth) + np.float32(CONTRAST), np.float32(FAINTEST))
-    return remove_small_holes(ndimage.binary_opening(dark, disc(THINNEST_PX)), max_size=LARGEST_HOLE_PX)
+    return fill_holes(ndimage.binary_opening(is_darker(blur(stain, 1.0), CONTRAST), disc(THINNEST_PX)))
+
+
+def is_darker(smooth: np.ndarray, contrast: float) -> np.ndarray:
+    """Tell which pixels have more stain than their surroundings by a contrast."""
+    return smooth > np.maximum(surroundings(smooth) + np.float32(contrast), np.float32(FAINTEST))
+
+
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    return remove_small_holes(mask, max_size=LARGEST_HOLE_PX)
 
 
 def surroundings(stain: np.ndarray) -> np.ndarray:

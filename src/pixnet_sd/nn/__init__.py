@@ -5,5 +5,6 @@ model       trained networks with genes and card, as files
 inference   a network over a whole picture, tile by tile
 network     features, decoders, heads, ensembles
 encoders    CNNs, vision transformers, colour
+nuclei      a small network for nuclei, by itself
 ops, slides, device   feature maps of several strides; images with measured shapes; where to compute
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pixnet_sd._metrics.scores import RELIABLE
-from pixnet_sd.nn.model.file import SHELF, read_description
+from pixnet_sd.nn.model.file import DESCRIPTION, SHELF, read_description
 
 
 def models() -> pd.DataFrame:
@@ -23,7 +23,8 @@ def models() -> pd.DataFrame:
     >>> ps.models().loc["default", "species"]
     'human'
     """
-    rows = {folder.name: model_row(read_description(folder)) for folder in sorted(SHELF.iterdir())}
+    folders = [path.parent for path in sorted(SHELF.glob(f"*/{DESCRIPTION}"))]
+    rows = {folder.name: model_row(read_description(folder)) for folder in folders}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
