@@ -5,11 +5,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from pixnet_sd.nn.network.decoder import SafbDecoder
+from pixnet_sd.nn.network.decoder import Readout, SafbDecoder
 from pixnet_sd.nn.network.safb import ChannelNorm, FusionBlock, Lateral, SeparableConv
 from pixnet_sd.nn.ops import FeatureSource, resample_map
 
 SOURCES = (FeatureSource(3, 4, 4), FeatureSource(5, 16, 4), FeatureSource(4, 8, 8), FeatureSource(2, 2, 16))
+READ = (FeatureSource(3, 2, 4), FeatureSource(2, 4, 4), FeatureSource(4, 16, 16))
 
 
 def settle(module: Any) -> Any:
@@ -79,3 +80,13 @@ def test_every_source_reaches_the_result():
     for index in range(len(SOURCES)):
         changed = [m + (number == index) for number, m in enumerate(features)]
         assert not torch.allclose(decoder(changed), result)
+
+
+def test_a_readout_projects_before_it_upsamples():
+    readout: Any = Readout(READ, (4, 16), stride=4, widths=(3,), programs=3)
+    readout.mean.normal_()
+    readout.scale.uniform_(0.5, 2)
+    maps = [torch.randn(2, source.channels, 64 // source.stride, 32 // source.stride) for source in READ]
+    dense = (readout.dense(maps) - readout.mean[:, None, None]) / readout.scale[:, None, None]
+    expected = torch.einsum("bdhw,dk->bkhw", dense, readout.projection)
+    torch.testing.assert_close(readout(maps), expected, rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._metrics.scores import mean_of_known, pearson
+from pixnet_sd._metrics.scores import column_means, mean_of_known, standardize_columns
 
 PENALTIES = tuple(float(10**power) for power in np.arange(0, 6.5, 0.5))
 
@@ -116,9 +116,11 @@ def cross_validate(
     scores = np.zeros(len(penalties))
     for fold in folds:
         ridge = Ridge(features[fold.known], targets[fold.known])
-        held, target = ridge.standardize(features[fold.left_out]), targets[fold.left_out]
-        # A fold in which no gene varies tells nothing of any penalty.
-        scores += [np.nan_to_num(mean_of_known(pearson(held @ ridge.weights(p), target))) for p in penalties]
+        left_out = ridge.standardize(features[fold.left_out])
+        # Pearson, with the targets standardized once for all penalties; 0 in a fold where no gene varies.
+        target = standardize_columns(targets[fold.left_out])
+        predictions = (standardize_columns(left_out @ ridge.weights(penalty)) for penalty in penalties)
+        scores += [np.nan_to_num(mean_of_known(column_means(one * target))) for one in predictions]
     return dict(zip(penalties, (scores / len(folds)).tolist(), strict=True))
 
 

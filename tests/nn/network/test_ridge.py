@@ -1,18 +1,11 @@
-"""The ridge against scikit-learn, and the dense readout against its own definition."""
-
-from typing import Any
+"""The ridge against scikit-learn."""
 
 import numpy as np
 import pytest
-import torch
 from sklearn.linear_model import Ridge
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.nn.network.decoder import Readout
 from pixnet_sd.nn.network.ridge import fit_ridge, group_folds
-from pixnet_sd.nn.ops import FeatureSource
-
-SOURCES = (FeatureSource(3, 2, 4), FeatureSource(2, 4, 4), FeatureSource(4, 16, 16))
 
 
 def data(shapes: int = 40, features: int = 6, genes: int = 5, noise: float = 0.1, seed: int = 0):
@@ -74,13 +67,3 @@ def test_features_that_are_not_finite_are_refused():
     x[3, 2] = np.nan
     with pytest.raises(PixnetValueError, match="1 not finite"):
         fit_ridge(x, y, group_folds(groups))
-
-
-def test_projecting_before_upsampling_changes_nothing():
-    readout: Any = Readout(SOURCES, (4, 8, 16), stride=4, widths=(3,), programs=3)
-    readout.mean.normal_()
-    readout.scale.uniform_(0.5, 2)
-    maps = [torch.randn(2, source.channels, 64 // source.stride, 32 // source.stride) for source in SOURCES]
-    dense = (readout.dense(maps) - readout.mean[:, None, None]) / readout.scale[:, None, None]
-    expected = torch.einsum("bdhw,dk->bkhw", dense, readout.projection)
-    torch.testing.assert_close(readout(maps), expected, rtol=1e-4, atol=1e-5)
