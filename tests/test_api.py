@@ -1,6 +1,7 @@
 """What is public: importable, listed, documented with an example, and cheap to import."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,15 @@ def test_the_docs_name_nothing_that_is_not_there() -> None:
     lines = (REPOSITORY / "docs" / "api.md").read_text().splitlines()
     named = [line.strip() for line in lines if line.startswith("   ") and ":" not in line and line.strip()]
     assert {f"pixnet_sd.{name}" for name in named} == set(PUBLIC)
+
+
+def test_the_table_of_parameters_has_each_of_them_once() -> None:
+    functions = [found for path in PUBLIC if inspect.isfunction(found := find(path))]
+    parameters = {name for function in functions for name in inspect.signature(function).parameters}
+    table, own = re.split("Without a counterpart.*?: ", (REPOSITORY / "docs" / "api.md").read_text())
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = re.findall(r"`(\w+)`", " ".join([*cells, own.split("\n\n")[0]]))
+    assert sorted(named) == sorted(parameters)
 
 
 @pytest.mark.parametrize("path", [p for p in PUBLIC if inspect.isfunction(find(p))])

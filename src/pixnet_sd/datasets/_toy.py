@@ -91,6 +91,7 @@ def toy(
     elements = {**make_rasters(slide, rates, pyramid=pyramid), "cells": cell_outlines(slide)}
     for number, (key, frame) in enumerate(places.items()):
         elements[key] = frame[tissue_share_of(slide, frame) >= LEAST_TISSUE]
+        # One random stream per table, so that more bins do not change the counts of others.
         random = np.random.default_rng([seed, number])
         elements[f"{key}_counts"] = measure_counts(slide, rates, key, elements[key], random, progress)
     facts = {"truth": {"kind": "truth", "unit": UNIT, "mpp": mpp}}
@@ -176,6 +177,7 @@ def square_bins(slide: Histology, size_um: float, rotation_deg: float) -> Any:
     turn = size_px * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.array([slide.width_px, slide.height_px]) / 2
     xy = np.einsum("ab,kbn->nka", turn, corners) + middle
+    # Rotation moves corners on the border by rounding errors.
     slack = 1e-9 * slide.width_px
     whole = ((xy >= -slack) & (xy <= np.array([slide.width_px, slide.height_px]) + slack)).all(axis=(1, 2))
     return build.make_polygons(

@@ -22,6 +22,7 @@ class Lattice:
 
     def mpp(self, step_um: tuple[float, float]) -> float:
         """Return µm per pixel for the given lengths of one column and one row."""
+        # The determinant is negative if the array is mirrored in the image.
         return float(np.sqrt(step_um[0] * step_um[1] / abs(np.linalg.det(self.step_px))))
 
     def cells(self, centres_xy: np.ndarray) -> np.ndarray:

@@ -70,6 +70,7 @@ def tiff_scan(path: Path, tiff: tifffile.TiffFile) -> Scan:
 
 def plain_scan(path: Path) -> Scan:
     try:
+        # Gray images have no channel axis.
         pixels = np.atleast_3d(io.imread(path))
     except (OSError, ValueError, SyntaxError) as error:  # Pillow calls a broken PNG a SyntaxError
         raise PixnetValueError(

@@ -69,9 +69,9 @@ def level_array(path: Path, series: int, level: int, axes: str, channels: str) -
     """Return one level as a lazy array (c, y, x)."""
     source = TiffLevel(str(path), series, level)
     whole = da.from_array(source, chunks=block_sizes(source.pixels.chunks, source.shape, axes), name=False)
-    kept = tuple(slice(None) if axis in ("Y", "X", channels) else 0 for axis in axes)
+    index = tuple(slice(None) if axis in ("Y", "X", channels) else 0 for axis in axes)
     left = "".join(axis for axis in axes if axis in ("Y", "X", channels))
-    plane = whole[kept]
+    plane = whole[index]
     plane = plane.transpose([left.index(axis) for axis in (*channels, "Y", "X")])
     return (plane if channels else plane[None]).rechunk((-1, *map(split_chunk, plane.chunksize[-2:])))
 

@@ -55,6 +55,7 @@ def read_visium_spots(folder: Path) -> tuple[AnnData, np.ndarray]:
     """Read the counts, and the centers of their spots in pixels of the microscope image."""
     counts_file = _vendor.single_file(sorted(folder.glob(COUNTS)), "the counts", "path")
     assert counts_file is not None
+    # spatialdata-io derives an id from the prefix of the file; a file without a prefix needs one.
     prefixed = counts_file.name != COUNTS[1:]
     readers = _vendor.import_readers()
     with _vendor.named_folder_errors(folder, "a folder of Space Ranger"):

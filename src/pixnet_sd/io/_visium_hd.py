@@ -80,11 +80,11 @@ def bin_directory(size_um: int) -> str:
     return f"square_{size_um:03}um"
 
 
-def check_bins_um(folder: Path, asked: list[int]) -> list[int]:
+def check_bins_um(folder: Path, sizes: list[int]) -> list[int]:
     there = sorted(int(found.name.removeprefix("square_").removesuffix("um")) for found in folder.glob(BINS))
-    if not asked or set(asked) - set(there):
-        raise PixnetValueError(f"bins_um={asked} is not available; {folder} has bins of {there} µm. Choose from these.")
-    return asked
+    if not sizes or set(sizes) - set(there):
+        raise PixnetValueError(f"bins_um={sizes} is not available; {folder} has bins of {there} µm. Choose from these.")
+    return sizes
 
 
 def find_hd_image(folder: Path) -> Path | None:

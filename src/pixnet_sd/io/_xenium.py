@@ -55,6 +55,7 @@ def xenium(
     frame = _assemble.GlobalFrame(read_alignment(he, alignment), pixel_um)
     cells = read_cells(folder, pixel_um)
     scan = _scan.read_scan(he)
+    # Called for its warning: µm per pixel follow from the alignment.
     _assemble.choose_mpp(_assemble.IMAGE, None, {"its alignment": frame.image_mpp, **scan.stated_mpp})
     return _assemble.assemble_section(scan.in_color(), frame, [cells])
 
@@ -112,9 +113,9 @@ def read_cells(folder: Path, pixel_um: float) -> _assemble.ReadShapes:
     log_incomplete(len(outlines), counts, len(both))
     to_global = np.diag([1 / pixel_um, 1 / pixel_um, 1.0])
     geometries = outlines.set_index(outlines.index.astype(str)).loc[both].geometry.to_numpy()
-    kept = counts[both].copy()
-    kept.obs = kept.obs.drop(columns="cell_id")
-    return _assemble.ReadShapes("cells", geometries, kept, to_global=to_global)
+    matched = counts[both].copy()
+    matched.obs = matched.obs.drop(columns="cell_id")
+    return _assemble.ReadShapes("cells", geometries, matched, to_global=to_global)
 
 
 def log_incomplete(outlines: int, counts: AnnData, both: int) -> None:

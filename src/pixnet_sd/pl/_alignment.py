@@ -86,15 +86,15 @@ def alignment(
         elements.find_shapes_key(sdata, shapes_key),
         theme_of(dark),
     )
-    placed = read_shapes_in_image(sdata, key, image, coordinate_system)
+    geometry = read_shapes_in_image(sdata, key, image, coordinate_system)
     tissue = read_tissue_overview(sdata, image, read_overview(sdata, image, value_range))
-    view = view_of_both(find_view(sdata, image, None, "px"), placed)
+    view = view_of_both(find_view(sdata, image, None, "px"), geometry)
     room_in = legend_width(NAMES, MULTIPLE_IN)
     (panel,) = picture_panels(1, view.aspect, ax=ax, ncols=1, beside_in=room_in, theme=theme)
     draw_backdrop(panel.ax, read_backdrop(sdata, view, Backdrop(True, he, value_range), panel, theme))
-    draw_frame(panel, view, theme, describe_shapes(key, placed, tissue))
+    draw_frame(panel, view, theme, describe_shapes(key, geometry, tissue))
     draw_outline(panel.ax, tissue, TISSUE[dark])
-    draw_filled(panel.ax, placed, None, outline_style(len(placed), theme))
+    draw_filled(panel.ax, geometry, None, outline_style(len(geometry), theme))
     draw_legend(panel, NAMES, [theme.outline, TISSUE[dark]], theme)
     finish_figure([panel.ax], new=ax is None, show=show, save=save)
     return panel.ax
@@ -122,8 +122,10 @@ def outline_style(count: int, theme: Theme) -> Style:
 
 def draw_outline(ax: Axes, tissue: Raster, color: str) -> None:
     """Draw the border of the tissue, closed along the edges of the image."""
+    # A contour is closed only if the mask is surrounded by zeros.
     mask = np.pad(tissue.values.astype(float), 1)
     if mask.any():
+        # Pixel centers, one pixel to the left because of the padding.
         middles = [np.arange(side) - 0.5 for side in mask.shape[::-1]]
         drawn = ax.contour(*middles, mask, levels=[0.5], colors=[color], linewidths=1.4, zorder=3)
         drawn.set_transform(Affine2D(np.linalg.inv(tissue.from_image)) + ax.transData)

@@ -119,11 +119,11 @@ def compare(
     shapes, image, theme = pair.shapes_key, elements.find_image_key(sdata, image_key), theme_of(dark)
     view = find_view(sdata, image, shapes if crop_coord is None else crop_coord, crop_unit, coordinate_system)
     panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOR_BAR_IN, theme=theme)
-    below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
-    placed, rows = visible_shapes(sdata, shapes, view, coordinate_system)
+    backdrop = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
+    geometry, rows = visible_shapes(sdata, shapes, view, coordinate_system)
     style = shared_scale(pair, cmap, theme)
     for panel, word, values in zip(panels, ("measured", "predicted"), (pair.measured, pair.predicted), strict=False):
-        draw_panel(panel, view, below, placed, Numbers(values[rows], UNIT), f"{gene} {word}", style)
+        draw_panel(panel, view, backdrop, geometry, Numbers(values[rows], UNIT), f"{gene} {word}", style)
     draw_scatter(panels[2], pair, theme)
     axes = [panel.ax for panel in panels]
     finish_figure(axes, new=ax is None, show=show, save=save)

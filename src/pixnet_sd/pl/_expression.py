@@ -107,11 +107,11 @@ def expression(
     raster = read_genes(sdata, raster_key, names)
     view = find_view(sdata, frame_key(sdata, image_key, raster, over), crop_coord, crop_unit, coordinate_system)
     panels = picture_panels(len(names), view.aspect, ax=ax, ncols=ncols, beside_in=COLOR_BAR_IN, theme=theme)
-    below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
+    backdrop = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
     above = map_picture(sdata, raster, view.image_key, view.box, panels[0].width_px, coordinate_system)
     colors = make_colors(cmap, alpha if over else 1.0, theme, fade=over)
     for panel, name, values in zip(panels, names, above.data, strict=True):
-        draw_backdrop(panel.ax, below)
+        draw_backdrop(panel.ax, backdrop)
         draw_values(panel, values, above.to_image, colors, (vmin, vmax), format_unit(raster.unit), theme)
         draw_frame(panel, view, theme, name)
     axes = [panel.ax for panel in panels]

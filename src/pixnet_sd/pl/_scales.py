@@ -130,11 +130,11 @@ def label_axes(ax: Axes, sizes: np.ndarray, theme: Theme) -> None:
 def space_sizes(sizes: np.ndarray, share: float) -> list[float]:
     """Select sizes whose tick labels do not overlap on a logarithmic axis."""
     least = share * np.log(sizes[-1] / sizes[0])
-    kept = [float(sizes[0])]
+    spaced = [float(sizes[0])]
     for size in map(float, sizes[1:]):
-        if np.log(size / kept[-1]) > least:
-            kept.append(size)
-    return kept
+        if np.log(size / spaced[-1]) > least:
+            spaced.append(size)
+    return spaced
 
 
 def label_methods(

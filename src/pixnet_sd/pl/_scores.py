@@ -127,6 +127,7 @@ def mark_summaries(ax: Axes, ranked: pd.Series, pearson: bool, theme: Theme) -> 
 def label_genes(ax: Axes, ranked: pd.Series, summaries: dict[str, float], n_named: int, theme: Theme) -> None:
     """Write the best genes to the left of the curve; the worst to its right, among the summaries."""
     height_in = axes_height_in(ax)
+    # As many names as fit above each other, without naming a gene twice.
     count = min(n_named, len(ranked) // 2, int(height_in / NAME_IN) - len(summaries))
     last = len(ranked)
     best = [(str(name), row + 1, value) for row, (name, value) in enumerate(ranked.iloc[: max(count, 0)].items())]
@@ -163,6 +164,7 @@ def spread_apart(values: np.ndarray, gap: float, low: float, high: float) -> np.
     steps = gap * np.arange(len(values))
     places = np.empty(len(values))
     if len(values):
+        # Without the steps, "at least a gap apart" means "not decreasing", which isotonic regression solves exactly.
         spread = isotonic_regression(values[order] - steps).x
         places[order] = np.clip(spread, low, max(low, high - steps[-1])) + steps
     return places

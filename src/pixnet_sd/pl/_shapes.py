@@ -164,10 +164,10 @@ def shapes(
     panels = picture_panels(
         len(colors), view.aspect, ax=ax, ncols=ncols, beside_in=max(map(side_width, values)), theme=theme
     )
-    below = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
-    placed, rows = visible_shapes(sdata, key, view, coordinate_system)
+    backdrop = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
+    geometry, rows = visible_shapes(sdata, key, view, coordinate_system)
     for panel, name, value in zip(panels, colors, values, strict=True):
-        draw_panel(panel, view, below, placed, take_rows(value, rows), name or key, style)
+        draw_panel(panel, view, backdrop, geometry, take_rows(value, rows), name or key, style)
     axes = [panel.ax for panel in panels]
     finish_figure(axes, new=ax is None, show=show, save=save)
     return one_or_all(axes, color is None or isinstance(color, str))
@@ -186,6 +186,7 @@ def visible_shapes(
     """Return the shapes that intersect the view, in pixels of its image, and their rows."""
     grid = images.read_image(sdata, view.image_key).grid
     found = read_shapes(sdata, key, view.image_key, grid, coordinate_system).shapes
+    # Bounds of empty shapes are NaN, for which all comparisons are false.
     x0, y0, x1, y1 = found.bounds.T
     rows = np.flatnonzero((x1 > view.box.x0) & (y1 > view.box.y0) & (x0 < view.box.x1) & (y0 < view.box.y1))
     return found.take(rows), rows
@@ -200,43 +201,43 @@ def take_rows(values: Values | None, rows: np.ndarray) -> Values | None:
 def draw_panel(
     panel: Panel,
     view: MapView,
-    below: PlacedPicture | None,
-    placed: Shapes,
+    backdrop: PlacedPicture | None,
+    geometry: Shapes,
     values: Values | None,
     title: str,
     style: Style,
 ) -> None:
-    draw_backdrop(panel.ax, below)
+    draw_backdrop(panel.ax, backdrop)
     draw_frame(panel, view, style.theme, title)
     if values is None:
-        draw_filled(panel.ax, placed, None, style)
+        draw_filled(panel.ax, geometry, None, style)
     elif isinstance(values, Numbers):
-        draw_numbers(panel, placed, values, style)
+        draw_numbers(panel, geometry, values, style)
     else:
-        draw_categories(panel, placed, values, style)
+        draw_categories(panel, geometry, values, style)
 
 
-def draw_numbers(panel: Panel, placed: Shapes, numbers: Numbers, style: Style) -> None:
+def draw_numbers(panel: Panel, geometry: Shapes, numbers: Numbers, style: Style) -> None:
     scaled = numbers.values if style.common is None else style.common
     norm = find_limits(scaled, style.vmin, style.vmax)
     scale = ScalarMappable(norm, make_colors(style.cmap, style.alpha, style.theme, fade=False))
     scale.set_array(scaled)
-    draw_filled(panel.ax, placed, scale.to_rgba(np.ma.masked_invalid(numbers.values)), style)
+    draw_filled(panel.ax, geometry, scale.to_rgba(np.ma.masked_invalid(numbers.values)), style)
     draw_color_bar(panel, scale, format_unit(numbers.unit), style.theme)
 
 
-def draw_categories(panel: Panel, placed: Shapes, categories: Categories, style: Style) -> None:
+def draw_categories(panel: Panel, geometry: Shapes, categories: Categories, style: Style) -> None:
     colors = palette_for(categories.names, style.palette, categories.colors, style.theme)
     rgba = np.vstack([to_rgba_array(colors, style.alpha), np.zeros((1, 4))])  # -1 is the last: nothing
-    draw_filled(panel.ax, placed, rgba[categories.codes], style)
+    draw_filled(panel.ax, geometry, rgba[categories.codes], style)
     seen = np.unique(categories.codes[categories.codes >= 0])
     draw_legend(panel, [categories.names[code] for code in seen], [colors[code] for code in seen], style.theme)
 
 
-def draw_filled(ax: Axes, placed: Shapes, fill: np.ndarray | None, style: Style) -> None:
+def draw_filled(ax: Axes, geometry: Shapes, fill: np.ndarray | None, style: Style) -> None:
     """Draw shapes; `fill` is (n, 4), or None for outlines only."""
     line = style.outline_color or (style.theme.outline if fill is None else "none")
-    for rows, collection in shape_collections(placed, ax):
+    for rows, collection in shape_collections(geometry, ax):
         collection.set(
             facecolor="none" if fill is None else fill[rows],
             edgecolor=line,

@@ -139,6 +139,7 @@ def mark_kept(ax: Axes, scores: Curves, color: str) -> None:
 
 def kept_epoch(curve: Sequence[float]) -> int:
     """Return the first of the best epochs, counted from 1."""
+    # The score is NaN if no gene varies among the validation shapes.
     return int(np.argmax(np.nan_to_num(curve, nan=-np.inf))) + 1
 
 

@@ -107,18 +107,18 @@ def bins(
     rows, columns = bin_lattice(images.read_image(sdata, key).grid, size_px, size_um)
     squares = shapely.box(columns * size_px, rows * size_px, (columns + 1) * size_px, (rows + 1) * size_px)
     labels_key = find_tissue_key(sdata, key, tissue_key)
-    kept = select_on_tissue(sdata, key, labels_key, squares, min_tissue)
-    if not kept.any():
+    on_tissue = select_on_tissue(sdata, key, labels_key, squares, min_tissue)
+    if not on_tissue.any():
         raise PixnetValueError(
-            f"None of the {len(kept):,} bins of {size_um:g} µm has {min_tissue:g} of its area in {labels_key!r}, and "
-            "an element cannot be empty. Check the labels, or pass a smaller min_tissue."
+            f"None of the {len(on_tissue):,} bins of {size_um:g} µm has {min_tissue:g} of its area in {labels_key!r}, "
+            "and an element cannot be empty. Check the labels, or pass a smaller min_tissue."
         )
     frame = build.make_polygons(
-        squares[kept],
-        pd.RangeIndex(int(kept.sum())),
+        squares[on_tissue],
+        pd.RangeIndex(int(on_tissue.sum())),
         affine.get_transformations(sdata.images[key]),
-        array_row=rows[kept],
-        array_col=columns[kept],
+        array_row=rows[on_tissue],
+        array_col=columns[on_tissue],
     )
     if not inplace:
         return frame
@@ -136,6 +136,7 @@ def check_bin_size(size_um: object) -> None:
 
 def bin_lattice(grid: PixelGrid, size_px: float, size_um: float) -> tuple[np.ndarray, np.ndarray]:
     """Return row and column of all bins that fit into the image, row by row."""
+    # The tolerance keeps the last bin of an image that is a whole number of bins wide.
     n_rows, n_columns = (np.floor(side / size_px * (1 + 1e-9)) for side in grid.shape)
     if not 1 <= n_rows * n_columns <= BIN_LIMIT:
         raise PixnetValueError(
@@ -163,4 +164,5 @@ def select_on_tissue(
         return np.ones(len(squares), dtype=bool)
     shapes = from_polygons(squares, affine.matrix_between(sdata, image_key, labels_key))
     share = aggregate(images.read_mask(sdata, labels_key), shapes, "mean").values[:, 0]
+    # Bins outside the labels have no share (NaN).
     return np.nan_to_num(share) >= min_tissue

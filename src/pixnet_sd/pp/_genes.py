@@ -75,6 +75,7 @@ def select_genes(
     matrix = counts.to_csr(table, layer, key)
     counts.check_counts(matrix, key, layer)
     scores = SCORES[flavor](normalize_counts(matrix), table, n_top_genes)
+    # Stable, so that ties are resolved by the order of the genes on every machine; genes without a score come last.
     best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:n_top_genes]
     columns = pd.DataFrame({key_added: False, f"{key_added}_score": scores}, index=table.var_names)
     columns.iloc[best, 0] = True
@@ -97,7 +98,7 @@ def mean_rate_score(rates: sp.csr_array, table: AnnData, n: int) -> np.ndarray:
 
 
 def highly_variable_score(rates: sp.csr_array, table: AnnData, n: int) -> np.ndarray:
-    import scanpy as sc
+    import scanpy as sc  # takes seconds, so only where it is used
 
     found = sc.pp.highly_variable_genes(log_rates(rates, table), n_top_genes=n, inplace=False)
     return found["dispersions_norm"].to_numpy(dtype=float)

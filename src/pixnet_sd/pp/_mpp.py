@@ -83,6 +83,7 @@ def derive_mpp(
         return "the argument mpp", float(mpp)
     if coordinate_system is not None:
         return f"coordinate system {coordinate_system!r}", units.mpp_from_system(sdata, image_key, coordinate_system)
+    # `mpp` has checked that one source is given, and both arguments of this one.
     assert spots_key is not None and pitch_um is not None
     key = elements.find_shapes_key(sdata, spots_key)
     return f"the pitch of {key!r}", units.mpp_from_pitch(sdata, image_key, key, pitch_um)

@@ -85,6 +85,7 @@ def finish_figure(axes: list[Axes], *, new: bool, show: bool | None, save: str |
     """Save the figure if `save` is given; show it if asked, or if it is new and the session is interactive."""
     figure = cast(Figure, axes[0].get_figure(root=True))
     if save is not None:
+        # Legends and color bars may extend beyond a figure that the caller made.
         figure.savefig(save, bbox_inches="tight")
     if show or (show is None and new and plt.isinteractive()):
         plt.show()

@@ -65,6 +65,7 @@ def draw_scale_bar(panel: Panel, view: MapView, theme: Theme) -> None:
 
 def round_length(longest: float) -> float:
     """Return the largest of 1, 2, 5 times a power of ten that is at most `longest`."""
+    # The tolerance keeps lengths that are exactly 1, 2 or 5 from being rounded down.
     power = 10.0 ** np.floor(np.log10(longest))
     return float(max(step for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9)) * power)
 
@@ -78,6 +79,7 @@ def draw_color_bar(panel: Panel, colors: ScalarMappable, unit: str, theme: Theme
     place = (1 + GAP_IN / panel.width_in, 0, BAR_IN / panel.width_in, 1)
     beside = panel.ax.inset_axes(place, facecolor=theme.paper)
     bar = panel.figure.colorbar(colors, cax=beside, extend=extend_ends(colors))
+    # matplotlib draws the pointed ends of color bars without antialiasing.
     for point in beside.patches:
         point.set_antialiased(True)
     most = max(2, int(panel.height_in / 0.5))

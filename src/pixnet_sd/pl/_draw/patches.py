@@ -40,6 +40,7 @@ def polygon_path(shapes: Shapes, row: int) -> Path:
     first, last = rings.first[row], rings.first[row + 1]
     if last - first == 1:
         return Path(rings.xy[rings.start[first] : rings.start[last]])
+    # matplotlib fills by the nonzero rule: a hole with the direction of its shell would be filled.
     parts = [
         rings.xy[rings.start[r] : rings.start[r + 1]][:: -1 if rings.sign[r] > 0 else 1] for r in range(first, last)
     ]

@@ -87,6 +87,7 @@ def gene_values(column: AnnData, table_key: str, layer: str | None) -> np.ndarra
     if layer is not None and layer not in column.layers:
         raise PixnetKeyError(f"layer={layer!r} is not in table {table_key!r}; it has {counts.layer_names(column)}.")
     data = column.X if layer is None else column.layers[layer]
+    # Tables that are read lazily hold dask arrays.
     data = data.compute() if hasattr(data, "compute") else data
     dense = data.toarray() if hasattr(data, "toarray") else np.asarray(data)
     return dense.astype(float).ravel()
@@ -94,6 +95,7 @@ def gene_values(column: AnnData, table_key: str, layer: str | None) -> np.ndarra
 
 def to_values(column: pd.Series, colors: Sequence[str] | None) -> Values:
     """Convert numeric columns to `Numbers`; text, categories and booleans to `Categories`."""
+    # pandas counts booleans as numeric.
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return Numbers(column.to_numpy(dtype=float, na_value=np.nan), None)
     categorical = column.astype("category").cat
