@@ -36,6 +36,7 @@ from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
+from pixnet_sd.tl._prediction.options import PredictOptions
 from pixnet_sd.tl._prediction.plan import make_plan
 
 MPP = 0.5
@@ -72,9 +73,7 @@ def seconds(work) -> float:
 
 
 def job_of(sdata: SpatialData, model: Model, **options):
-    rest = dict.fromkeys(("mpp", "tissue_key", "value_range", "device", "batch_size", "tile_size"))
-    flags = dict.fromkeys(("allow_upsample", "augment", "compile"), False)
-    return make_plan(sdata, "he", model, **{**rest, **flags, **options})
+    return make_plan(sdata, model, PredictOptions(image_key="he", **options))
 
 
 def overhead(size_px: int, tile_px: int, repeats: int) -> None:
@@ -83,7 +82,7 @@ def overhead(size_px: int, tile_px: int, repeats: int) -> None:
     sdata = noise(size_px)
     sdata["he"] = sdata["he"].persist()
     job = job_of(sdata, model, tile_size=tile_px)
-    ready = [to_unit(read_batch(job.picture, [tile]), "cpu") for tile in job.plan]
+    ready = [to_unit(read_batch(job.picture, [tile]), "cpu") for tile in job.tiles]
 
     def bare() -> None:
         network = for_inference(model.network, "cpu")

@@ -39,7 +39,7 @@ ALLOWED = {
     "datasets._synthetic": EXACT,
     "tl": ELEMENTS | TRAINED | {"tl._prediction"},
     "tl._prediction": ELEMENTS | TRAINED,
-    "cli": ELEMENTS | TRAINED | {"tl", "tl._prediction", "demo"},
+    "cli": {"_errors", "_settings", "demo"},
     "__main__": {"cli"},
     "demo": BOTTOM,
     "__init__": BOTTOM | TRAINED | {"pp", "tl", "pl", "io", "datasets"},
@@ -52,7 +52,7 @@ FILES_ONLY = {f"pixnet_sd._sdata.storage.{name}" for name in ("consolidated", "l
 FRAMEWORKS = {
     "torch": {"nn"},
     "timm": {"nn"},
-    "spatialdata": {"_sdata", "pp", "tl", "pl", "io", "datasets"},
+    "spatialdata": {"_sdata", "pp", "tl", "pl", "io", "datasets", "cli"},
     "spatialdata_io": {"io"},
 }
 

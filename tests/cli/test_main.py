@@ -1,13 +1,20 @@
-"""What every command does alike: help, errors in one line, nothing heavy before it is needed."""
+"""What every command does alike: help, errors in one line, nothing heavy before it is needed, public calls only."""
 
+import ast
+import inspect
+import operator
+import re
 import subprocess
 import sys
 import tomllib
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import pixnet_sd as ps
+from pixnet_sd import cli
 from pixnet_sd._errors import PixnetWarning
 from pixnet_sd.cli import COMMANDS, _messages, main
 
@@ -16,6 +23,20 @@ def test_help_loads_nothing_heavy() -> None:
     code = "import sys; from pixnet_sd.cli import build_parser; build_parser(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {name.split(".")[0] for name in loaded} & {"torch", "numpy", "spatialdata", "dask", "numba", "pandas"}
+
+
+@pytest.mark.parametrize("file", sorted(Path(cli.__file__).parent.glob("*.py")), ids=lambda file: file.stem)
+def test_commands_use_the_public_interface_only(file: Path) -> None:
+    """`ps.tl.predict` is public; beside it, only errors and messages of the package are shared."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    private = {name for name in modules if name.startswith("pixnet_sd._")}
+    assert private <= {"pixnet_sd._errors", "pixnet_sd._settings"}
+    assert all(name.startswith("pixnet_sd.cli") for name in modules - private if name.startswith("pixnet_sd."))
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and re.fullmatch(r"ps(\.\w+)+", ast.unparse(node)):
+            owner = operator.attrgetter(ast.unparse(node.value))(SimpleNamespace(ps=ps))
+            assert not inspect.ismodule(owner) or node.attr in owner.__all__, ast.unparse(node)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -194,10 +194,10 @@ def test_a_map_that_was_made_otherwise_is_not_taken_for_what_is_asked(
     before = digests(slide)
     for options, told in [
         ([other_model], "not by 'tiny' ("),
-        ([model, "--mpp", "0.4"], "taken to have 0.5 µm per pixel, not 0.4 (--mpp)"),
-        ([model, "--augment"], "without --augment"),
-        ([model, "--tissue", "marked"], "(--tissue)"),
-        ([model, "--augment", "--shard", "1/2"], "without --augment"),
+        ([model, "--mpp", "0.4"], "taken to have 0.5 µm per pixel, not 0.4 (mpp)"),
+        ([model, "--augment"], "made with augment=False"),
+        ([model, "--tissue", "marked"], "(tissue_key)"),
+        ([model, "--augment", "--shard", "1/2"], "made with augment=False"),
     ]:
         assert main([*command, *options]) == 2
         assert told in error(capsys)

@@ -42,12 +42,12 @@ def test_info_says_what_is_there_and_where_it_comes_from(
     assert (elements["he"]["size"], elements["he"]["mpp"], elements["he"]["made"]) == ([3, 256, 256], 0.5, None)
     assert (elements["he_programs"]["size"], elements["he_programs"]["mpp"]) == ([3, 64, 64], 2.0)
     assert elements["he_programs"]["made"]["sha256"] == Model.load(model).sha256
-    assert found["unfinished"] == [".a.zarr+other_programs.partial"]
+    assert found["unfinished"] == ["other_programs"]
     assert main(["info", str(slide)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  images  he                           3 x 256 x 256, 0.5 um/px" in lines
     assert any("2 um/px, programs by 'tiny' (" in line for line in lines)
-    assert "  unfinished: .a.zarr+other_programs.partial" in lines
+    assert "  unfinished: other_programs" in lines
 
 
 def test_scores_of_slides_with_one_name_are_kept_apart(

@@ -34,7 +34,7 @@ from pixnet_sd.nn.model.model import Model
 from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._prediction.plan import load_model
-from pixnet_sd.tl._prediction.store import whole_batches
+from pixnet_sd.tl._prediction.tiles import whole_batches
 
 CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=())
 GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
@@ -284,7 +284,7 @@ def test_a_disk_that_is_too_small_is_refused_with_both_numbers(
 
 def test_something_else_than_a_model_is_refused() -> None:
     with pytest.raises(PixnetTypeError, match=r"must be a pixnet_sd\.Model"):
-        load_model(tiny_model().network)
+        load_model(tiny_model().network)  # type: ignore[arg-type]
 
 
 class Stopped(BaseException):

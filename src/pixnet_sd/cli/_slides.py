@@ -1,4 +1,4 @@
-"""The same work on each slide that a command names, with one line for each on stdout."""
+"""Do the same work on each slide that a command names, with one line for each on stdout."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pixnet_sd._errors import PixnetError
+from pixnet_sd._errors import PixnetError, PixnetRuntimeError, PixnetValueError
 from pixnet_sd.cli import _messages
 
+if TYPE_CHECKING:
+    from spatialdata import SpatialData
+
 Facts = dict[str, Any]
+MARKERS = ("zarr.json", ".zgroup", ".zattrs")
+"""Files that tell a zarr store, of any version."""
 
 
 def add_slides(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +26,21 @@ def add_slides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
 
 
+def open_slide(path: str) -> SpatialData:
+    """Open a store, lazily."""
+    from spatialdata import SpatialData
+
+    if not any((Path(path) / name).exists() for name in MARKERS):
+        found = "is no zarr store" if Path(path).exists() else "is not there"
+        raise PixnetValueError(f"{path} {found}. Give the path of a SpatialData object that was written to disk.")
+    try:
+        return SpatialData.read(path)
+    except Exception as error:
+        raise PixnetRuntimeError(f"{path} cannot be read as a SpatialData store: {error}") from error
+
+
 def for_each(asked: argparse.Namespace, work: Callable[[str], Facts]) -> int:
-    """One that fails does not stop the others; the exit code tells."""
+    """Work on all slides, also after one that fails; return the exit code."""
     return max([report_slide(path, work, as_json=asked.json) for path in asked.slides])
 
 
@@ -39,7 +58,7 @@ def report_slide(path: str, work: Callable[[str], Facts], *, as_json: bool) -> i
 
 
 def in_words(facts: Facts) -> str:
-    """The status, then what else is known but for the error, which is on stderr."""
+    """Describe the status, then what else is known but for the error, which is on stderr."""
     shown = {name: value for name, value in facts.items() if name not in ("status", "error", "seconds")}
     said = [
         facts["status"],

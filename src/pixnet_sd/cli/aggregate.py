@@ -6,19 +6,20 @@ import argparse
 from functools import partial
 
 from pixnet_sd.cli import _slides
+from pixnet_sd.cli._tables import table_name
 
 HELP = "a table for shapes from a map, or from any image"
 EXAMPLES = """\
 examples:
   pixnet-sd aggregate a.zarr --shapes cells
-  pixnet-sd aggregate a.zarr --shapes cells --image he --statistic mean --table cells_colour
+  pixnet-sd aggregate a.zarr --shapes cells --raster he --statistic mean --table cells_colour
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _slides.add_slides(parser)
     parser.add_argument("--shapes", metavar="KEY", help="polygons or circles; may be left out when there is one")
-    parser.add_argument("--image", metavar="KEY", help="the raster; by default the only predicted map")
+    parser.add_argument("--raster", metavar="KEY", help="the raster; by default the only predicted map")
     parser.add_argument("--statistic", help="sum, mean, min, max, std, median; by default what the unit allows")
     parser.add_argument("--genes", nargs="+", metavar="GENE", help="by default all")
     parser.add_argument("--table", metavar="KEY", help="name of the table; {shapes}_expression by default")
@@ -30,22 +31,18 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def aggregate_slide(path: str, *, asked: argparse.Namespace) -> _slides.Facts:
-    from pixnet_sd._keys import expression_key
-    from pixnet_sd._sdata import elements
-    from pixnet_sd._sdata.elements import open_slide
-    from pixnet_sd.tl._aggregate import aggregate as pool
+    import pixnet_sd as ps
 
-    sdata = open_slide(path)
-    shapes = elements.find_shapes_key(sdata, asked.shapes)
-    table = asked.table or expression_key(shapes)
-    pool(
+    sdata = _slides.open_slide(path)
+    ps.tl.aggregate(
         sdata,
-        shapes,
-        raster_key=asked.image,
+        asked.shapes,
+        raster_key=asked.raster,
         statistic=asked.statistic,
         genes=asked.genes,
-        key_added=table,
+        key_added=asked.table,
         overwrite=asked.overwrite,
         progress=_slides.shows_bars(),
     )
-    return {"table": table, "rows": sdata.tables[table].n_obs, "genes": sdata.tables[table].n_vars}
+    name = asked.table or table_name(asked.shapes or next(iter(sdata.shapes)))
+    return {"table": name, "rows": sdata.tables[name].n_obs, "genes": sdata.tables[name].n_vars}

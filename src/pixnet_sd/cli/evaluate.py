@@ -39,7 +39,7 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def names_apart(paths: Sequence[str]) -> dict[str, str]:
-    """A name for each slide: that of its folder, with as many folders above as tell it from the others."""
+    """Name each slide by its folder, with as many folders above as tell it from the others."""
     parts = {path: Path(path).resolve().with_suffix("").parts[1:] for path in paths}
     for depth in range(1, max(map(len, parts.values())) + 1):
         names = {path: "_".join(own[-depth:]) for path, own in parts.items()}
@@ -49,15 +49,14 @@ def names_apart(paths: Sequence[str]) -> dict[str, str]:
 
 
 def evaluate_slide(path: str, *, asked: argparse.Namespace, files: Mapping[str, Path]) -> _slides.Facts:
-    from pixnet_sd._sdata.elements import open_slide
-    from pixnet_sd.tl._evaluate import evaluate as score
+    import pixnet_sd as ps
 
     file = files.get(path)
     if file is not None and file.exists() and not asked.overwrite:
         raise PixnetValueError(f"{file} exists already. Give another folder, or --overwrite.")
-    sdata = open_slide(path)
+    sdata = _slides.open_slide(path)
     options = {"genes": asked.genes, "layer": asked.layer, "ceiling": asked.ceiling}
-    scores = score(sdata, asked.predicted, asked.measured, **options)
+    scores = ps.tl.evaluate(sdata, asked.predicted, asked.measured, **options)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         scores.to_csv(file)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.cli import _slides
-
-if TYPE_CHECKING:
-    from pixnet_sd._sdata.elements import SpatialData
+from pixnet_sd.cli._tables import check_tables, find_maps, write_tables
 
 HELP = "verify and publish what shards have computed"
 EXAMPLES = """\
@@ -37,32 +34,23 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def finish_slide(path: str, *, shapes: list[str], overwrite: bool) -> _slides.Facts:
-    from pixnet_sd._sdata.elements import open_slide
-    from pixnet_sd.cli._tables import maps_of, pool_tables, to_pool
-    from pixnet_sd.tl._prediction import shards
+    import pixnet_sd as ps
 
-    sdata = open_slide(path)
-    waiting = maps_waiting(sdata)
-    found = waiting or maps_of(sdata)
+    sdata = _slides.open_slide(path)
+    info = ps.tl.info(sdata)
+    waiting = info.attrs["shards"]
+    found = waiting or find_maps(info)
     key = single_map(found) if shapes and found else None
-    wanted = [] if key is None else to_pool(sdata, shapes, key, remade=bool(waiting), overwrite=overwrite)
-    maps = [] if found and not waiting else shards.finish_shards(sdata)
-    tables = [] if key is None else pool_tables(sdata, wanted, key)
+    check_tables(sdata, shapes, key, overwrite=overwrite)
+    maps = [] if found and not waiting else ps.tl.finish(sdata)
+    tables = [] if key is None else write_tables(sdata, shapes, key, overwrite=overwrite)
     return {"status": "done" if maps or tables else "already done", "maps": maps, "tables": tables}
-
-
-def maps_waiting(sdata: SpatialData) -> list[str]:
-    """Maps that shards left beside the store."""
-    from pixnet_sd._sdata.storage.growing import key_of
-    from pixnet_sd.tl._prediction import shards
-
-    return [key_of(folder) for folder in shards.list_waiting(sdata)]
 
 
 def single_map(maps: list[str]) -> str:
     if len(maps) > 1:
         raise PixnetValueError(
             f"--shapes needs to know one map, and there are {len(maps)}: {', '.join(map(repr, maps))}. Leave --shapes "
-            "out, then pool each of them: pixnet-sd aggregate --shapes KEY --image MAP --table NAME."
+            "out, then aggregate each of them: pixnet-sd aggregate --shapes KEY --raster MAP --table NAME."
         )
     return maps[0]

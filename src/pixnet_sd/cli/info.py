@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pixnet_sd._errors import one_line
 from pixnet_sd.cli import _slides
-
-if TYPE_CHECKING:
-    from pixnet_sd._sdata.elements import SpatialData
 
 HELP = "what is in a slide, and where it comes from"
 EXAMPLES = """\
@@ -25,45 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    from pixnet_sd._sdata.elements import open_slide
+    import pixnet_sd as ps
 
     for path in asked.slides:
-        sdata = open_slide(path)
-        found = {"slide": path, "elements": list_elements(sdata), "unfinished": list_unfinished(sdata)}
+        info = ps.tl.info(_slides.open_slide(path))
+        known = info.drop(columns="pixels").rename_axis("name").reset_index().astype(object)
+        elements = known.where(known.notna(), None).to_dict("records")
+        found = {"slide": path, "elements": elements, "unfinished": info.attrs["unfinished"]}
         print(json.dumps(found) if asked.json else format_element(found))
     return 0
-
-
-def list_elements(sdata: SpatialData) -> list[dict[str, Any]]:
-    from pixnet_sd._sdata.provenance import get_record
-
-    return [
-        {"kind": kind, "name": name, "size": describe_size(kind, element), "mpp": describe_mpp(sdata, kind, name)}
-        | {"made": get_record(sdata, name)}
-        for kind, name, element in sdata.gen_elements()
-    ]
-
-
-def describe_size(kind: str, element: Any) -> list[int]:
-    """Channels and pixels, rows and columns, or a count."""
-    from pixnet_sd._sdata.affine import finest_array
-
-    if kind in ("images", "labels"):
-        return list(finest_array(element).shape)
-    return list(element.shape) if kind == "tables" else [len(element)]
-
-
-def describe_mpp(sdata: SpatialData, kind: str, name: str) -> float | None:
-    from pixnet_sd._sdata.maps import raster_mpp
-
-    return raster_mpp(sdata, name) if kind == "images" else None
-
-
-def list_unfinished(sdata: SpatialData) -> list[str]:
-    """Folders of predictions that have begun and are not in the store."""
-    from pixnet_sd._sdata.storage.growing import list_partial_folders
-
-    return [folder.name for folder in list_partial_folders(sdata)]
 
 
 def format_element(found: dict[str, Any]) -> str:

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    from pixnet_sd.nn.model.bundled import models
+    import pixnet_sd as ps
 
-    table = models()
+    table = ps.models()
     print(table.to_json(orient="index") if asked.json else table.T.map(one_line).to_string())
     return 0

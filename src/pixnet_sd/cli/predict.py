@@ -10,23 +10,20 @@ that all parts are there.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
-from math import isclose, prod, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.cli import _slides
+from pixnet_sd.cli._tables import check_tables, find_maps, write_tables
 
 if TYPE_CHECKING:
-    from pixnet_sd._sdata.elements import SpatialData
-    from pixnet_sd.nn.model.model import Model
-    from pixnet_sd.tl._prediction.options import PredictOptions
-    from pixnet_sd.tl._prediction.output import MapOutput
+    import pandas as pd
 
-SAME_MPP = 1e-6
-"""µm per pixel that differ by this share are the same number."""
+    from pixnet_sd import Model
+
+OPTIONS = ("allow_upsample", "overwrite", "device", "batch_size", "tile_size", "augment", "compile")
+"""Options that are called here as in `tl.predict`."""
 HELP = "map the expression of genes, on one machine or many"
 EXAMPLES = """\
 examples:
@@ -64,97 +61,31 @@ def parse_shard(text: str) -> tuple[int, int]:
 def run(asked: argparse.Namespace) -> int:
     if asked.shard is not None and (asked.shapes or asked.restart):
         raise PixnetValueError("--shard computes a part: give --shapes to finish, and begin anew without --shard.")
-    from pixnet_sd.tl._prediction.options import PredictOptions
-    from pixnet_sd.tl._prediction.plan import load_model
+    import pixnet_sd as ps
 
-    request = PredictOptions(
-        image_key=asked.image,
-        mpp=asked.mpp,
-        tissue_key=asked.tissue,
-        allow_upsample=asked.allow_upsample,
-        overwrite=asked.overwrite,
-        device=asked.device,
-        batch_size=asked.batch_size,
-        tile_size=asked.tile_size,
-        augment=asked.augment,
-        compile=asked.compile,
-    )
-    work = partial(predict_slide, asked=asked, request=request, model=load_model(asked.model))
-    return _slides.for_each(asked, work)
+    return _slides.for_each(asked, partial(predict_slide, asked=asked, model=ps.Model.load(asked.model)))
 
 
-def predict_slide(path: str, *, asked: argparse.Namespace, request: PredictOptions, model: Model) -> _slides.Facts:
-    from pixnet_sd._sdata.elements import open_slide
-    from pixnet_sd.cli._tables import pool_tables, to_pool
-    from pixnet_sd.tl._predict import predict_one
-    from pixnet_sd.tl._prediction.shards import predict_shard
+def predict_slide(path: str, *, asked: argparse.Namespace, model: Model) -> _slides.Facts:
+    import pixnet_sd as ps
 
-    sdata, bars = open_slide(path), _slides.shows_bars()
-    key = map_key(sdata, request)
-    there = not request.overwrite and is_there(sdata, key, request, model)
+    sdata, bars = _slides.open_slide(path), _slides.shows_bars()
+    info = ps.tl.info(sdata)
+    key = map_key(info, asked.image)
+    there = not asked.overwrite and key in find_maps(info) and key not in info.attrs["unfinished"]
+    check_tables(sdata, asked.shapes, key, overwrite=asked.overwrite)
+    options = {option: getattr(asked, option) for option in OPTIONS}
+    how = {"model": model, "mpp": asked.mpp, "tissue_key": asked.tissue, "exist_ok": True, "progress": bars, **options}
     if asked.shard is not None and not there:
         number, count = asked.shard
-        tiles = predict_shard(sdata, request, model, number=number, count=count, progress=bars)
+        tiles = ps.tl.predict_shard(sdata, asked.image, number=number, shards=count, **how)
         return {"shard": f"{number}/{count}", "tiles": tiles}
-    shapes = to_pool(sdata, asked.shapes, key, remade=not there, overwrite=request.overwrite)
-    if not there:
-        predict_one(sdata, request=request, model=model, resume=not asked.restart, inplace=True, progress=bars)
-    tables = pool_tables(sdata, shapes, key)
+    ps.tl.predict(sdata, asked.image, resume=not asked.restart, **how)
+    tables = write_tables(sdata, asked.shapes, str(key), overwrite=asked.overwrite)
     return {"status": "done" if tables or not there else "already done", "map": key, "tables": tables}
 
 
-def map_key(sdata: SpatialData, request: PredictOptions) -> str:
-    from pixnet_sd._sdata import elements
-    from pixnet_sd.tl._prediction.output import names_for
-
-    return names_for(elements.find_image_key(sdata, request.image_key), None).programs
-
-
-def is_there(sdata: SpatialData, key: str, request: PredictOptions, model: Model) -> bool:
-    """Whether the map that is asked for is in the store, and nothing of it waits beside; another one is an error."""
-    from pixnet_sd._sdata.provenance import get_record
-    from pixnet_sd._sdata.storage.growing import partial_folder
-
-    made = get_record(sdata, key) if key in sdata.images else None
-    if made is None or made.get("kind") != "programs" or partial_folder(sdata, key).exists():
-        return False
-    task = asked_of(sdata, request, model, made)
-    if found := [*differences(made, task.made), *other_pixels(sdata, key, made, task)]:
-        raise PixnetKeyError(
-            f"{key!r} is in the store already and is not what is asked for now: {'; '.join(found)}. Add --overwrite to "
-            "replace it, or repeat the options it was made with to keep it."
-        )
-    return True
-
-
-def asked_of(sdata: SpatialData, request: PredictOptions, model: Model, made: Mapping[str, Any]) -> MapOutput:
-    """The map to be made now, in tiles of the same size: the digest of the tissue depends on them."""
-    from pixnet_sd.tl._prediction.output import MapOutput
-
-    same_tiles = replace(request, tile_size=made.get("tile_px", request.tile_size))
-    return MapOutput(sdata, same_tiles, same_tiles.job(sdata, model))
-
-
-def differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """In words, of what changes the values of a map."""
-    told = []
-    if made["sha256"] != asked["sha256"]:
-        told.append(
-            f"it was made by the model {made['model']!r} ({made['sha256'][:8]}), not by {asked['model']!r} "
-            f"({asked['sha256'][:8]})"
-        )
-    if made.get("augment", False) != asked["augment"]:
-        told.append(f"it was made with{'' if made.get('augment') else 'out'} --augment")
-    if made.get("tissue_digest") != asked["tissue_digest"]:
-        told.append("other tissue was marked, or none, when it was made (--tissue)")
-    return told
-
-
-def other_pixels(sdata: SpatialData, key: str, made: Mapping[str, Any], task: MapOutput) -> list[str]:
-    """In words, whether the image was taken to have another µm per pixel, which the map's place on it tells."""
-    from pixnet_sd._sdata import affine
-
-    before = made["mpp"] / affine.area_scale(affine.matrix_between(sdata, key, task.job.image_key))
-    now = task.job.mpp / sqrt(prod(task.job.grid.step))
-    same = isclose(before, now, rel_tol=SAME_MPP)
-    return [] if same else [f"the image was taken to have {before:.4g} µm per pixel, not {now:.4g} (--mpp)"]
+def map_key(info: pd.DataFrame, image_key: str | None) -> str | None:
+    """Return the name that the map will have; None where several images leave the choice to `predict`."""
+    images = [image_key] if image_key else list(info.index[(info["kind"] == "images") & info["made"].isna()])
+    return f"{images[0]}_programs" if len(images) == 1 else None

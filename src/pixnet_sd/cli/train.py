@@ -33,11 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> int:
     if asked.out.exists() and not asked.overwrite:
         raise PixnetValueError(f"{asked.out} exists already. Give another folder, or --overwrite.")
-    from pixnet_sd._sdata.elements import open_slide
-    from pixnet_sd.tl._train import train
+    import pixnet_sd as ps
 
-    model = train(
-        [open_slide(path) for path in asked.slides],
+    model = ps.tl.train(
+        [_slides.open_slide(path) for path in asked.slides],
         image_key=asked.image,
         table_key=asked.table,
         genes=asked.genes,

@@ -12,9 +12,12 @@ __getattr__, __dir__, __all__ = lazy(
         "coverage": "_coverage",
         "evaluate": "_evaluate",
         "expand": "_expand",
+        "finish": "_shards",
+        "info": "_info",
         "intervals": "_intervals",
         "predict": "_predict",
         "predict_shapes": "_predict_shapes",
+        "predict_shard": "_shards",
         "train": "_train",
     },
 )
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from pixnet_sd.tl._coverage import coverage as coverage
     from pixnet_sd.tl._evaluate import evaluate as evaluate
     from pixnet_sd.tl._expand import expand as expand
+    from pixnet_sd.tl._info import info as info
     from pixnet_sd.tl._intervals import intervals as intervals
     from pixnet_sd.tl._predict import predict as predict
     from pixnet_sd.tl._predict_shapes import predict_shapes as predict_shapes
+    from pixnet_sd.tl._shards import finish as finish
+    from pixnet_sd.tl._shards import predict_shard as predict_shard
     from pixnet_sd.tl._train import train as train

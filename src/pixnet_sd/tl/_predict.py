@@ -2,33 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, overload
 
+import numpy as np
+import xarray as xr
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetTypeError
-from pixnet_sd._sdata import levels, provenance
-from pixnet_sd._sdata.counts import asked_genes
-from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
+from pixnet_sd._errors import PixnetRuntimeError, PixnetTypeError
+from pixnet_sd._settings import logger
 from pixnet_sd.nn.device import check_device
+from pixnet_sd.nn.model.model import Model
 from pixnet_sd.tl._prediction.dask import compute_on_workers, has_workers
 from pixnet_sd.tl._prediction.diagnostics import report_cut_edges, report_seam, warn_if_unfamiliar
-from pixnet_sd.tl._prediction.local import compute_locally, compute_raster
-from pixnet_sd.tl._prediction.many import for_each_slide
+from pixnet_sd.tl._prediction.existing import is_there
 from pixnet_sd.tl._prediction.options import PredictOptions
-from pixnet_sd.tl._prediction.output import MapOutput, is_small
-from pixnet_sd.tl._prediction.plan import load_model
-from pixnet_sd.tl._prediction.store import forget_genes, predict_to_store, renew_genes
+from pixnet_sd.tl._prediction.plan import load_model, make_plan
+from pixnet_sd.tl._prediction.tiles import compute_here
+from pixnet_sd.tl._prediction.writer import MapWriter
+
+Image = xr.DataArray | xr.DataTree
 
 
+@overload
+def predict(
+    sdata: SpatialData | Sequence[SpatialData],
+    image_key: str | None = ...,
+    *,
+    model: Model | str | Path | None = ...,
+    genes: Sequence[str] | None = ...,
+    mpp: float | None = ...,
+    tissue_key: str | None = ...,
+    image_key_added: str | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    allow_upsample: bool = ...,
+    resume: bool = ...,
+    exist_ok: bool = ...,
+    overwrite: bool = ...,
+    device: str | None = ...,
+    batch_size: int | None = ...,
+    tile_size: int | None = ...,
+    augment: bool = ...,
+    compile: bool = ...,
+    inplace: Literal[True] = ...,
+    progress: bool | None = ...,
+) -> None: ...
+@overload
+def predict(
+    sdata: Sequence[SpatialData],
+    image_key: str | None = ...,
+    *,
+    model: Model | str | Path | None = ...,
+    genes: Sequence[str] | None = ...,
+    mpp: float | None = ...,
+    tissue_key: str | None = ...,
+    image_key_added: str | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    allow_upsample: bool = ...,
+    resume: bool = ...,
+    exist_ok: bool = ...,
+    overwrite: bool = ...,
+    device: str | None = ...,
+    batch_size: int | None = ...,
+    tile_size: int | None = ...,
+    augment: bool = ...,
+    compile: bool = ...,
+    inplace: Literal[False],
+    progress: bool | None = ...,
+) -> list[Image]: ...
+@overload
+def predict(
+    sdata: SpatialData,
+    image_key: str | None = ...,
+    *,
+    model: Model | str | Path | None = ...,
+    genes: Sequence[str] | None = ...,
+    mpp: float | None = ...,
+    tissue_key: str | None = ...,
+    image_key_added: str | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    allow_upsample: bool = ...,
+    resume: bool = ...,
+    exist_ok: bool = ...,
+    overwrite: bool = ...,
+    device: str | None = ...,
+    batch_size: int | None = ...,
+    tile_size: int | None = ...,
+    augment: bool = ...,
+    compile: bool = ...,
+    inplace: Literal[False],
+    progress: bool | None = ...,
+) -> Image: ...
 def predict(
     sdata: SpatialData | Sequence[SpatialData],
     image_key: str | None = None,
     *,
-    model: Any = None,
+    model: Model | str | Path | None = None,
     genes: Sequence[str] | None = None,
     mpp: float | None = None,
     tissue_key: str | None = None,
@@ -36,6 +108,7 @@ def predict(
     value_range: tuple[float, float] | None = None,
     allow_upsample: bool = False,
     resume: bool = True,
+    exist_ok: bool = False,
     overwrite: bool = False,
     device: str | None = None,
     batch_size: int | None = None,
@@ -44,7 +117,7 @@ def predict(
     compile: bool = False,
     inplace: bool = True,
     progress: bool | None = None,
-) -> Any:
+) -> Image | list[Image] | None:
     """Predict gene expression for every pixel of an H&E image.
 
     The network is run once per tile and gives a few programs, from which all genes follow by a product with their
@@ -81,7 +154,10 @@ def predict(
     allow_upsample
         Interpolate an image that is coarser than what the model was trained on.
     resume
-        Take up what an interrupted call left. Otherwise begin anew.
+        Resume an interrupted prediction. If False, start over.
+    exist_ok
+        Do nothing if the map exists and was made by the same model from the same image and tissue. A map that was made
+        otherwise is an error, which says how it differs.
     overwrite
         Replace results of these names; what this package did not make is never replaced.
     device
@@ -117,62 +193,93 @@ def predict(
     >>> ps.tl.predict(sdata, model="my_model")  # doctest: +SKIP
     >>> sdata.images["he_expression"].sel(c="EPCAM")  # doctest: +SKIP
     """
-    request = PredictOptions(
-        image_key,
-        image_key_added,
-        asked_genes(genes),
-        mpp,
-        tissue_key,
-        value_range,
-        allow_upsample,
-        overwrite,
-        device,
-        batch_size,
-        tile_size,
-        augment,
-        compile,
-    )
+    options = PredictOptions.of(locals())
     if isinstance(sdata, str | PathLike):
         raise PixnetTypeError(f"Predict needs a SpatialData object, not the path {sdata!r}: spatialdata.read_zarr it.")
     one = partial(
-        predict_one, request=request, model=load_model(model), resume=resume, inplace=inplace, progress=progress
+        predict_slide,
+        model=load_model(model),
+        options=options,
+        resume=resume,
+        exist_ok=exist_ok,
+        inplace=inplace,
+        progress=progress,
     )
-    return one(sdata) if not isinstance(sdata, Sequence) else for_each_slide(one, sdata, inplace=inplace)
+    return predict_each(one, sdata, inplace=inplace) if isinstance(sdata, Sequence) else one(sdata)
 
 
-def predict_one(
-    sdata: SpatialData, *, request: PredictOptions, model: Any, resume: bool, inplace: bool, progress: bool | None
-) -> Any:
-    task = MapOutput(sdata, request, request.job(sdata, model))
-    warn_if_unfamiliar(task.job)
-    report_cut_edges(sdata, task.job)
-    to_store = inplace and sdata.is_backed()
-    if to_store and has_workers(task):
-        return predict_to_store(task, partial(compute_on_workers, progress=progress), resume=resume)
-    check_device(task.job.how.device)
+def predict_slide(
+    sdata: SpatialData,
+    *,
+    model: Model,
+    options: PredictOptions,
+    resume: bool,
+    exist_ok: bool,
+    inplace: bool,
+    progress: bool | None,
+) -> Image | None:
+    writer = MapWriter(sdata, make_plan(sdata, model, options))
+    plan, to_store = writer.plan, inplace and sdata.is_backed()
+    if inplace and exist_ok and is_there(writer):
+        return None
+    warn_if_unfamiliar(plan)
+    report_cut_edges(plan)
+    on_workers = to_store and has_workers(plan, sdata)
+    if not on_workers:
+        check_device(plan.how.device)
     if not to_store:
-        return predict_in_memory(task, inplace=inplace, progress=progress)
-    return predict_to_store(task, partial(compute_locally, progress=progress), resume=resume)
-
-
-def predict_in_memory(task: MapOutput, *, inplace: bool, progress: bool | None) -> Any:
-    names = task.names
-    if inplace:
-        check_results(task.sdata, names.kinds, overwrite=task.request.overwrite)
-    report_seam(task.job)
-    programs = levels.fill_levels(task.blank, compute_raster(task.job, progress))
-    raster = task.raster(programs, task.genes)
-    expression = levels.expand_genes(programs, raster)
-    if task.genes is not None:
-        expression = levels.fill_levels(expression, levels.arrays_of(expression)[0].compute())
-    if not inplace:
-        return task.stamped(names.expression, expression)
-    facts = provenance.described(programs, names.programs, task.facts[names.programs])
-    elements = {names.loadings: task.loadings(facts), names.programs: programs}
-    if task.genes is not None or is_small(task, raster):
-        elements[names.expression] = expression
-    else:
-        forget_genes(task)
-    attach_in_memory(task.sdata, elements, task.facts)
-    renew_genes(task)
+        return predict_in_memory(writer, inplace=inplace, progress=progress)
+    with writer.to_store(resume=resume) as (growing, missing):
+        if missing and on_workers:
+            compute_on_workers(writer, growing, missing, progress=progress)
+        elif missing:
+            report_seam(plan)
+            compute_here(plan, growing, missing, progress=progress)
     return None
+
+
+def predict_in_memory(writer: MapWriter, *, inplace: bool, progress: bool | None) -> Image | None:
+    if inplace:
+        writer.check_names()
+    plan = writer.plan
+    report_seam(plan)
+    values = np.full(plan.shape, np.nan, np.float32)
+    for window, block in plan.blocks(range(len(plan.tiles)), progress=progress):
+        values[:, *window.slices] = block
+    if inplace:
+        writer.attach(values)
+        return None
+    return writer.make_result(values)
+
+
+def predict_each(
+    predict_one: Callable[[SpatialData], Any], slides: Sequence[SpatialData], *, inplace: bool
+) -> list[Image] | None:
+    """Predict all slides; errors are collected and raised after the last one."""
+    results, errors = [], {}
+    for number, slide in enumerate(slides, 1):
+        try:
+            results.append(predict_one(slide))
+        except Exception as error:  # noqa: BLE001 - it is raised below, with the others
+            logger.warning("%s failed; the next one follows", slide_name(number, slide))
+            errors[slide_name(number, slide)] = error
+    if errors:
+        listed = "".join(f"\n- {which}: {type(error).__name__}: {error}" for which, error in errors.items())
+        raise PixnetRuntimeError(
+            f"{len(errors)} of {len(slides)} slides could not be predicted; {describe_others(inplace=inplace)}{listed}"
+        ) from ExceptionGroup("one for each of these slides", [*errors.values()])
+    return None if inplace else results
+
+
+def describe_others(*, inplace: bool) -> str:
+    if inplace:
+        return "the others are done."
+    return (
+        "with inplace=False nothing is kept of the others. Call it again without these slides, or with inplace=True, "
+        "which keeps what is done."
+    )
+
+
+def slide_name(number: int, slide: object) -> str:
+    path = getattr(slide, "path", None)
+    return f"slide {number}" if path is None else f"slide {number} ({path})"

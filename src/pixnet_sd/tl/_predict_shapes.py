@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, overload
 
 import dask.array as da
 import numpy as np
+from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import expression_key
-from pixnet_sd._raster.grid import Tile
+from pixnet_sd._raster.grid import Window
 from pixnet_sd._sdata import elements, maps
-from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.shapes import PlacedShapes, read_shapes
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._zonal.aggregate import Accumulator
 from pixnet_sd.nn.device import check_device
+from pixnet_sd.nn.model.model import Model
 from pixnet_sd.tl._prediction.diagnostics import report_cut_edges, report_seam, warn_if_unfamiliar
-from pixnet_sd.tl._prediction.local import show_progress
+from pixnet_sd.tl._prediction.options import PredictOptions
 from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
 from pixnet_sd.tl._tables import (
     LINEAR,
@@ -42,11 +43,86 @@ class TableTarget:
     pooling: Accumulator
 
 
+@overload
+def predict_shapes(
+    sdata: SpatialData,
+    shapes_key: str | Sequence[str] | None = ...,
+    *,
+    model: Model | str | Path | None = ...,
+    image_key: str | None = ...,
+    statistic: str | None = ...,
+    genes: Sequence[str] | None = ...,
+    mpp: float | None = ...,
+    tissue_key: str | None = ...,
+    coordinate_system: str | None = ...,
+    uncertainty: bool = ...,
+    key_added: str | Mapping[str, str] | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    allow_upsample: bool = ...,
+    overwrite: bool = ...,
+    device: str | None = ...,
+    batch_size: int | None = ...,
+    tile_size: int | None = ...,
+    augment: bool = ...,
+    compile: bool = ...,
+    inplace: Literal[True] = ...,
+    progress: bool | None = ...,
+) -> None: ...
+@overload
+def predict_shapes(
+    sdata: SpatialData,
+    shapes_key: str | None = ...,
+    *,
+    model: Model | str | Path | None = ...,
+    image_key: str | None = ...,
+    statistic: str | None = ...,
+    genes: Sequence[str] | None = ...,
+    mpp: float | None = ...,
+    tissue_key: str | None = ...,
+    coordinate_system: str | None = ...,
+    uncertainty: bool = ...,
+    key_added: str | Mapping[str, str] | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    allow_upsample: bool = ...,
+    overwrite: bool = ...,
+    device: str | None = ...,
+    batch_size: int | None = ...,
+    tile_size: int | None = ...,
+    augment: bool = ...,
+    compile: bool = ...,
+    inplace: Literal[False],
+    progress: bool | None = ...,
+) -> AnnData: ...
+@overload
+def predict_shapes(
+    sdata: SpatialData,
+    shapes_key: Sequence[str],
+    *,
+    model: Model | str | Path | None = ...,
+    image_key: str | None = ...,
+    statistic: str | None = ...,
+    genes: Sequence[str] | None = ...,
+    mpp: float | None = ...,
+    tissue_key: str | None = ...,
+    coordinate_system: str | None = ...,
+    uncertainty: bool = ...,
+    key_added: str | Mapping[str, str] | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    allow_upsample: bool = ...,
+    overwrite: bool = ...,
+    device: str | None = ...,
+    batch_size: int | None = ...,
+    tile_size: int | None = ...,
+    augment: bool = ...,
+    compile: bool = ...,
+    inplace: Literal[False],
+    progress: bool | None = ...,
+) -> dict[str, AnnData]: ...
 def predict_shapes(
     sdata: SpatialData,
     shapes_key: str | Sequence[str] | None = None,
     *,
-    model: Any = None,
+    model: Model | str | Path | None = None,
     image_key: str | None = None,
     statistic: str | None = None,
     genes: Sequence[str] | None = None,
@@ -65,7 +141,7 @@ def predict_shapes(
     compile: bool = False,
     inplace: bool = True,
     progress: bool | None = None,
-) -> Any:
+) -> AnnData | dict[str, AnnData] | None:
     """Predict gene expression of shapes straight from the image.
 
     The same as `predict` followed by `aggregate`, but the map is pooled while it is made and never stored: a million
@@ -132,35 +208,24 @@ def predict_shapes(
     >>> ps.tl.predict_shapes(sdata, ["cells", "bins_8um"], model="my_model")  # doctest: +SKIP
     >>> sdata.tables["cells_expression"]  # doctest: +SKIP
     """
+    options = PredictOptions.of(locals())
     keys = [elements.find_shapes_key(sdata, key) for key in list_shapes_keys(shapes_key)]
-    names, chosen = table_names(keys, key_added), asked_genes(genes)
+    names = table_names(keys, key_added)
     if inplace:
         check_results(sdata, dict.fromkeys(names.values(), "tables"), overwrite=overwrite)
-    job = make_plan(
-        sdata,
-        image_key,
-        model,
-        mpp=mpp,
-        tissue_key=tissue_key,
-        value_range=value_range,
-        allow_upsample=allow_upsample,
-        device=device,
-        tile_size=tile_size,
-        batch_size=batch_size,
-        augment=augment,
-        compile=compile,
-    )
-    check_device(job.how.device)
-    raster = lazy_map(job, chosen)
+    plan = make_plan(sdata, model, options)
+    check_device(plan.how.device)
+    # The map as `predict` would store it; its pixels are never computed.
+    raster = plan.as_map(plan.image_key, da.empty(plan.shape, chunks=-1, dtype=np.float32), options.genes)
     statistic = check_linear(check_statistic(statistic, raster))
     if uncertainty:
         check_uncertainty(raster, statistic)
-    wanted = [place_target(sdata, key, job, statistic, coordinate_system) for key in keys]
-    warn_if_unfamiliar(job)
-    report_cut_edges(sdata, job)
-    report_seam(job)
-    pool_blocks(job, wanted, progress)
-    tables = {names[one.placed.key]: make_table(one, raster, statistic, job, uncertainty) for one in wanted}
+    targets = [place_target(sdata, key, plan, statistic, coordinate_system) for key in keys]
+    warn_if_unfamiliar(plan)
+    report_cut_edges(plan)
+    report_seam(plan)
+    pool_blocks(plan, targets, progress)
+    tables = {names[one.placed.key]: make_table(one, raster, statistic, plan, uncertainty) for one in targets}
     if not inplace:
         return tables if not (shapes_key is None or isinstance(shapes_key, str)) else next(iter(tables.values()))
     facts = {name: {"kind": "table", **table.uns["pixnet_sd"]} for name, table in tables.items()}
@@ -189,12 +254,6 @@ def table_names(keys: Sequence[str], key_added: str | Mapping[str, str] | None) 
     return names
 
 
-def lazy_map(job: PredictionPlan, genes: Sequence[str] | None) -> maps.Map:
-    """The map as `predict` would store it; its pixels are never asked for."""
-    found = job.as_map(job.image_key, da.empty(job.shape, chunks=-1, dtype=np.float32))
-    return found if genes is None else maps.select_genes_of(found, genes)
-
-
 def check_linear(statistic: str) -> str:
     if statistic not in LINEAR:
         raise PixnetValueError(
@@ -205,28 +264,33 @@ def check_linear(statistic: str) -> str:
 
 
 def place_target(
-    sdata: SpatialData, key: str, job: PredictionPlan, statistic: str, coordinate_system: str | None
+    sdata: SpatialData, key: str, plan: PredictionPlan, statistic: str, coordinate_system: str | None
 ) -> TableTarget:
-    placed = read_shapes(sdata, key, job.image_key, job.grid, coordinate_system)
-    check_overlap(placed, job.grid, job.image_key)
-    return TableTarget(placed, Accumulator(placed.shapes, job.shape[0], statistic))
+    placed = read_shapes(sdata, key, plan.image_key, plan.grid, coordinate_system)
+    check_overlap(placed, plan.grid, plan.image_key)
+    return TableTarget(placed, Accumulator(placed.shapes, plan.shape[0], statistic))
 
 
-def pool_blocks(job: PredictionPlan, wanted: Sequence[TableTarget], progress: bool | None) -> None:
-    plan = [tile for tile in job.plan if any(intersects(one, job, tile) for one in wanted)]
-    with closing(show_progress(job, plan, progress)) as blocks:  # also after an error: tiles are no longer read
-        for window, block in blocks:
-            for one in wanted:
-                one.pooling.add(window, block)
+def pool_blocks(plan: PredictionPlan, targets: Sequence[TableTarget], progress: bool | None) -> None:
+    """Compute the tiles that meet a shape, and add each to all tables."""
+    met = [number for number, window in plan.windows.items() if any(meets(one, window) for one in targets)]
+    for window, block in plan.blocks(met, progress=progress):
+        for one in targets:
+            one.pooling.add(window, block)
 
 
-def intersects(one: TableTarget, job: PredictionPlan, tile: Tile) -> bool:
-    return one.pooling.finder.meeting(job.window(tile)).size > 0
+def meets(one: TableTarget, window: Window) -> bool:
+    return one.pooling.finder.meeting(window).size > 0
 
 
-def make_table(one: TableTarget, raster: maps.Map, statistic: str, job: PredictionPlan, uncertainty: bool) -> Any:
+def make_table(one: TableTarget, raster: maps.Map, statistic: str, plan: PredictionPlan, uncertainty: bool) -> AnnData:
     pooled = one.pooling.result()
     values = to_quantities(pooled.values, raster, statistic, factorised=True)
-    facts = {**table_facts(raster, one.placed.key, statistic, 0.5), **job.facts()}
+    facts = {**table_facts(raster, one.placed.key, statistic, 0.5), **made_by(plan)}
     facts["unit"] = "counts" if raster.unit == maps.RATE and statistic == "sum" else raster.unit
     return to_table(values, pooled, raster, one.placed, facts, uncertainty)
+
+
+def made_by(plan: PredictionPlan) -> dict[str, Any]:
+    """Return what the programs depend on, for the table's provenance."""
+    return {name: value for name, value in plan.facts.items() if name not in ("kind", "tissue_digest")}

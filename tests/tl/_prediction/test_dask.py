@@ -27,12 +27,11 @@ from pixnet_sd._sdata import affine, build
 from pixnet_sd._sdata.storage import growing, locks, publish
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.tl._predict import predict
-from pixnet_sd.tl._prediction import dask, diagnostics, options, shards
+from pixnet_sd.tl._prediction import dask, diagnostics, options
 from pixnet_sd.tl._prediction.options import PredictOptions
 from pixnet_sd.tl._prediction.parts import group_tiles, split_parts
 
 GENES = ["EPCAM", "VIM"]
-REQUEST = PredictOptions("he", device="cpu", tile_size=64)
 FILE_PX = 32
 """Side of what one file holds: the raster of 64 pixels has four files, of four tiles each."""
 
@@ -206,18 +205,24 @@ def test_shards_write_the_bytes_of_one_process(path: Path, expected: dict[str, s
     for number in (3, 1):
         shard(path, number)
     with pytest.raises(PixnetRuntimeError, match=r"of 15 tiles of 'he_programs' are missing, of shards 2/3\."):
-        shards.finish_shards(sd.read_zarr(path))
+        ps.tl.finish(sd.read_zarr(path))
     assert "he_programs" not in sd.read_zarr(path)
     shard(path, 2)
-    assert shards.finish_shards(sd.read_zarr(path)) == ["he_programs"]
+    assert ps.tl.finish(sd.read_zarr(path)) == ["he_programs"]
     assert digests(path) == expected
     assert [one.name for one in path.parent.iterdir() if one.name.startswith(".")] == []
 
 
-def shard(path: Path, number: int, *, model: Model | None = None, request: PredictOptions = REQUEST) -> int:
-    return shards.predict_shard(
-        sd.read_zarr(path), request, model or tiny_model(), number=number, count=3, progress=False
-    )
+def shard(path: Path, number: int, **options: Any) -> int:
+    given: dict[str, Any] = {
+        "model": tiny_model(),
+        "shards": 3,
+        "device": "cpu",
+        "tile_size": 64,
+        "progress": False,
+        **options,
+    }
+    return ps.tl.predict_shard(sd.read_zarr(path), "he", number=number, **given)
 
 
 def test_a_shard_is_resumed_and_does_nothing_twice(path: Path, expected: dict[str, str]) -> None:
@@ -227,7 +232,7 @@ def test_a_shard_is_resumed_and_does_nothing_twice(path: Path, expected: dict[st
     assert shard(path, 1, model=stopped_model(after=0)) in (3, 4)
     for number in (2, 3):
         shard(path, number)
-    shards.finish_shards(sd.read_zarr(path))
+    ps.tl.finish(sd.read_zarr(path))
     assert digests(path) == expected
 
 
@@ -236,7 +241,7 @@ def test_shards_of_different_predictions_do_not_mix(path: Path) -> None:
     with pytest.raises(PixnetValueError, match="sha256"):
         shard(path, 2, model=tiny_model(seed=1))
     with pytest.raises(PixnetValueError, match="shards: 3 then, 4 now"):
-        shards.predict_shard(sd.read_zarr(path), REQUEST, tiny_model(), number=4, count=4)
+        shard(path, 4, shards=4)
     with pytest.raises(PixnetValueError, match="shards: 3 then, None now"):
         run(sd.read_zarr(path))
     with pytest.raises(PixnetValueError, match="no shard 4 of 3"):
@@ -249,26 +254,26 @@ def test_a_shard_that_runs_is_not_disturbed(path: Path) -> None:
     folder = growing.partial_folder(sdata, "he_programs")
     with locks.part_lock(folder, "1-of-3", driven=False):
         shard(path, 2)
-        for call in (lambda: shard(path, 1), lambda: shards.finish_shards(sdata), lambda: run(sdata, resume=False)):
+        for call in (lambda: shard(path, 1), lambda: ps.tl.finish(sdata), lambda: run(sdata, resume=False)):
             with pytest.raises(PixnetRuntimeError, match="Another process"):
                 call()
 
 
 def test_there_is_nothing_to_finish_and_nothing_to_repeat(path: Path) -> None:
     with pytest.raises(PixnetValueError, match="nothing to finish"):
-        shards.finish_shards(sd.read_zarr(path))
+        ps.tl.finish(sd.read_zarr(path))
     run(sd.read_zarr(path))
     with pytest.raises(PixnetKeyError, match="overwrite=True"):
         shard(path, 1)
     for number in (1, 2, 3):
-        shard(path, number, model=tiny_model(1), request=replace(REQUEST, overwrite=True))
-    shards.finish_shards(sd.read_zarr(path))
+        shard(path, number, model=tiny_model(1), overwrite=True)
+    ps.tl.finish(sd.read_zarr(path))
     facts = sd.read_zarr(path).attrs["pixnet_sd"]["elements"]["he_programs"]
     assert facts["sha256"] == tiny_model(1).sha256
 
 
 def test_a_request_is_found_as_it_was_left(tmp_path: Path) -> None:
-    asked = PredictOptions("he", genes=["VIM"], value_range=(0, 255), shards=2)
+    asked = PredictOptions(image_key="he", genes=["VIM"], value_range=(0, 255), shards=2)
     options.write_options(tmp_path, asked, tiny_model())
     options.write_options(tmp_path, replace(asked, shards=5), tiny_model(1))  # came second
     found, model = options.read_options(tmp_path)

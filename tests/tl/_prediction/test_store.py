@@ -12,15 +12,15 @@ import zarr
 from hardening.slides import picture, predict, section, tiny_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spatialdata import SpatialData
 
+import pixnet_sd as ps
 from pixnet_sd._errors import PixnetRuntimeError, PixnetWarning
 from pixnet_sd._sdata.storage import growing as stream
 from pixnet_sd._sdata.storage import publish
-from pixnet_sd.tl._prediction import shards
 from pixnet_sd.tl._prediction.options import PredictOptions
-from pixnet_sd.tl._prediction.output import MapOutput
-from pixnet_sd.tl._prediction.store import tiles_to_compute
+from pixnet_sd.tl._prediction.plan import make_plan
+from pixnet_sd.tl._prediction.tiles import missing_tiles
+from pixnet_sd.tl._prediction.writer import MapWriter
 
 SIDE, TILE, DONE = 192, 64, 5
 PIXELS = np.random.default_rng(0).integers(0, 255, (3, SIDE, SIDE)).astype(np.uint8)
@@ -55,16 +55,18 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interrupted(tmp_path_factory.mktemp("waiting") / "s.zarr")
 
 
-def task_of(sdata: SpatialData) -> MapOutput:
-    request = PredictOptions("he", device="cpu", tile_size=TILE)
-    return MapOutput(sdata, request, request.job(sdata, tiny_model()))
-
-
-def wanted(path: Path) -> tuple[MapOutput, set[int]]:
+def wanted(path: Path) -> tuple[MapWriter, set[int]]:
     """What a call would compute."""
-    task = task_of(sd.read_zarr(path))
-    with stream.open_partial(task.sdata, task.names.programs, task.blank, task.plan, resume=True) as growing:
-        return task, set(tiles_to_compute(task, growing))
+    sdata, options = sd.read_zarr(path), PredictOptions(image_key="he", device="cpu", tile_size=TILE)
+    writer = MapWriter(sdata, make_plan(sdata, tiny_model(), options))
+    identity = writer.plan.identity
+    with stream.open_partial(sdata, writer.names.programs, writer.blank, identity, resume=True) as growing:
+        return writer, set(missing_tiles(writer.plan, growing))
+
+
+def shard(path: Path) -> int:
+    options: dict[str, Any] = {"device": "cpu", "tile_size": TILE, "progress": False}
+    return ps.tl.predict_shard(sd.read_zarr(path), "he", number=1, shards=1, model=tiny_model(), **options)
 
 
 def expected(pixels: np.ndarray) -> np.ndarray:
@@ -87,13 +89,13 @@ def test_any_change_of_pixels_that_a_finished_tile_was_made_from_is_noticed(
     before = np.asarray(array[channel, y : y + size, x : x + size])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PixnetWarning)
-        task, missing = wanted(waiting)
+        writer, missing = wanted(waiting)
         array[channel, y : y + size, x : x + size] = before + np.uint8(change)
         try:
             _, found = wanted(waiting)
         finally:
             array[channel, y : y + size, x : x + size] = before
-    reads = {number: tile.read for number, tile in enumerate(task.job.plan)}
+    reads = {number: tile.read for number, tile in enumerate(writer.plan.tiles)}
     end = min(y + size, SIDE), min(x + size, SIDE)
     touched = {n for n, read in reads.items() if read.y0 < end[0] and y < read.y1 and read.x0 < end[1] and x < read.x1}
     assert found == missing | touched
@@ -119,18 +121,18 @@ def test_an_image_that_is_as_it_was_is_resumed_with_the_same_bytes_and_without_a
 
 
 def test_shards_of_different_images_are_not_put_together(tmp_path: Path) -> None:
-    path, request = tmp_path / "s.zarr", PredictOptions("he", device="cpu", tile_size=TILE)
+    path = tmp_path / "s.zarr"
     section(he=picture(PIXELS)).write(path)
-    shards.predict_shard(sd.read_zarr(path), request, tiny_model(), number=1, count=1, progress=False)
+    shard(path)
     scan(path)[:, 100:110, 100:110] = 0
     with (
         pytest.warns(PixnetWarning, match="changed under"),
         pytest.raises(PixnetRuntimeError, match=r"of 9 tiles of 'he_programs' are missing, of shards 1/1"),
     ):
-        shards.finish_shards(sd.read_zarr(path))
+        ps.tl.finish(sd.read_zarr(path))
     with pytest.warns(PixnetWarning, match="changed under"):
-        shards.predict_shard(sd.read_zarr(path), request, tiny_model(), number=1, count=1, progress=False)
-    shards.finish_shards(sd.read_zarr(path))
+        shard(path)
+    ps.tl.finish(sd.read_zarr(path))
     np.testing.assert_array_equal(sd.read_zarr(path)["he_programs"].values, expected(np.asarray(scan(path))))
 
 

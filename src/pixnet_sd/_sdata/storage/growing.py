@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -39,9 +39,6 @@ WAITING = 2
 """Blocks that wait for the disk; with more of them the work would run ahead of it, in memory."""
 PYRAMID_SHARE = 4 / 3
 """Of a raster with all its coarser levels."""
-
-Block = tuple[int, Window, np.ndarray, str]
-"""Its number, place and values, and the digest of what it was made from."""
 
 
 class PartialRaster:
@@ -74,14 +71,18 @@ class PartialRaster:
             ) from error
         return self.ledger.sources(number, values)
 
-    def fill(self, blocks: Iterable[Block]) -> None:
-        """Write numbered blocks in a thread, while the next ones are computed."""
+    @contextmanager
+    def open_writer(self) -> Iterator[Callable[[int, Window, np.ndarray, str], None]]:
+        """Write numbered blocks, with the digest of what each was made from, in a thread while the next is computed."""
+        waiting: deque[Future[None]] = deque()
+
+        def put(number: int, window: Window, values: np.ndarray, source: str) -> None:
+            waiting.append(writer.submit(self.write, number, window, values, source))
+            if len(waiting) > WAITING:
+                waiting.popleft().result()
+
         with ThreadPoolExecutor(1, "write-blocks") as writer:
-            waiting: deque[Future[None]] = deque()
-            for block in blocks:
-                waiting.append(writer.submit(self.write, *block))
-                if len(waiting) > WAITING:
-                    waiting.popleft().result()
+            yield put
             for future in waiting:
                 future.result()
 

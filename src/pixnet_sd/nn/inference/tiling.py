@@ -36,7 +36,7 @@ class Finished:
 
 
 def over_tiles(
-    compute: Callable[[Tensor], Sequence[Tensor]],
+    compute: Callable[[Tensor], Tensor | Sequence[Tensor]],
     picture: Picture,
     plan: Iterable[Tile],
     strides: Sequence[int],
@@ -48,12 +48,7 @@ def over_tiles(
 
     `compute` takes (B, 3, H, W) RGB in [0, 1] and returns one map for each of `strides`.
     """
-
-    @torch.inference_mode()
-    def computed(pixels: np.ndarray) -> list[Tensor]:
-        return [one.float().cpu() for one in compute(to_unit(pixels, device))]
-
-    batches, within_memory = batch_tiles(plan, batch_size), WithinMemory(computed, device)
+    batches, within_memory = batch_tiles(plan, batch_size), WithinMemory(compute, device)
     with closing(read_ahead(picture, batches)) as ready:
         for tiles, pixels in ready:
             maps = within_memory(pixels)
@@ -112,35 +107,37 @@ class WithinMemory:
     A tile's result does not depend on the others in its batch.
     """
 
-    def __init__(self, compute: Callable[[np.ndarray], Sequence[Tensor]], device: torch.device | str) -> None:
+    def __init__(self, compute: Callable[[Tensor], Tensor | Sequence[Tensor]], device: torch.device | str) -> None:
         self.compute, self.device = compute, device
         self.most: int | None = None
 
+    @torch.inference_mode()
     def __call__(self, tiles: np.ndarray) -> list[Tensor]:
-        """Compute one map for each output from (B, 3, H, W)."""
-        parts: list[Sequence[Tensor]] = []
+        """Compute one float map for each output from (B, 3, H, W) uint8, on the CPU."""
+        parts: list[list[Tensor]] = []
         remaining = tiles
         while len(remaining):
-            part = self.attempt(remaining[: self.most])
-            if part is not None:
-                parts.append(part)
-                remaining = remaining[self.most or len(remaining) :]
+            some = remaining[: self.most]
+            try:
+                maps = self.compute(to_unit(some, self.device))
+                parts.append([one.float().cpu() for one in ([maps] if isinstance(maps, Tensor) else maps)])
+            except RuntimeError as error:
+                self.check_divisible(error, some)
+            else:
+                remaining = remaining[len(some) :]
+                continue
+            self.shrink(len(some))  # only now: the error holds on to the memory that failed
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
-    def attempt(self, tiles: np.ndarray) -> Sequence[Tensor] | None:
-        """Run the network; None where the tiles did not fit. The error must be released first: it holds memory."""
-        try:
-            return self.compute(tiles)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(tiles) == 1:
-                raise PixnetRuntimeError(
-                    f"One tile of {tiles.shape[-2]} x {tiles.shape[-1]} px does not fit into the memory of "
-                    f"{self.device}: {error}. Pass a smaller tile_size, or device='cpu'."
-                ) from error
-        self.shrink(len(tiles))
-        return None
+    def check_divisible(self, error: RuntimeError, tiles: np.ndarray) -> None:
+        """Raise again what is not a lack of memory, or what even one tile does not fit into."""
+        if not is_out_of_memory(error):
+            raise error
+        if len(tiles) == 1:
+            raise PixnetRuntimeError(
+                f"One tile of {tiles.shape[-2]} x {tiles.shape[-1]} px does not fit into the memory of "
+                f"{self.device}: {error}. Pass a smaller tile_size, or device='cpu'."
+            ) from error
 
     def shrink(self, count: int) -> None:
         if self.most is None:

@@ -1,10 +1,10 @@
-"""The spine of prediction, shared by `predict`, `predict_shapes`, shards and the command line.
+"""The spine of prediction, shared by `predict`, `predict_shapes` and `predict_shard`.
 
-options      what was asked
-plan         what will be computed: model, image, raster, tiles
-output       what will be written, under which names
-local, dask, shards   where tiles are computed (parts: how they are shared out)
-store        resume, verify and publish a map
-many         several slides, one after another
-diagnostics  warnings about unknown tissue and visible seams
+options      what is asked, made once from the arguments of a call
+plan         the only reader: model, picture, raster, tiles; `blocks` yields what is computed
+writer       the only writer: names, provenance, attaching in memory, publishing in a store
+tiles, parts   which tiles are missing; computing them here; sharing them out
+dask         computing them on a cluster
+existing     whether a map that is there is the one that is asked for
+diagnostics  warnings about unfamiliar tissue, cut edges and visible seams
 """

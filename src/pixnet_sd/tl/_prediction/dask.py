@@ -9,25 +9,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from spatialdata import SpatialData
 from tqdm.auto import tqdm
 
 from pixnet_sd._dask import active_client
 from pixnet_sd._errors import PixnetRuntimeError
-from pixnet_sd._sdata.elements import open_slide
+from pixnet_sd._keys import tissue_key
 from pixnet_sd._sdata.storage import places
 from pixnet_sd._sdata.storage.growing import PartialRaster, open_partial_shard, remove_temp
 from pixnet_sd._sdata.storage.paths import store_path
 from pixnet_sd._settings import logger, settings
 from pixnet_sd.tl._prediction.diagnostics import report_seam
-from pixnet_sd.tl._prediction.local import iterate_tiles
 from pixnet_sd.tl._prediction.options import read_options, write_options
-from pixnet_sd.tl._prediction.output import MapOutput
 from pixnet_sd.tl._prediction.parts import split_parts
-from pixnet_sd.tl._prediction.store import check_whole, tiles_to_compute
+from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
+from pixnet_sd.tl._prediction.tiles import changed_tiles, check_complete, compute_here, missing_tiles, read_digests
+from pixnet_sd.tl._prediction.writer import MapWriter
 
 POLL_S = 1.0
 """Between two looks at how far the workers are."""
@@ -39,8 +39,8 @@ STOP = "stop"
 """A file that tells workers to stop."""
 
 
-def has_workers(task: MapOutput) -> bool:
-    """Whether there are workers, and what they need is on disk."""
+def has_workers(plan: PredictionPlan, sdata: SpatialData) -> bool:
+    """Return whether there are workers, and what they need is on disk."""
     client = active_client()
     if client is None:
         return False
@@ -48,67 +48,68 @@ def has_workers(task: MapOutput) -> bool:
         raise PixnetRuntimeError(
             "The active dask client has no workers yet. Call client.wait_for_workers(1), or close the client."
         )
-    missing = needed_elements(task) - {name for _, name in places.on_disk(store_path(task.sdata))}
+    missing = needed_elements(plan) - {name for _, name in places.on_disk(store_path(sdata))}
     if missing:
         logger.warning("%s is not in the store, so workers cannot read it: computing in this process", sorted(missing))
     return not missing
 
 
-def needed_elements(task: MapOutput) -> set[str]:
-    """Elements that a worker reads."""
-    return {task.job.image_key} | ({task.tissue_key} if task.tissue_key else set())
+def needed_elements(plan: PredictionPlan) -> set[str]:
+    """Return the names of the elements that a worker reads."""
+    labels = set() if plan.tissue is None else {plan.options.tissue_key or tissue_key(plan.image_key)}
+    return {plan.image_key} | labels
 
 
 def compute_on_workers(
-    task: MapOutput, growing: PartialRaster, numbers: Sequence[int], *, progress: bool | None
+    writer: MapWriter, growing: PartialRaster, numbers: Sequence[int], *, progress: bool | None
 ) -> None:
-    """Have these tiles filled, each worker a part of them."""
-    client, folder = active_client(), growing.folder
+    """Compute these tiles on the workers, a part of them on each."""
+    client, folder, plan = active_client(), growing.folder, writer.plan
     (folder / STOP).unlink(missing_ok=True)
-    write_options(folder, task.request.settled(task.job), task.job.model)
+    write_options(folder, plan.options, plan.model)
     addresses = sorted(client.ncores())
-    windows = {number: task.windows[number] for number in numbers}
-    cut = split_parts(windows, growing.file_px, task.job.how.batch_size, len(addresses))
-    log_parts(cut, task)
-    report_seam(task.job, device="cpu")
+    windows = {number: plan.windows[number] for number in numbers}
+    cut = split_parts(windows, growing.file_px, plan.how.batch_size, len(addresses))
+    log_parts(cut, plan)
+    report_seam(plan, device="cpu")
     futures = [
-        submit_part(client, address, task, folder, f"worker-{number}", part)
+        submit_part(client, address, writer, folder, f"worker-{number}", part)
         for number, (address, part) in enumerate(zip(addresses, cut, strict=True))
         if part
     ]
     with stop_on_error(folder, futures):
         wait_for_workers(futures, growing, len(numbers), progress)
     remove_temp(folder)  # a worker may have been killed, and its part done by another
-    check_whole(task, growing)
+    check_complete(plan, growing, writer.names.programs)
 
 
-def submit_part(client: Any, address: str, task: MapOutput, folder: Path, name: str, part: list[int]) -> Any:
-    """Should the worker die, another one does what is left of its part."""
-    where = str(store_path(task.sdata)), str(folder.absolute())
-    seen = task.sources(part[:: max(1, len(part) // SAMPLED_TILES)])
+def submit_part(client: Any, address: str, writer: MapWriter, folder: Path, name: str, part: list[int]) -> Any:
+    """Submit a part to a worker; should that die, another one does what is left of it."""
+    where = str(store_path(writer.sdata)), str(folder.absolute())
+    seen = read_digests(writer.plan, part[:: max(1, len(part) // SAMPLED_TILES)])
     return client.submit(
         compute_part, *where, name, part, seen, workers=[address], allow_other_workers=True, pure=False
     )
 
 
 def compute_part(store_path: str, folder: str, name: str, numbers: list[int], seen: Mapping[int, str]) -> None:
-    """What a worker does."""
-    sdata, here = open_slide(store_path), Path(folder)
-    request, model = read_options(here)
-    task = MapOutput(sdata, request, request.job(sdata, model))
-    require_seen(task, seen)
-    key = task.names.programs
-    with open_partial_shard(here, key, task.blank, task.plan, name, driven=True) as growing:
-        blocks = iterate_tiles(task, tiles_to_compute(task, growing, numbers), progress=False)
-        growing.fill(takewhile(lambda _: not (here / STOP).exists(), blocks))
+    """Compute a part on a worker."""
+    sdata, here = SpatialData.read(store_path), Path(folder)
+    options, model = read_options(here)
+    writer = MapWriter(sdata, make_plan(sdata, model, options))
+    plan, key = writer.plan, writer.names.programs
+    check_seen(plan, seen)
+    with open_partial_shard(here, key, writer.blank, plan.identity, name, driven=True) as growing:
+        missing = missing_tiles(plan, growing, numbers)
+        compute_here(plan, growing, missing, progress=False, is_stopped=(here / STOP).exists)
 
 
-def require_seen(task: MapOutput, seen: Mapping[int, str]) -> None:
-    """Of some tiles, the worker must read what the driver reads."""
-    differing = task.changed({number: {source} for number, source in seen.items()})
+def check_seen(plan: PredictionPlan, seen: Mapping[int, str]) -> None:
+    """Check that the worker reads what the driver reads, in some tiles."""
+    differing = changed_tiles(plan, {number: {source} for number, source in seen.items()})
     if differing:
         raise PixnetRuntimeError(
-            f"Image {task.job.image_key!r} of this object is not the one in its store, which workers read: "
+            f"Image {plan.image_key!r} of this object is not the one in its store, which workers read: "
             f"{len(differing)} of {len(seen)} tiles that were compared differ. Write the image to the store, or close "
             "the dask client."
         )
@@ -148,12 +149,12 @@ def finished_futures(futures: Sequence[Any]) -> list[Any]:
         return []
 
 
-def log_parts(cut: Sequence[Sequence[int]], task: MapOutput) -> None:
+def log_parts(cut: Sequence[Sequence[int]], plan: PredictionPlan) -> None:
     busy = sum(map(bool, cut))
     logger.info("%d tiles on %d of %d workers", sum(map(len, cut)), busy, len(cut))
     if busy < min(len(cut), sum(map(len, cut))):
         logger.info(
             "tiles of one batch, and those that share a file, stay on one worker; tile_size=%d, batch_size=%d now",
-            task.job.how.tile_px,
-            task.job.how.batch_size,
+            plan.how.tile_px,
+            plan.how.batch_size,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from spatialdata import SpatialData
 
 from pixnet_sd._errors import warn
 from pixnet_sd._sdata import affine
@@ -21,55 +20,54 @@ STRANGE = 0.5
 patient have up to 0.06, other tissue and synthetic tissue 0.85 and more."""
 
 
-def warn_if_unfamiliar(job: PredictionPlan) -> None:
+def warn_if_unfamiliar(plan: PredictionPlan) -> None:
     """One warning where most of the tissue looks like none that the model learnt from."""
-    known = job.model.appearance
-    if known is None or not job.plan:
+    known = plan.model.appearance
+    if known is None or not plan.tiles:
         return
-    share = known.outlier_share(read_patches(job.picture, patch_places(job)))
+    share = known.outlier_share(read_patches(plan.picture, patch_places(plan)))
+    card = plan.model.card
     if share > STRANGE:
         warn(
-            f"{share:.0%} of the patches looked at on image {job.image_key!r} look like none that model "
-            f"{job.model.card.name!r} learnt from ({job.model.card.tissue}, {job.model.card.species}): stain, tissue "
-            "or µm per pixel are others, and its held-out scores say nothing here. Train on tissue like this, or check "
-            "pp.mpp and the order of the channels."
+            f"{share:.0%} of the patches looked at on image {plan.image_key!r} look like none that model "
+            f"{card.name!r} learnt from ({card.tissue}, {card.species}): stain, tissue or µm per pixel are others, and "
+            "its held-out scores say nothing here. Train on tissue like this, or check pp.mpp and the order of the "
+            "channels."
         )
 
 
-def patch_places(job: PredictionPlan) -> np.ndarray:
+def patch_places(plan: PredictionPlan) -> np.ndarray:
     """(n, 2): x and y of places on tissue, if that is marked, in pixels of the picture, from all over it."""
-    plan, random, found = job.plan, np.random.default_rng(0), []
-    count = ANYWHERE if job.tissue is None else PATCHES
-    numbers, counts = np.unique(np.linspace(0, len(plan) - 1, count).astype(int), return_counts=True)
+    tiles, random, found = plan.tiles, np.random.default_rng(0), []
+    count = ANYWHERE if plan.tissue is None else PATCHES
+    numbers, counts = np.unique(np.linspace(0, len(tiles) - 1, count).astype(int), return_counts=True)
     for number, own in zip(numbers, counts, strict=True):
-        window = job.window(plan[number])
-        pixels = np.argwhere(job.on_tissue(window))
+        window = plan.window(tiles[number])
+        pixels = np.argwhere(plan.on_tissue(window))
         found.append(random.choice(pixels, own)[:, ::-1] + (window.x0 + 0.5, window.y0 + 0.5))
-    return np.concatenate(found) * job.model.network.stride
+    return np.concatenate(found) * plan.model.network.stride
 
 
-def report_cut_edges(sdata: SpatialData, job: PredictionPlan) -> None:
+def report_cut_edges(plan: PredictionPlan) -> None:
     """Log where a map sees less than it could: an image that does not begin where its coordinates do was cut out."""
-    matrices = map(affine.to_matrix, affine.get_transformations(sdata.images[job.image_key]).values())
-    if any(matrix[:2, 2].any() for matrix in matrices):
-        seen_um = job.model.network.margin * job.model.mpp
+    if any(affine.to_matrix(onwards)[:2, 2].any() for onwards in plan.transformations.values()):
         logger.info(
             "%r seems to be cut out of a larger image: within %.0f µm of a cut, a pixel sees less of what surrounds it "
             "and gets other values. Predict the whole image, then crop the map",
-            job.image_key,
-            seen_um,
+            plan.image_key,
+            plan.model.network.margin * plan.model.mpp,
         )
 
 
-def report_seam(job: PredictionPlan, *, device: str | None = None) -> None:
+def report_seam(plan: PredictionPlan, *, device: str | None = None) -> None:
     """Looks at some windows in the middle of the work; for encoders without windows it costs nothing.
 
     `device` is where to compute them, if not where the work is done: a driver may lack what its workers have.
     """
-    if not job.plan:
+    if not plan.tiles:
         return
-    how = replace(job.how, device=device or job.how.device)
-    found = measure_seam(job.model.network, job.picture, job.plan[len(job.plan) // 2].core, how)
+    how = replace(plan.how, device=device or plan.how.device)
+    found = measure_seam(plan.model.network, plan.picture, plan.tiles[len(plan.tiles) // 2].core, how)
     if found is not None:
-        encoder = job.model.network.members[0].config.encoder
+        encoder = plan.model.network.members[0].config.encoder
         logger.info("seams: across the windows of %r the map changes %.2f times as much as within them", encoder, found)

@@ -1,71 +1,66 @@
-"""What was asked of a prediction, as JSON beside the model: enough for another process to take part in it."""
+"""Options of a prediction, and their JSON beside the model, from which another process takes part in it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from spatialdata import SpatialData
-
+from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.storage.growing import make_once
 from pixnet_sd.nn.model.model import Model
-from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
 
 FOLDER, DESCRIPTION, MODEL = "request", "request.json", "model"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """The arguments of `predict` that shape its result; they mean what they mean there."""
+    """Options of a prediction that shape its result."""
 
     image_key: str | None = None
+    """H&E image; optional if the object has exactly one."""
     image_key_added: str | None = None
+    """Name of the image of genes; programs and loadings are named after it."""
     genes: list[str] | None = None
+    """Genes to write as plain pixels; None for all of them, lazily."""
     mpp: float | None = None
+    """µm per pixel of the image; takes precedence over what the object says."""
     tissue_key: str | None = None
+    """Labels of the tissue; None for `"{image}_tissue"`, if present."""
     value_range: tuple[float, float] | None = None
+    """Intensity range (black, white) of an image that is not uint8."""
     allow_upsample: bool = False
+    """Interpolate an image that is coarser than the model's resolution."""
     overwrite: bool = False
+    """Replace existing results of the same names."""
     device: str | None = None
+    """Torch device; None for the fastest available."""
     batch_size: int | None = None
+    """Number of tiles per batch; None for what suits the device."""
     tile_size: int | None = None
+    """Side of a tile's core in pixels; None for what suits the device."""
     augment: bool = False
+    """Average over the eight rotations and reflections of each tile."""
     compile: bool = False
+    """Compile the network with torch first."""
     shards: int | None = None
-    """Into how many parts the map is cut that are computed apart, by hand."""
+    """Number of shards the prediction is split into; None for one process."""
 
-    def job(self, sdata: SpatialData, model: Any) -> PredictionPlan:
-        return make_plan(
-            sdata,
-            self.image_key,
-            model,
-            mpp=self.mpp,
-            tissue_key=self.tissue_key,
-            value_range=self.value_range,
-            allow_upsample=self.allow_upsample,
-            device=self.device,
-            tile_size=self.tile_size,
-            batch_size=self.batch_size,
-            augment=self.augment,
-            compile=self.compile,
-        )
-
-    def settled(self, job: PredictionPlan) -> PredictOptions:
-        """Nothing is left for another machine to choose."""
-        how = job.how
-        return replace(
-            self, image_key=job.image_key, device=how.device, tile_size=how.tile_px, batch_size=how.batch_size
-        )
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> PredictOptions:
+        """Pick the options from the arguments of a call."""
+        given = {field.name: arguments[field.name] for field in fields(cls) if field.name in arguments}
+        return cls(**{**given, "genes": asked_genes(arguments.get("genes"))})
 
 
-def write_options(folder: Path, request: PredictOptions, model: Model) -> None:
-    """Put request and model where other processes find them; of several that do, the first one's stay."""
+def write_options(folder: Path, options: PredictOptions, model: Model) -> None:
+    """Write options and model for other processes; if several write, the first one's stay."""
 
     def write(target: Path) -> None:
         model.save(target / MODEL)
-        (target / DESCRIPTION).write_text(json.dumps(asdict(request)))
+        (target / DESCRIPTION).write_text(json.dumps(asdict(options)))
 
     make_once(folder / FOLDER, write)
 
@@ -75,5 +70,5 @@ def has_options(folder: Path) -> bool:
 
 
 def read_options(folder: Path) -> tuple[PredictOptions, Model]:
-    asked = json.loads((folder / FOLDER / DESCRIPTION).read_text())
-    return PredictOptions(**asked), Model.load(folder / FOLDER / MODEL)
+    found = json.loads((folder / FOLDER / DESCRIPTION).read_text())
+    return PredictOptions(**found), Model.load(folder / FOLDER / MODEL)

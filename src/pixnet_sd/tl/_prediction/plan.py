@@ -1,10 +1,11 @@
-"""What a prediction will do, settled before it begins: model, picture at its µm per pixel, raster, tiles."""
+"""Plan of a prediction: the only reader of the object. Model, picture at the model's resolution, raster, tiles."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,38 +14,52 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 from spatialdata import SpatialData
+from tqdm.auto import tqdm
 
+from pixnet_sd import __version__
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError, warn
 from pixnet_sd._metrics.scores import RELIABLE
 from pixnet_sd._raster.grid import PixelGrid, Tile, Window
 from pixnet_sd._raster.picture import Picture
-from pixnet_sd._sdata import elements, images, maps, masks, units
+from pixnet_sd._sdata import affine, elements, images, maps, masks, units
+from pixnet_sd._settings import settings
 from pixnet_sd.nn.device import one_thread_after_fork
 from pixnet_sd.nn.inference import predict as nn_predict
 from pixnet_sd.nn.model.model import Model
+from pixnet_sd.tl._prediction.options import PredictOptions
 
 COARSER = 0.05
-"""An image's pixels may be larger than the model's by this share without a word."""
+"""Share by which an image's pixels may be larger than the model's without an error."""
 
 
 @dataclass(frozen=True)
 class PredictionPlan:
-    """A model, and where it will be applied."""
+    """A model, an image, and the tiles in which one is applied to the other."""
 
     model: Model
-    image_key: str
+    options: PredictOptions
+    """With the image, device, tile size and batch size that were chosen, so that other machines choose the same."""
     picture: Picture
-    """At the model's µm per pixel."""
+    """The image at the model's µm per pixel."""
     grid: PixelGrid
     """The raster of programs, in pixels of the image's finest level."""
     mpp: float
     """µm per pixel of the raster."""
+    transformations: dict[str, Any]
+    """Of the raster, for every coordinate system of the image."""
+    stated: Any
+    """µm per unit of the image's coordinate systems, where known."""
     tissue: masks.Tissue | None
     how: nn_predict.InferenceConfig
 
     @property
+    def image_key(self) -> str:
+        assert self.options.image_key is not None
+        return self.options.image_key
+
+    @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the raster (K, y, x)."""
+        """Shape of the raster (K, y, x)."""
         return len(self.model.loadings), *self.grid.shape
 
     @property
@@ -52,17 +67,13 @@ class PredictionPlan:
         return [f"p{number}" for number in range(self.shape[0])]
 
     @property
-    def plan(self) -> list[Tile]:
-        """The tiles whose core has tissue."""
+    def tiles(self) -> list[Tile]:
+        """Tiles whose core has tissue."""
         return self.survey[0]
-
-    @property
-    def tissue_digest(self) -> str:
-        """Of what is tissue in them, to notice labels that were edited."""
-        return self.survey[1]
 
     @cached_property
     def survey(self) -> tuple[list[Tile], str]:
+        """Find the tiles with tissue, and a digest of their tissue, which changes if labels are edited."""
         kept, digest = [], hashlib.blake2b(digest_size=8)
         for tile in nn_predict.plan_tiles(self.model.network, self.picture, self.how):
             mask = self.on_tissue(self.window(tile))
@@ -73,6 +84,11 @@ class PredictionPlan:
             warn(f"No tissue is marked on image {self.image_key!r}, so every value is NaN.")
         return kept, digest.hexdigest()
 
+    @cached_property
+    def windows(self) -> dict[int, Window]:
+        """Window of the raster that each tile fills."""
+        return {number: self.window(tile) for number, tile in enumerate(self.tiles)}
+
     def window(self, tile: Tile) -> Window:
         return nn_predict.block_window(tile, self.model.network)
 
@@ -80,82 +96,96 @@ class PredictionPlan:
         return np.ones(window.shape, bool) if self.tissue is None else self.tissue.on(window)
 
     def blocks(
-        self, plan: Sequence[Tile], picture: Picture | None = None
+        self, numbers: Sequence[int], *, progress: bool | None = None, picture: Picture | None = None
     ) -> Generator[tuple[Window, np.ndarray], None, None]:
-        """Windows of the raster and their programs, NaN outside the tissue, in the order of the plan."""
-        for window, block in nn_predict.predict_blocks(self.model.network, picture or self.picture, plan, self.how):
-            if self.tissue is not None:
-                block[:, ~self.on_tissue(window)] = np.nan
-            yield window, block
+        """Yield the window and the programs of these tiles in order, NaN off the tissue, with a progress bar.
 
-    def as_map(self, key: str, data: da.Array) -> maps.Map:
+        `picture` may stand in for the plan's own.
+        """
+        tiles = [self.tiles[number] for number in numbers]
+        found = nn_predict.predict_blocks(self.model.network, picture or self.picture, tiles, self.how)
+        hidden = not (settings.progress if progress is None else progress)
+        with closing(found):  # also after an error: stops the threads that read ahead
+            for window, block in tqdm(found, "predict", total=len(tiles), unit="tile", disable=hidden, leave=False):
+                if self.tissue is not None:
+                    block[:, ~self.on_tissue(window)] = np.nan
+                yield window, block
+
+    def as_map(self, key: str, data: da.Array, genes: Sequence[str] | None = None) -> maps.Map:
+        """Return pixels of programs as a map of all genes, or of some."""
         loadings = maps.Loadings(self.model.loadings.astype(float), self.model.intercept.astype(float), self.members)
-        return maps.Map(key, data, gene_table(self.model), loadings, self.model.unit, self.mpp)
+        found = maps.Map(key, data, gene_table(self.model), loadings, self.model.unit, self.mpp)
+        return found if genes is None else maps.select_genes_of(found, genes)
 
     @property
     def members(self) -> np.ndarray:
-        """Which member of the model each program belongs to."""
+        """Member of the model that each program belongs to."""
         owned = self.model.network.programs_of_members
         return np.repeat(np.arange(len(owned)), [own.stop - own.start for own in owned])
 
     @cached_property
-    def sha256(self) -> str:
-        return self.model.sha256
-
     def facts(self) -> dict[str, Any]:
-        """What the result depends on, for its provenance; also what must not change between the parts of one result."""
+        """What the programs depend on, for their provenance."""
         return {
+            "kind": "programs",
+            "tissue_digest": None if self.tissue is None else self.survey[1],
             "image": self.image_key,
             "unit": self.model.unit,
             "mpp": self.mpp,
             "model": self.model.card.name,
-            "sha256": self.sha256,
+            "sha256": self.model.sha256,
             "stride": self.model.network.stride,
             **asdict(self.how),
         }
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must not change between the parts of one raster."""
+        asked = {"genes": self.options.genes, "shards": self.options.shards}
+        return {**self.facts, "version": __version__, "grid": asdict(self.grid), **asked}
 
-def make_plan(
-    sdata: SpatialData,
-    image_key: str | None,
-    model: Any,
-    *,
-    mpp: float | None,
-    tissue_key: str | None,
-    value_range: tuple[float, float] | None,
-    allow_upsample: bool,
-    device: str | None,
-    tile_size: int | None,
-    batch_size: int | None,
-    augment: bool,
-    compile: bool,
-) -> PredictionPlan:
+
+def make_plan(sdata: SpatialData, model: Model | str | Path | None, options: PredictOptions) -> PredictionPlan:
+    """Read all that a prediction needs from the object."""
     one_thread_after_fork()
-    key = elements.find_image_key(sdata, image_key)
+    key = elements.find_image_key(sdata, options.image_key)
     loaded = load_model(model)
-    image_mpp = units.image_mpp(sdata, key) if mpp is None else check_given_mpp(sdata, key, mpp)
-    check_resolution(key, image_mpp, loaded.mpp, allow_upsample=allow_upsample)
-    image = images.read_rgb(sdata, key, value_range)
-    picture, step = images.at_step(image, loaded.mpp / image_mpp)
-    network = loaded.network
-    coarse = picture.grid.coarsened(network.stride)
-    grid = PixelGrid(coarse.height, coarse.width, (step[0] * network.stride, step[1] * network.stride))
+    image_mpp = units.image_mpp(sdata, key) if options.mpp is None else check_given_mpp(sdata, key, options.mpp)
+    check_resolution(key, image_mpp, loaded.mpp, allow_upsample=options.allow_upsample)
+    picture, step = images.at_step(images.read_rgb(sdata, key, options.value_range), loaded.mpp / image_mpp)
+    stride = loaded.network.stride
+    coarse = picture.grid.coarsened(stride)
+    grid = PixelGrid(coarse.height, coarse.width, (step[0] * stride, step[1] * stride))
     how = nn_predict.resolve_inference(
-        network, device=device, tile_size=tile_size, batch_size=batch_size, augment=augment, compile=compile
+        loaded.network,
+        device=options.device,
+        tile_size=options.tile_size,
+        batch_size=options.batch_size,
+        augment=options.augment,
+        compile=options.compile,
     )
-    tissue = masks.read_tissue(sdata, key, tissue_key, grid)
-    return PredictionPlan(loaded, key, picture, grid, image_mpp * float(np.sqrt(np.prod(grid.step))), tissue, how)
+    return PredictionPlan(
+        model=loaded,
+        options=replace(options, image_key=key, device=how.device, tile_size=how.tile_px, batch_size=how.batch_size),
+        picture=picture,
+        grid=grid,
+        mpp=image_mpp * float(np.sqrt(np.prod(grid.step))),
+        transformations=affine.grid_transformations(sdata.images[key], grid),
+        stated=units.um_per_unit(sdata, key),
+        tissue=masks.read_tissue(sdata, key, options.tissue_key, grid),
+        how=how,
+    )
 
 
 def check_given_mpp(sdata: SpatialData, key: str, mpp: float) -> float:
-    """What the caller says counts; where the object says otherwise, a warning tells."""
+    """Check the caller's µm per pixel, which take precedence; warn where the object says otherwise."""
     source = "the argument mpp"
     found = units.check_mpp(key, source, mpp)
     units.warn_about_differences(key, {source: found, **units.stated_mpp(sdata, key)})
     return found
 
 
-def load_model(model: Any) -> Model:
+def load_model(model: Model | str | Path | None) -> Model:
     if isinstance(model, Model):
         return model
     if model is None or isinstance(model, str | Path):
@@ -175,7 +205,7 @@ def check_resolution(key: str, image_mpp: float, model_mpp: float, *, allow_upsa
 
 
 def gene_table(model: Model) -> pd.DataFrame:
-    """What is known of the model's genes: their ids, held-out scores, and what is added to them."""
+    """Return what is known of the model's genes: ids, held-out scores, intercepts."""
     table = pd.DataFrame(index=pd.Index(model.genes))
     if model.ensembl is not None:
         table["ensembl"] = list(model.ensembl)
