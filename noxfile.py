@@ -26,6 +26,9 @@ nox.options.default_venv_backend = "none"
 ENVIRONMENT = Path(__file__).parent / ".nox" / "shared"
 BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 
+IN_TWO = ("-n", "2", "--dist", "loadfile")
+"""Whole files go to a process each: what their tests share is made once. Each process takes 2 to 3 GB."""
+
 
 def run(session: nox.Session, program: str, *arguments: str) -> None:
     """Run a program of the shared environment."""
@@ -51,9 +54,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite."""
+    """The test suite, in two processes."""
     prepare(session, "test")
-    run(session, "python", "-m", "pytest", *session.posargs)
+    run(session, "python", "-m", "pytest", *IN_TWO, *session.posargs)
 
 
 @nox.session

@@ -52,6 +52,34 @@ def test_a_disc_of_tissue_is_found_where_it_is(strength: float) -> None:
     assert agrees(tissue_mask(slide(*tissue(truth, strength)), MPP), truth)
 
 
+def test_smooth_pale_tissue_is_found_and_a_smear_of_eosin_is_not() -> None:
+    where = disc(400)
+    pale = slide((HAEMATOXYLIN, 0.1 * where), (EOSIN, 0.04 * where))
+    assert agrees(tissue_mask(pale, MPP), where)
+    assert not tissue_mask(slide((EOSIN, 0.06 * where)), MPP).any()
+
+
+def test_alveoli_are_tissue_with_their_air() -> None:
+    """Walls of one pixel around squares of bare glass."""
+    where = disc(500)
+    walls = where & ((np.indices(where.shape) % 10 == 0).any(axis=0))
+    found = tissue_mask(slide((HAEMATOXYLIN, 0.3 * walls), (EOSIN, 0.2 * walls)), MPP)
+    assert found[disc(400)].all()
+    assert not found[~disc(520)].any()
+
+
+def test_the_outline_is_right_to_a_pixel_and_a_half() -> None:
+    truth = disc(400)
+    assert agrees(tissue_mask(slide(*tissue(truth)), MPP), truth, within_um=1.5 * MPP)
+
+
+def test_more_sensitivity_finds_paler_tissue() -> None:
+    where = disc(400)
+    faint = slide((HAEMATOXYLIN, 0.05 * where), (EOSIN, 0.03 * where))
+    assert not tissue_mask(faint, MPP).any()
+    assert agrees(tissue_mask(faint, MPP, sensitivity=2), where)
+
+
 def test_uint8_and_float_agree() -> None:
     image = (255 * slide(*tissue(disc(400)))).astype(np.uint8)
     assert (tissue_mask(image, MPP) == tissue_mask(image / 255, MPP)).all()

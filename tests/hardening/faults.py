@@ -17,7 +17,7 @@ from hardening.slide_folder import SlideFolder
 Fault = Callable[[SlideFolder], None]
 SEED = int(os.environ.get("FAULT_SEED", random.SystemRandom().randrange(10**6)))
 """Of the random moments; it is printed with every failure."""
-MOMENTS = times(0.1).max_examples
+MOMENTS = times(0.05).max_examples
 
 
 def killed(number: int, slide: SlideFolder) -> None:

@@ -23,7 +23,9 @@ import pixnet_sd as ps
 from pixnet_sd._sdata import affine, build
 
 INPUTS = ("s.zarr/images/he", "s.zarr/shapes/cells", "s.zarr/tables/counts", "model")
-PRELOAD = ["nn.model", "pp._tissue", "tl._aggregate", "tl._predict", "tl._predict_shapes", "tl._train"]
+WRITERS = ("pp._tissue", "tl._aggregate", "tl._predict", "tl._predict_shapes", "tl._train")
+PRELOAD = ["distributed", "numba.core.typed_passes", *(f"pixnet_sd.{name}" for name in WRITERS)]
+"""Imported once, in the process that all others are forked from."""
 MANY_CELLS = 150
 """So that their table has files of some size."""
 
@@ -65,7 +67,7 @@ class SlideFolder:
         """A process in which the call begins."""
         self.talk.mkdir(exist_ok=True)
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([f"pixnet_sd.{name}" for name in PRELOAD])
+        context.set_forkserver_preload(PRELOAD)
         asked = {"store": str(self.store), "talk": str(self.talk), "call": self.call, **disturbance}
         arguments = {"init_globals": {"asked": asked}, "run_name": "disturbed"}
         process = context.Process(target=runpy.run_path, args=(disturbed.__file__,), kwargs=arguments)

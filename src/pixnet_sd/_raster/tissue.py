@@ -3,7 +3,8 @@
 Stain is coloured and uneven; what else lies on glass lacks one of the two. Shadows, frames, dust and bubbles absorb all
 colours alike, and smears of dye are smooth. So every pixel gets the spread of its optical density over the channels
 (Beer-Lambert, as in Macenko et al. 2009; a uniform veil cancels in it), and tissue is where that is either strong, or
-weak but textured. Thresholds are absolute, not Otsu's, so slides with no tissue and with no glass need no special case.
+weak but textured, or comes with red light absorbed, which eosin that has bled onto the glass leaves alone. Thresholds
+are absolute, not Otsu's, so slides with no tissue and with no glass need no special case.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ PADDING_DENSITY = 0.001
 """Density below which white is a writer's padding; a camera leaves some headroom, and its white is the one we need."""
 BLACK_DENSITY = 1.0
 """Density above which flat pixels are padding or frame: no lamp is set so low."""
+BLACK_NEAR = 0.001
+"""Share of such pixels in a neighbourhood above which its spread is that of an edge of padding, not of walls."""
 GLASS_TEXTURE = 0.004
 """Spread of optical density within a neighbourhood up to which it is as flat as glass (measured: 0.001 to 0.004)."""
 GLASS_STAIN = 0.08
@@ -59,6 +62,18 @@ NUCLEI = 0.016
 """Haematoxylin that nuclei leave in any neighbourhood: smears of eosin reach 0.011, pale brain has 0.05."""
 NUCLEI_TEXTURE = 0.003
 """Spread of stain around nuclei even where they are dense: bluish shadows and blurred print stay below."""
+PALE_STAIN, PALE_RED = 0.045, 0.035
+"""Stain and density of red that are tissue together however smooth it is (measured in pale neuropil: from 0.053 and
+0.050); smears of eosin reach that stain with a density of red up to 0.017, printed dots and shadows the reverse."""
+MESH_STAIN, MESH_TEXTURE = 0.015, 0.02
+"""Stain, and spread of the density of red within a neighbourhood, of alveoli and fat: thin walls around bare glass."""
+
+BARE_STAIN, BARE_DENSITY = 0.025, 0.12
+"""Stain and density, against the glass, up to which a pixel is bare glass, also in a lamp's shade."""
+BARE_GRAIN_UM = 3.0
+"""Radius (sigma) over which light is averaged for that: finer than `GRAIN_UM`, which blurs the outline."""
+FRINGE_UM = 16.0
+"""How deep bare glass is peeled off: about the reach of the blurs above. Lumina deeper in stay inside the outline."""
 
 GAP_UM = 30.0
 """Cracks up to twice this width are closed: sections tear and shrink without an end of the tissue."""
@@ -74,17 +89,17 @@ LARGE_SHARE = 0.25
 """No piece or hole above this share of the image counts as small: a crop of 200 µm must not be debris as a whole."""
 
 
-def tissue_mask(image: NDArray[np.generic], mpp: float) -> Mask:
+def tissue_mask(image: NDArray[np.generic], mpp: float, sensitivity: float = 1.0) -> Mask:
     """Find the tissue on an RGB image (3, y, x) of 2 to 40 µm per pixel; True where there is some.
 
-    The image is uint8, or floats from 0 (black) to 1 (white). The outline is right to about 30 µm; on one without any
-    colour, dark print and bubbles count as tissue.
+    The image is uint8, or floats from 0 (black) to 1 (white). Thresholds of stain are divided by `sensitivity`. The
+    outline is right to about 10 µm; on an image without any colour, dark print and bubbles count as tissue.
     """
     intensity = as_intensity(image)
     if not 0 < mpp < np.inf:
         raise PixnetValueError(f"µm per pixel must be positive and finite; got {mpp}.")
     factor = max(round(WORKING_MPP / mpp), 1)
-    mask = working_mask(block_mean(intensity, factor), mpp * factor)
+    mask = working_mask(block_mean(intensity, factor), mpp * factor, sensitivity)
     height, width = image.shape[1:]
     return mask.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
 
@@ -110,11 +125,24 @@ def block_mean(image: NDArray[np.floating], factor: int) -> Floats:
     return padded.reshape(channels, rows, factor, columns, factor).mean(axis=(2, 4)).astype(np.float32)
 
 
-def working_mask(intensity: Floats, mpp: float) -> Mask:
-    intensity = gaussian_blur(intensity, max(GRAIN_UM / mpp, 1.0))
-    density = -np.log10(np.maximum(intensity, DARKEST))
-    density -= glass_density(density, mpp)[:, None, None]
-    return clean_mask(find_stained(density, mpp), mpp)
+def working_mask(intensity: Floats, mpp: float, sensitivity: float) -> Mask:
+    density = optical_density(gaussian_blur(intensity, max(GRAIN_UM / mpp, 1.0)))
+    glass = glass_density(density, mpp)[:, None, None]
+    mask = clean_mask(find_stained((density - glass) * np.float32(sensitivity), mpp), mpp)
+    fine = gaussian_blur(optical_density(intensity) - glass, BARE_GRAIN_UM / mpp)
+    bare = (stain_unevenness(fine) < BARE_STAIN) & (fine.mean(axis=0) < BARE_DENSITY)
+    return peel_fringe(mask, bare, mpp)
+
+
+def optical_density(intensity: Floats) -> Floats:
+    return -np.log10(np.maximum(intensity, DARKEST))
+
+
+def peel_fringe(mask: Mask, bare: Mask, mpp: float) -> Mask:
+    """Drop bare glass along the outline, from outside inwards."""
+    steps = max(round(FRINGE_UM / mpp), 1)
+    outside = ndimage.binary_dilation(~mask, mask=~mask | bare, iterations=steps)
+    return remove_small(~outside, SPECK_UM2 / mpp**2)
 
 
 def gaussian_blur(image: Floats, sigma_px: float) -> Floats:
@@ -161,7 +189,7 @@ def glass_density(density: Floats, mpp: float) -> Floats:
 
 
 def find_stained(density: Floats, mpp: float) -> Mask:
-    """Pixels that are strongly coloured, or uneven in colour, or hold haematoxylin and are not quite flat.
+    """Find pixels that are strongly coloured, or uneven in colour, or hold haematoxylin, or absorb red as well.
 
     In an image without any colour, those that are dark and uneven.
     """
@@ -169,10 +197,14 @@ def find_stained(density: Floats, mpp: float) -> Mask:
     if colour.max() < GREY_STAIN:
         around = local_statistics(density.mean(axis=0), mpp)
         return (around.mean > GREY_DENSITY) & (around.spread > GREY_TEXTURE)
-    around = local_statistics(colour, mpp)
+    around, red = local_statistics(colour, mpp), local_statistics(density[0], mpp)
     nuclei = (local_statistics(haematoxylin(density), mpp).mean > NUCLEI) & (around.spread > NUCLEI_TEXTURE)
     fibres = (around.mean > WEAK_STAIN) & (around.spread > FIBRE_TEXTURE)
-    return (around.mean > STRONG_STAIN) | fibres | nuclei
+    pale = (around.mean > PALE_STAIN) & (red.mean > PALE_RED)
+    mesh = (around.mean > MESH_STAIN) & (red.spread > MESH_TEXTURE)
+    black = local_statistics((density.mean(axis=0) > BLACK_DENSITY).astype(np.float32), mpp).mean
+    weak = (pale | mesh) & (black < BLACK_NEAR)
+    return (around.mean > STRONG_STAIN) | fibres | nuclei | weak
 
 
 def clean_mask(mask: Mask, mpp: float) -> Mask:

@@ -60,6 +60,11 @@ def affine_product(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     return product
 
 
+def is_over(sdata: SpatialData, key: str, image_key: str) -> bool:
+    """Return whether two elements have a coordinate system in common."""
+    return not get_transformations(sdata[key]).keys().isdisjoint(get_transformations(sdata[image_key]))
+
+
 def matrix_between(
     sdata: SpatialData, source_key: str, image_key: str, coordinate_system: str | None = None
 ) -> np.ndarray:

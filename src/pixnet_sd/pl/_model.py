@@ -54,9 +54,7 @@ def model(model: Carded) -> Styler:
     Examples
     --------
     >>> import pixnet_sd as ps
-    >>> sdata = ps.datasets.toy(size_px=512)
-    >>> model = ps.tl.train(sdata, table_key="bins_8um_counts", progress=False)
-    >>> table = ps.pl.model(model)
+    >>> table = ps.pl.model(ps.Model.load("default"))
     >>> list(table.data.columns)
     ['score', 'note']
     """

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
+import numpy as np
 from spatialdata import SpatialData
 from xarray import DataArray
 
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._raster.lazy import load_lazy
-from pixnet_sd._raster.tissue import tissue_mask
+from pixnet_sd._raster.tissue import Mask, tissue_mask
 from pixnet_sd._sdata import affine, build, elements, images, units
+from pixnet_sd._sdata.measured import measured_centres
 from pixnet_sd._sdata.storage.attach import attach, check_results
+from pixnet_sd._settings import logger
 
 WORKING_MPP = 8.0
 """Fine enough for the outline of a section, coarse enough that a whole slide takes a second."""
 LARGEST_PX = 2**27
 """Number of pixels at that size: nine cm on each side, which is more than any slide."""
+LOOSER = 1.5
+"""Sensitivity where measured shapes would be missed. Twice as much takes smears of eosin for tissue."""
+ENOUGH, TOO_FEW = 0.97, 0.9
+"""Share of measured shapes on the tissue that is looked for, and below which there is a warning."""
 
 
 @overload
@@ -25,6 +32,7 @@ def tissue(
     sdata: SpatialData,
     image_key: str | None = ...,
     *,
+    sensitivity: float | None = ...,
     value_range: tuple[float, float] | None = ...,
     key_added: str | None = ...,
     overwrite: bool = ...,
@@ -37,6 +45,7 @@ def tissue(
     sdata: SpatialData,
     image_key: str | None = ...,
     *,
+    sensitivity: float | None = ...,
     value_range: tuple[float, float] | None = ...,
     key_added: str | None = ...,
     overwrite: bool = ...,
@@ -48,6 +57,7 @@ def tissue(
     sdata: SpatialData,
     image_key: str | None = None,
     *,
+    sensitivity: float | None = None,
     value_range: tuple[float, float] | None = None,
     key_added: str | None = None,
     overwrite: bool = False,
@@ -61,6 +71,9 @@ def tissue(
         SpatialData object with the image.
     image_key
         Key of the H&E image. Optional if the object has exactly one image.
+    sensitivity
+        Above 1 finds paler tissue, below 1 less of it. By default 1, or 1.5 where shapes with counts lie on the image
+        and too many of them would be off the tissue.
     value_range
         Intensity range ``(black, white)`` of an image that is not uint8, e.g. ``(0, 65535)``.
     key_added
@@ -91,15 +104,54 @@ def tissue(
     step = max(1.0, WORKING_MPP / mpp)
     check_image_size(image, step)
     level = images.read_overview_level(image, step)
-    mask = tissue_mask(load_lazy(level.data), images.level_mpp(level, mpp))
-    if not mask.any():
-        warn(f"No tissue was found on image {key!r}; it may be empty glass.")
+    centres = measured_centres(sdata, key, level.grid)
+    mask = find_tissue(load_lazy(level.data), images.level_mpp(level, mpp), centres, sensitivity)
+    report_tissue(key, mask, centres)
     labels = build.make_labels(mask.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
     if not inplace:
         return labels
     facts = {"kind": "tissue", "image": key, "mpp": images.level_mpp(level, mpp), "share": float(mask.mean())}
     attach(sdata, {name: labels}, {name: facts}, overwrite=overwrite)
     return None
+
+
+def find_tissue(image: np.ndarray, mpp: float, centres: np.ndarray, sensitivity: float | None) -> Mask:
+    """Look again, for paler tissue, where that brings the measured shapes onto the mask."""
+    mask = tissue_mask(image, mpp, 1.0 if sensitivity is None else check_sensitivity(sensitivity))
+    if sensitivity is None and share_on(mask, centres) < ENOUGH:
+        looser = tissue_mask(image, mpp, LOOSER)
+        return looser if share_on(looser, centres) >= ENOUGH else mask
+    return mask
+
+
+def check_sensitivity(sensitivity: float) -> float:
+    if not 0 < sensitivity < np.inf:
+        raise PixnetValueError(f"sensitivity={sensitivity!r} must be a positive number; 1.5 finds more.")
+    return float(sensitivity)
+
+
+def share_on(mask: Mask, centres: np.ndarray) -> float:
+    """Return the share of points (x, y) on the mask; 1 where there are none."""
+    if not len(centres):
+        return 1.0
+    x, y = np.floor(centres).astype(int).T
+    inside = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
+    return float(mask[y[inside], x[inside]].sum() / len(centres))
+
+
+def report_tissue(key: str, mask: Mask, centres: np.ndarray) -> None:
+    """Log the share of measured shapes on the tissue; warn where it is small, or where there is no tissue."""
+    share = share_on(mask, centres)
+    if not mask.any():
+        warn(f"No tissue was found on image {key!r}; it may be empty glass.")
+    elif share < TOO_FEW:
+        warn(
+            f"Only {share:.0%} of the {len(centres):,} measured shapes lie on the tissue found on {key!r}: it may be "
+            "too tight for pale tissue. Pass sensitivity=2 for more, or run tl.check_alignment to see whether "
+            "the shapes lie where they belong."
+        )
+    elif len(centres):
+        logger.info("%.1f %% of the %s measured shapes lie on the tissue of %r", 100 * share, f"{len(centres):,}", key)
 
 
 def check_image_size(image: images.Image, step: float) -> None:
