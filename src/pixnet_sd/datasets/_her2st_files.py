@@ -101,9 +101,7 @@ class MeasuredSection:
     image_path: Path
     """The JPEG."""
     spots_without_counts: int
-    """How many spots under tissue fell away because no counts were published for them."""
-    counts_without_spot: int
-    """How many rows of counts fell away because no spot under tissue goes with them."""
+    """Number of spots under tissue that are left out because no counts were published."""
 
     def image(self) -> NDArray[np.uint8]:
         """Decode the H&E image (3, y, x), which takes about 280 MB and a second."""
@@ -130,7 +128,6 @@ def read_section(name: str) -> MeasuredSection:
         mpp=SPOT_PITCH_UM / pitch_px(spots),
         image_path=image_path,
         spots_without_counts=len(spots) - len(both),
-        counts_without_spot=len(counts) - len(both),
     )
 
 

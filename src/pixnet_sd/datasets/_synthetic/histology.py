@@ -74,10 +74,6 @@ class Histology:
         """Return loadings (programs, genes), float32, rows sum to 1. They do not depend on the seed."""
         return panel_loadings()
 
-    @property
-    def cell_types(self) -> tuple[str, ...]:
-        return CELL_TYPES
-
     def image(self, window: Window) -> np.ndarray:
         """Render the H&E image as RGB, uint8, (3, y, x)."""
         image = np.empty((3, *window.shape), np.uint8)
@@ -91,15 +87,6 @@ class Histology:
         for rows, columns, section in self.sections(window):
             rates[:, rows, columns] = program_rates(section)
         return rates
-
-    def render(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Compute `image` and `programs` of a window in little more than the time of one."""
-        image = np.empty((3, *window.shape), np.uint8)
-        rates = np.empty((len(PROGRAMS), *window.shape), np.float32)
-        for rows, columns, section in self.sections(window):
-            image[:, rows, columns] = self.expose(section)
-            rates[:, rows, columns] = program_rates(section)
-        return image, rates
 
     def tissue(self, window: Window) -> np.ndarray:
         """Return the tissue mask, bool, (y, x); it includes lumens, but not smears."""
