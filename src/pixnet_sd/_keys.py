@@ -48,7 +48,7 @@ def check_free(wanted: Sequence[str], taken: Iterable[str], *, overwrite: bool) 
     if clashes and not overwrite:
         raise PixnetKeyError(
             f"The result would replace {', '.join(map(repr, clashes))}. "
-            "Pass overwrite=True to replace, or another name to keep both."
+            "Pass overwrite=True to replace, or another name to keep both (key_added; in tl.predict, image_key_added)."
         )
 
 

@@ -67,6 +67,19 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.startswith("pixnet-sd: error: There is no model at nowhere.")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("No image_key was given. Pass image_key=... with one", "No --image was given. Pass --image ... with one"),
+        ("shapes_key='cels' is not there", "--shapes 'cels' is not there"),
+        ("Pass overwrite=True, or another image_key_added", "Pass --overwrite, or another image_key_added"),
+        ("Add --overwrite; my_image_key=1", "Add --overwrite; my_image_key=1"),
+    ],
+)
+def test_arguments_are_named_as_the_options_that_they_are(text: str, told: str) -> None:
+    assert _messages.fold_lines(text) == told
+
+
 def test_the_script_that_is_installed_is_this_one() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"pixnet-sd": f"{main.__module__}:{main.__name__}"}

@@ -196,7 +196,7 @@ def test_a_map_that_was_made_otherwise_is_not_taken_for_what_is_asked(
         ([other_model], "not by 'tiny' ("),
         ([model, "--mpp", "0.4"], "taken to have 0.5 µm per pixel, not 0.4 (mpp)"),
         ([model, "--augment"], "made with augment=False"),
-        ([model, "--tissue", "marked"], "(tissue_key)"),
+        ([model, "--tissue", "marked"], "(--tissue)"),
         ([model, "--augment", "--shard", "1/2"], "made with augment=False"),
     ]:
         assert main([*command, *options]) == 2

@@ -188,8 +188,8 @@ def shapes_of_both(sdata: SpatialData, one: str, other: str, asked: str | None) 
 def genes_of_both(sdata: SpatialData, predicted: str, measured: str, asked: Sequence[str]) -> list[str]:
     """Genes by name, in the order of the prediction. Those asked for must be there; of the rest, enough."""
     here, there = sdata.tables[predicted].var_names, sdata.tables[measured].var_names
-    gene_columns(here, asked, predicted)
-    gene_columns(there, asked, measured)
+    gene_columns(here, asked, f"table {predicted!r}")
+    gene_columns(there, asked, f"table {measured!r}")
     shared = here[here.isin(there)]
     if len(shared) < LEAST_SHARED * min(len(here), len(there)) and not len(asked):
         raise PixnetValueError(few_genes(predicted, here, measured, there, len(shared)))
@@ -210,7 +210,7 @@ def read_table_values(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, genes) of a table as it is, and for each row the position of its shape in the element."""
     table = sdata.tables[table_key]
-    columns = gene_columns(table.var_names, genes, table_key)
+    columns = gene_columns(table.var_names, genes, f"table {table_key!r}")
     selected, instances = annotating_rows(table, table_key, shapes_key)
     rows = find_positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
     return to_dense(table[selected, columns], table_key), rows

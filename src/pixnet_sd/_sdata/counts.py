@@ -41,7 +41,7 @@ def read_counts(
     rows = find_positions(sdata.shapes[shapes_key], shapes_key, instances, table_key)
     matrix = to_csr(table[selected], layer, table_key)
     check_counts(matrix, table_key, layer)
-    columns = gene_columns(table.var_names, genes, table_key)
+    columns = gene_columns(table.var_names, genes, f"table {table_key!r}")
     names = tuple(map(str, table.var_names[columns]))
     return Counts(matrix[:, columns], rows, np.asarray(matrix.sum(axis=1)).ravel(), names)
 
@@ -108,21 +108,19 @@ def check_counts(matrix: sp.csr_array, table_key: str, layer: str | None) -> Non
         )
 
 
-def gene_columns(available: pd.Index, genes: Sequence[str] | None, table_key: str) -> np.ndarray:
+def gene_columns(available: pd.Index, genes: Sequence[str] | None, place: str) -> np.ndarray:
     """Columns of the genes asked for, in their order; every one must be there, once."""
     if genes is None:
         return np.arange(len(available))
     if not available.is_unique:
         repeated = available[available.duplicated()].unique()[:3].tolist()
-        raise PixnetValueError(
-            f"Table {table_key!r} repeats gene names, e.g. {repeated}. Use .var_names_make_unique()."
-        )
+        raise PixnetValueError(f"The {place} repeats gene names, e.g. {repeated}. Use .var_names_make_unique().")
     check_names(genes)
     columns = available.get_indexer(pd.Index(genes))
     if (columns < 0).any():
         missing = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]
         raise PixnetKeyError(
-            f"{len(missing)} of {len(genes)} genes are not in table {table_key!r}, e.g. {missing[:5]}; "
+            f"{len(missing)} of {len(genes)} genes are not in {place}, e.g. {missing[:5]}; "
             f"its names look like {available[:3].tolist()}."
         )
     return columns

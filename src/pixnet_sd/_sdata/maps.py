@@ -326,7 +326,7 @@ def add_loadings(found: Map, table: AnnData) -> Map:
 def select_genes_of(found: Map, genes: Sequence[str]) -> Map:
     if not len(genes):
         raise PixnetValueError(f"genes=[] names no gene of {found.key!r}. Name some, or leave it out for all.")
-    columns = gene_columns(found.var.index, genes, found.key)
+    columns = gene_columns(found.var.index, genes, f"map {found.key!r}")
     var = found.var.iloc[columns]
     if found.loadings is None:
         return replace(found, data=found.data[columns], var=var)

@@ -88,3 +88,8 @@ def test_a_map_that_is_there_is_kept_if_it_is_the_one_that_is_asked_for(
         with pytest.raises(PixnetKeyError, match="overwrite=True"):
             ps.tl.predict(sdata, "he", model=tiny_model(), **HOW)
     assert "is there already, as asked for" in caplog.text
+
+
+def test_genes_that_the_model_lacks_are_not_looked_for_in_a_table(tmp_path: Path) -> None:
+    with pytest.raises(PixnetKeyError, match="1 of 1 genes are not in model 'tiny', e.g"):
+        ps.tl.predict(in_memory(tmp_path), model=tiny_model(), genes=["NOPE"], **HOW)

@@ -61,7 +61,7 @@ class MapWriter:
                 "another image_key_added."
             )
         if self.genes is not None:
-            gene_columns(gene_table(self.plan.model).index, self.genes, "the model")
+            gene_columns(gene_table(self.plan.model).index, self.genes, f"model {self.plan.model.card.name!r}")
 
     @property
     def names(self) -> MapNames:
