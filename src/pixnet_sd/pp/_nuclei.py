@@ -110,7 +110,7 @@ def nuclei(
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=256)
     >>> ps.pp.nuclei(sdata)
-    >>> sdata.shapes["nuclei"].geometry.is_valid.all()
+    >>> bool(sdata.shapes["nuclei"].geometry.is_valid.all())
     True
     """
     key = elements.find_image_key(sdata, image_key)
