@@ -46,7 +46,7 @@ ALLOWED = {
 }
 """From which folders, or files of the root, each may import, itself aside."""
 
-FILES_ONLY = {f"pixnet_sd._sdata.storage.{name}" for name in ("consolidated", "locks", "origin", "paths")}
+FILES_ONLY = {f"pixnet_sd._sdata.storage.{name}" for name in ("consolidated", "locks", "origin")}
 """Files of `_sdata.storage` that know no elements, so that all of `_sdata` may use them."""
 
 FRAMEWORKS = {

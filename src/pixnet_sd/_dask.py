@@ -1,9 +1,13 @@
-"""The dask cluster that the user has started, if any. Knows dask.distributed only where somebody else loaded it."""
+"""Values of lazy arrays, and the dask cluster that the user has started, if any. Imports no dask."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
+
+import numpy as np
+
+from pixnet_sd._errors import PixnetError, PixnetRuntimeError
 
 
 def active_client() -> Any:
@@ -23,3 +27,16 @@ def is_in_task(distributed: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def load_lazy(array: Any, *, scheduler: str | None = None) -> np.ndarray:
+    """All values; what fails in there is a file that is damaged or out of reach, whatever its library calls that."""
+    try:
+        return np.asarray(array.compute(scheduler=scheduler))
+    except (PixnetError, MemoryError):
+        raise
+    except Exception as error:
+        raise PixnetRuntimeError(
+            f"An array {array.shape} cannot be read ({type(error).__name__}: {error}). A file that holds it may "
+            "be damaged or out of reach. Put that right and repeat the call; nothing was changed."
+        ) from error

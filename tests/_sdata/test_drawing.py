@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._sdata import build, drawing, images, maps
+from pixnet_sd._sdata import build, drawing, images, levels, maps
 from pixnet_sd._sdata.drawing import Box
 
 IDENTITY = build.make_transformations({"global": np.eye(3)})
@@ -73,7 +73,7 @@ def test_the_coarse_level_is_what_is_read() -> None:
 
 def test_means_leave_out_what_is_missing() -> None:
     data = np.array([[[1, np.nan, np.nan], [3, 5, np.nan], [7, 7, np.nan]]])
-    np.testing.assert_array_equal(drawing.block_means(data, 2)[0], [[3, np.nan], [7, np.nan]])
+    np.testing.assert_array_equal(levels.block_means(data, 2)[0], [[3, np.nan], [7, np.nan]])
 
 
 @given(st.integers(0, 1000))

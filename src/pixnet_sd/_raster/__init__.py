@@ -1,7 +1,6 @@
 """Rasters as arrays: where pixels lie, and what is seen in them. Knows neither torch nor spatialdata.
 
 grid      windows, tiles and pixel grids in integers
-lazy      values of lazy arrays, with an error that says what to do where they cannot be read
 picture   an image at a stated size of pixel, read by window
 stain     optical density, haematoxylin and eosin
 tissue    where on a slide there is tissue

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import dask.array as da
 import numpy as np
 
+from pixnet_sd._dask import load_lazy
 from pixnet_sd._raster.compiled import njit
 from pixnet_sd._raster.grid import PixelGrid, Window
-from pixnet_sd._raster.lazy import load_lazy
 
 WHITE = 255
 

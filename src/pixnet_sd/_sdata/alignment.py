@@ -8,10 +8,10 @@ import numpy as np
 from scipy import ndimage
 from spatialdata import SpatialData
 
+from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._metrics.alignment import Raster, expression_components
-from pixnet_sd._raster.lazy import load_lazy
 from pixnet_sd._raster.tissue import DARKEST, tissue_mask
 from pixnet_sd._sdata import affine, counts, elements, images, units
 from pixnet_sd._sdata import shapes as placement

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,11 +10,12 @@ import dask.array as da
 import numpy as np
 from spatialdata import SpatialData
 
+from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._raster.grid import Window
-from pixnet_sd._raster.lazy import load_lazy
 from pixnet_sd._sdata import affine, images, maps
 from pixnet_sd._sdata.affine import area_scale
+from pixnet_sd._sdata.levels import block_means
 
 SAMPLES = 2
 """Pixels averaged along each axis where a level is much finer than the drawing; the others are skipped."""
@@ -118,17 +118,3 @@ def sample_pixels(data: da.Array, stride: int) -> da.Array:
     """Every `stride`-th pixel, from the middle of the pixels that it stands for."""
     first = [min(stride // 2, size - 1) for size in data.shape[1:]]
     return data[:, first[0] :: stride, first[1] :: stride]
-
-
-def block_means(data: np.ndarray, block: int) -> np.ndarray:
-    """Means of square blocks of what is not NaN; the last blocks may be partial."""
-    values = data.astype(np.float32)
-    if block == 1:
-        return values
-    channels, height, width = values.shape
-    short = [(0, 0), (0, -height % block), (0, -width % block)]
-    padded = np.pad(values, short, constant_values=np.nan)
-    blocks = padded.reshape(channels, padded.shape[1] // block, block, padded.shape[2] // block, block)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Mean of empty slice")
-        return np.nanmean(blocks, axis=(2, 4))

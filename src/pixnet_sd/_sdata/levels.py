@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 import xarray as xr
 
 from pixnet_sd._sdata import build
-from pixnet_sd._sdata.drawing import block_means
 from pixnet_sd._sdata.maps import Map, select_genes_of
 from pixnet_sd._sdata.provenance import SLOT
 
@@ -57,6 +57,20 @@ def trimmed(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, int]:
     """Rows and columns at the beginning that are not in the next coarser level, as SpatialData trims them."""
     height, width = (max(n - 2 * m, 0) for n, m in zip(fine[-2:], coarse[-2:], strict=True))
     return height, width
+
+
+def block_means(data: np.ndarray, block: int) -> np.ndarray:
+    """Means of square blocks of what is not NaN; the last blocks may be partial."""
+    values = data.astype(np.float32)
+    if block == 1:
+        return values
+    channels, height, width = values.shape
+    short = [(0, 0), (0, -height % block), (0, -width % block)]
+    padded = np.pad(values, short, constant_values=np.nan)
+    blocks = padded.reshape(channels, padded.shape[1] // block, block, padded.shape[2] // block, block)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Mean of empty slice")
+        return np.nanmean(blocks, axis=(2, 4))
 
 
 def expand_genes(programs: Any, raster: Map) -> Any:

@@ -8,10 +8,10 @@ import dask.array as da
 import numpy as np
 from spatialdata import SpatialData
 
+from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetKeyError
 from pixnet_sd._keys import tissue_key as default_tissue_key
 from pixnet_sd._raster.grid import PixelGrid, Window
-from pixnet_sd._raster.lazy import load_lazy
 from pixnet_sd._sdata import affine, images
 from pixnet_sd._settings import logger
 

@@ -26,8 +26,7 @@ from spatialdata import SpatialData
 from pixnet_sd import __version__
 from pixnet_sd._sdata import affine, fingerprint
 from pixnet_sd._sdata.storage import locks, origin
-from pixnet_sd._sdata.storage.origin import SLOT
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import SLOT, store_path
 from pixnet_sd._settings import logger
 
 

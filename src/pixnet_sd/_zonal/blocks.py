@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._raster.grid import Window
-from pixnet_sd._raster.lazy import load_lazy
 
 BLOCK_SIDE_PX = 1024
 """Chunks are merged up to about this side: far smaller blocks would cut many shapes, larger ones only cost memory."""

@@ -8,6 +8,7 @@ import numpy as np
 from spatialdata import SpatialData
 from xarray import DataArray
 
+from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._raster.lazy import load_lazy

@@ -12,7 +12,7 @@ from pixnet_sd._keys import expression_key
 from pixnet_sd._sdata import levels, maps, provenance
 from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._settings import settings
 
 INHERITED = ("image", "unit", "mpp", "um_per_unit", "stated", "model", "sha256")

@@ -29,7 +29,7 @@ from pixnet_sd._files import explain_full_disk
 from pixnet_sd._sdata import provenance
 from pixnet_sd._sdata.elements import element_names
 from pixnet_sd._sdata.storage import consolidated, locks, origin, places
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._settings import logger
 
 REPLACED = "replaced-"

@@ -26,11 +26,10 @@ from pixnet_sd._errors import PixnetError, PixnetRuntimeError
 from pixnet_sd._files import check_room, explain_full_disk
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._sdata import levels
-from pixnet_sd._sdata.drawing import block_means
 from pixnet_sd._sdata.levels import CHUNKS
 from pixnet_sd._sdata.storage import locks, places
 from pixnet_sd._sdata.storage.ledger import Ledger
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._settings import logger
 
 STAGED = "staged.zarr"
@@ -90,6 +89,14 @@ class PartialRaster:
         self.levels[0][:, *window.slices] = values
         self.ledger.add(number, values, source)
 
+    def check_room(self, windows: Iterable[Window]) -> None:
+        """Log how much room the values of these windows take at most, and refuse what the disk cannot hold."""
+        needed = int(sum(window.area for window in windows) * self.levels[0].shape[0] * 4 * PYRAMID_SHARE)
+        folder = self.folder.parent
+        free = shutil.disk_usage(folder).free
+        logger.info("%r takes up to %.2f GB; %.1f GB are free", self.element.name, needed / 1e9, free / 1e9)
+        check_room(folder, needed, f"{self.element.name!r}", otherwise="use tl.predict_shapes, which stores no raster")
+
     def close(self) -> None:
         self.ledger.close()
 
@@ -103,7 +110,7 @@ class PartialRaster:
             for window in iterate_chunks(coarse):
                 doubled = Window(*(2 * side for side in (window.y0, window.x0, window.y1, window.x1)))
                 rows, columns = doubled.shift(*trimmed).slices
-                coarse[:, *window.slices] = block_means(np.asarray(fine[:, rows, columns]), 2)
+                coarse[:, *window.slices] = levels.block_means(np.asarray(fine[:, rows, columns]), 2)
 
 
 @contextmanager
@@ -215,11 +222,3 @@ def iterate_chunks(array: zarr.Array) -> Iterator[Window]:
     for y in range(0, height, step_y):
         for x in range(0, width, step_x):
             yield Window(y, x, min(y + step_y, height), min(x + step_x, width))
-
-
-def check_space(sdata: SpatialData, key: str, values: int) -> None:
-    """Say how much room float32 values with their pyramid take at most, and refuse what the disk cannot hold."""
-    needed = int(values * 4 * PYRAMID_SHARE)
-    folder = store_path(sdata).parent
-    logger.info("%r takes up to %.2f GB; %.1f GB are free", key, needed / 1e9, shutil.disk_usage(folder).free / 1e9)
-    check_room(folder, needed, f"{key!r}", otherwise="use tl.predict_shapes, which stores no raster")

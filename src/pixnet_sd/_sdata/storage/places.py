@@ -19,7 +19,7 @@ from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueErr
 from pixnet_sd._keys import check_free
 from pixnet_sd._sdata import provenance
 from pixnet_sd._sdata.storage import consolidated
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import store_path
 
 NAME = re.compile(r"(?!\.|__)[\w.-]+")
 """What SpatialData allows, less names that begin with a dot, which hide."""

@@ -19,7 +19,7 @@ from pixnet_sd._sdata import provenance
 from pixnet_sd._sdata.storage import locks
 from pixnet_sd._sdata.storage.attach import move_element, renewed, stage_elements
 from pixnet_sd._sdata.storage.growing import PartialRaster, partial_folder
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import store_path
 
 NOTE = "publishing.json"
 OTHERS = "others.zarr"

@@ -20,7 +20,7 @@ from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._sdata.storage import places
 from pixnet_sd._sdata.storage.growing import PartialRaster, open_partial_shard, remove_temp
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._settings import logger, settings
 from pixnet_sd.tl._prediction.diagnostics import report_seam
 from pixnet_sd.tl._prediction.options import read_options, write_options
