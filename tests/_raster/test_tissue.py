@@ -7,7 +7,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
-from pixnet_sd._raster.tissue import Mask, block_mean, close_mask, dilate_mask, remove_small, tissue_mask
+from pixnet_sd._raster.tissue import Mask, close_mask, dilate_mask, edge_block_means, remove_small, tissue_mask
 
 MPP = 8.0
 SIDE = 160
@@ -220,7 +220,7 @@ def test_small_pieces_go_unless_they_fill_the_image() -> None:
 
 def test_blocks_average_and_repeat_the_edge() -> None:
     image = np.arange(15, dtype=np.float32).reshape(1, 3, 5)
-    assert block_mean(image, 2)[0].tolist() == [[3.0, 5.0, 6.5], [10.5, 12.5, 14.0]]
+    assert edge_block_means(image, 2)[0].tolist() == [[3.0, 5.0, 6.5], [10.5, 12.5, 14.0]]
 
 
 def her2st_image(folder: Path, section: str) -> tuple[np.ndarray, float]:
@@ -279,7 +279,7 @@ def test_the_mask_does_not_depend_on_the_resolution(real_data: Path) -> None:
         file.draft("RGB", (file.width // 4, file.height // 4))
         fine_image = np.asarray(file).transpose(2, 0, 1)
     height, width = (side // 4 * 4 for side in image.shape[1:])
-    coarse_image = block_mean(image[:, :height, :width].astype(np.float32) / 255, 4).clip(0, 1)
+    coarse_image = edge_block_means(image[:, :height, :width].astype(np.float32) / 255, 4).clip(0, 1)
     fine = tissue_mask(fine_image, mpp / 2)[: 2 * height, : 2 * width]
     coarse = tissue_mask(coarse_image, 4 * mpp).repeat(8, axis=0).repeat(8, axis=1)
     assert overlap(fine, coarse) > 0.9

@@ -368,7 +368,7 @@ def test_a_map_that_was_moved_but_not_recorded_is_no_image_to_predict_from(
     """Seen on a full disk: the repeated call found two images and did not know which was meant."""
     options: Any = {"model": tiny_model(), "device": "cpu", "progress": False}
     with monkeypatch.context() as patch, pytest.raises(PixnetRuntimeError, match="no more room"):
-        patch.setattr(publish, "renewed", no_room)
+        patch.setattr(publish, "open_moved", no_room)
         predict(backed, **options)
     path = Path(str(backed.path))
     assert (path / "images" / "he_programs").exists()

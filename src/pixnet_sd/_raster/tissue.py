@@ -117,7 +117,7 @@ def as_intensity(image: NDArray[np.generic]) -> Floats:
     return image.astype(np.float32)
 
 
-def block_mean(image: NDArray[np.floating], factor: int) -> Floats:
+def edge_block_means(image: NDArray[np.floating], factor: int) -> Floats:
     """Average squares of `factor` pixels a side; those over the edge repeat its last pixel."""
     channels, height, width = image.shape
     padded = np.pad(image, ((0, 0), (0, -height % factor), (0, -width % factor)), mode="edge")

@@ -37,7 +37,7 @@ def area_scale(matrix: np.ndarray) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
 
 
-def scales(element: Any) -> dict[str, float]:
+def pixel_scales(element: Any) -> dict[str, float]:
     """How long a pixel is in units of each coordinate system."""
     found = {name: area_scale(to_matrix(onwards)) for name, onwards in get_transformations(element).items()}
     return {name: scale for name, scale in found.items() if 0 < scale < np.inf}

@@ -7,7 +7,7 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetTypeError
 from pixnet_sd._keys import loadings_key, resolve_key
 from pixnet_sd._sdata.provenance import SLOT, get_record
-from pixnet_sd._sdata.storage.origin import require_reachable
+from pixnet_sd._sdata.storage.origin import check_reachable
 
 
 def find_image_key(sdata: SpatialData, key: str | None = None) -> str:

@@ -28,7 +28,7 @@ def describe(element: Any) -> dict[str, Any]:
         "shape": list(pixels.shape),
         "dtype": str(pixels.dtype),
         "channels": digest_of_channels(pixels),
-        "scale": affine.scales(element),
+        "scale": affine.pixel_scales(element),
         "sample": sample(pixels.data),
     }
 
@@ -51,7 +51,7 @@ def digest_of_channels(pixels: Any) -> str:
 
 def same_scale(of: Mapping[str, Any], element: Any, key: str) -> bool:
     """A part has pixels of the same size, in a coordinate system that both have."""
-    found = affine.scales(element)
+    found = affine.pixel_scales(element)
     known = {name: affine.look_up(of["scale"], name, key) for name in found}
     common = [abs(found[name] / scale - 1) for name, scale in known.items() if scale is not None]
     return bool(common) and max(common) < SAME_SCALE

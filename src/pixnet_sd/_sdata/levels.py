@@ -48,12 +48,12 @@ def fill_levels(blank: Any, values: np.ndarray) -> Any:
     """A blank raster with the values of its finest level, and their means at the coarser ones."""
     arrays = [values]
     for level in arrays_of(blank)[1:]:
-        rows, columns = trimmed(arrays[-1].shape, level.shape)
+        rows, columns = count_trimmed(arrays[-1].shape, level.shape)
         arrays.append(block_means(arrays[-1][:, rows:, columns:], 2))
     return with_arrays(blank, [da.from_array(array, chunks=CHUNKS) for array in arrays])
 
 
-def trimmed(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, int]:
+def count_trimmed(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, int]:
     """Rows and columns at the beginning that are not in the next coarser level, as SpatialData trims them."""
     height, width = (max(n - 2 * m, 0) for n, m in zip(fine[-2:], coarse[-2:], strict=True))
     return height, width

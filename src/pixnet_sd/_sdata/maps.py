@@ -96,7 +96,7 @@ def read_map(
     elements.check_sdata(sdata)
     name = find_map(sdata, key)
     facts = get_record(sdata, name) or {}
-    require_current(sdata, name, facts)
+    check_current(sdata, name, facts)
     found = read_pixels(sdata, name, facts)
     if (behind := programs_behind(sdata, found)) is not None:
         found = behind
@@ -170,7 +170,7 @@ def raise_without_loadings(sdata: SpatialData, name: str) -> NoReturn:
     )
 
 
-def require_current(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
+def check_current(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
     """What is read from a store must be what it was when it was opened, and µm per pixel those of the prediction."""
     pixels = affine.finest_array(sdata.images[name])
     attributes = pixels.attrs.get(SLOT, {})
@@ -184,11 +184,11 @@ def require_current(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> 
                 f"{name!r} is read from {array.store_path}, where a map of another model or size has taken the place "
                 "of the one that this object was opened with. Read the store again with spatialdata.read_zarr."
             )
-    require_same_scale(sdata, name, facts)
-    require_same_pixel_size(sdata, name, facts)
+    check_same_scale(sdata, name, facts)
+    check_same_pixel_size(sdata, name, facts)
 
 
-def require_same_pixel_size(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
+def check_same_pixel_size(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
     """Check that the transformations give the pixels the size they were predicted at.
 
     A transformation that was set anew changes the unit of its coordinate system, not the tissue under a pixel.
@@ -203,7 +203,7 @@ def require_same_pixel_size(sdata: SpatialData, name: str, facts: Mapping[str, A
     )
 
 
-def require_same_scale(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
+def check_same_scale(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
     """A map shows what the model saw at the µm per pixel that counted then."""
     used, stated, image = facts.get("um_per_unit"), facts.get("stated"), facts.get("image")
     if used is None or stated is None or image is None or image not in sdata.images:
@@ -211,7 +211,7 @@ def require_same_scale(sdata: SpatialData, name: str, facts: Mapping[str, Any]) 
     for system, now in units.um_per_unit(sdata, image).items():
         before = [known[system] for known in (used, stated) if system in known]
         if system in used and all(abs(now / one - 1) > SAME_SCALE for one in before):
-            scale = affine.scales(sdata.images[image])[system]
+            scale = affine.pixel_scales(sdata.images[image])[system]
             raise PixnetValueError(
                 f"{name!r} was predicted at {used[system] * scale:.4g} µm per pixel of {image!r}, which is now said to "
                 f"have {now * scale:.4g}. Predict again with overwrite=True, or state {used[system] * scale:.4g} with "
@@ -296,7 +296,7 @@ def raster_mpp(sdata: SpatialData, key: str) -> float | None:
 def mpp_now(sdata: SpatialData, key: str, facts: Mapping[str, Any]) -> float | None:
     """µm per pixel by the transformations at hand; None where nothing says it."""
     if (um_per_unit := facts.get("um_per_unit")) is not None:
-        scales = affine.scales(sdata.images[key])
+        scales = affine.pixel_scales(sdata.images[key])
         if (known := units.um_per_px(scales, um_per_unit, key)) is not None:
             return known
     elif (before := facts.get("mpp")) is not None and not in_um(sdata, key):

@@ -33,7 +33,7 @@ from pixnet_sd._settings import logger
 def get_record(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
     """What is known of a result of ours; None for an element that is not."""
     if element_key not in sdata.images:
-        return named(sdata, "elements").get(element_key)
+        return get_records(sdata, "elements").get(element_key)
     element = sdata.images[element_key]
     on_disk = of_source(element)
     if on_disk is not None:
@@ -76,7 +76,7 @@ def is_attached_over(element: Any, programs: str) -> bool:
 
 
 def candidates(sdata: SpatialData, key: str) -> Iterator[dict[str, Any]]:
-    element, records = sdata.images[key], named(sdata, "elements")
+    element, records = sdata.images[key], get_records(sdata, "elements")
     if SLOT in (attributes := affine.finest_array(element).attrs):
         yield {**attributes[SLOT], "key": key}
     own = [key] if key in records else []
@@ -117,20 +117,20 @@ def counts(facts: Mapping[str, Any], element: Any, key: str) -> bool:
     return fingerprint.fits(facts["of"], element, key, named=key == name or key.startswith(f"{name}-"))
 
 
-def described(element: Any, key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def describe_raster(element: Any, key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts, with what the pixels are known again by, and µm per unit of each of their coordinate systems."""
     known = {"version": __version__, "key": key, **facts}
     if "um_per_unit" not in known and known.get("mpp") is not None:
-        known["um_per_unit"] = {name: known["mpp"] / scale for name, scale in affine.scales(element).items()}
+        known["um_per_unit"] = {name: known["mpp"] / scale for name, scale in affine.pixel_scales(element).items()}
     return {**known, "of": fingerprint.describe(element)}
 
 
-def stamped(element: Any, facts: Mapping[str, Any]) -> Any:
+def attach_facts(element: Any, facts: Mapping[str, Any]) -> Any:
     """The same pixels with the facts in their attributes; what else holds the element does not see them."""
     if not isinstance(element, xr.DataArray):
         nodes = {name: next(iter(level.to_dataset().items())) for name, level in element.items()}
         return xr.DataTree.from_dict(
-            {name: xr.Dataset({variable: stamped(pixels, facts)}) for name, (variable, pixels) in nodes.items()}
+            {name: xr.Dataset({variable: attach_facts(pixels, facts)}) for name, (variable, pixels) in nodes.items()}
         )
     found = element.copy(deep=False)
     found.attrs = {**element.attrs, SLOT: {**facts, "token": origin.source_name(element.data)}}
@@ -141,34 +141,34 @@ def set_record(sdata: SpatialData, element_key: str, facts: Mapping[str, Any]) -
     """Note what is known of an element, in the object and in the pixels' own attributes."""
     known = {"version": __version__, **facts}
     if element_key in sdata.images:
-        known = described(sdata.images[element_key], element_key, facts)
-        element = stamped(sdata.images[element_key], known)
+        known = describe_raster(sdata.images[element_key], element_key, facts)
+        element = attach_facts(sdata.images[element_key], known)
         del sdata.images[element_key]
         sdata.images[element_key] = element
-    keep(sdata, "elements", element_key, known)
+    keep_record(sdata, "elements", element_key, known)
 
 
-def keep(sdata: SpatialData, name: str, key: str, value: Any) -> None:
+def keep_record(sdata: SpatialData, name: str, key: str, value: Any) -> None:
     """In a dict of this object's own: queries hand `attrs` on by reference."""
     slot = sdata.attrs.get(SLOT, {})
     sdata.attrs = {**sdata.attrs, SLOT: {**slot, name: {**slot.get(name, {}), key: value}}}
 
 
-def named(sdata: SpatialData, name: str) -> dict[str, Any]:
+def get_records(sdata: SpatialData, name: str) -> dict[str, Any]:
     found: dict[str, Any] = sdata.attrs.get(SLOT, {}).get(name, {})
     return found
 
 
 def recorded_scale(sdata: SpatialData, image_key: str) -> dict[str, float] | float | None:
     """µm per unit of the coordinate systems that an image had; of the first release, µm per pixel."""
-    found: dict[str, float] | float | None = named(sdata, "mpp").get(image_key)
+    found: dict[str, float] | float | None = get_records(sdata, "mpp").get(image_key)
     return found
 
 
 def set_mpp_record(sdata: SpatialData, image_key: str, mpp: float) -> None:
     """µm per pixel now, kept as µm per unit of each coordinate system: pixels may be replaced by others."""
-    scales = affine.scales(sdata.images[image_key])
-    keep(sdata, "mpp", image_key, {name: float(mpp) / scale for name, scale in scales.items()})
+    scales = affine.pixel_scales(sdata.images[image_key])
+    keep_record(sdata, "mpp", image_key, {name: float(mpp) / scale for name, scale in scales.items()})
     save_records(sdata, "mpp", [image_key])
 
 
@@ -181,10 +181,10 @@ def save_records(sdata: SpatialData, name: str, keys: Iterable[str]) -> None:
         logger.warning("%s cannot be written: what is known of %s is kept in this object only", path, list(keys))
         return
     with locks.store_lock(path):
-        write(path, name, {key: named(sdata, name)[key] for key in keys})
+        write_records(path, name, {key: get_records(sdata, name)[key] for key in keys})
 
 
-def write(store: Path, name: str, records: Mapping[str, Any]) -> None:
+def write_records(store: Path, name: str, records: Mapping[str, Any]) -> None:
     root = zarr.open_group(store, mode="r+")
     known: Any = root.attrs.get(SLOT, {})
     root.attrs[SLOT] = {**known, name: {**known.get(name, {}), **records}}
@@ -197,11 +197,11 @@ def stored_elements(store: Path) -> dict[str, Any]:
     return found
 
 
-def announce(store: Path, facts: Mapping[str, dict[str, Any]]) -> None:
+def announce_results(store: Path, facts: Mapping[str, dict[str, Any]]) -> None:
     """Record what new elements are before they are there.
 
     Else, after a stop in between, a result could not be told from what somebody else wrote.
     """
     there = stored_elements(store)
     new = {key: {"version": __version__, **known} for key, known in facts.items() if key not in there}
-    write(store, "elements", new)
+    write_records(store, "elements", new)

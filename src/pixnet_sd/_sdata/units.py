@@ -39,7 +39,7 @@ def stated_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
     A record says µm per unit of coordinate systems, so it holds for the pixels that are there now. What it says of a
     system in µm comes first; such a system that it does not know was added later and counts more than the rest of it.
     """
-    recorded, scales = recorded_scale(sdata, image_key), affine.scales(sdata.images[image_key])
+    recorded, scales = recorded_scale(sdata, image_key), affine.pixel_scales(sdata.images[image_key])
     in_um = [name for name in scales if is_micrometre(name, image_key)]
     stated = {f"coordinate system {name!r}": mpp_from_system(sdata, image_key, name) for name in in_um}
     if recorded is None:
@@ -61,7 +61,7 @@ def um_per_px(scales: Mapping[str, float], um_per_unit: Mapping[str, float], key
 
 def um_per_unit(sdata: SpatialData, image_key: str) -> dict[str, float]:
     """Of each coordinate system of an image, by what counts first; empty where nothing is stated."""
-    stated, scales = stated_mpp(sdata, image_key), affine.scales(sdata.images[image_key])
+    stated, scales = stated_mpp(sdata, image_key), affine.pixel_scales(sdata.images[image_key])
     return {name: mpp / scale for mpp in list(stated.values())[:1] for name, scale in scales.items()}
 
 

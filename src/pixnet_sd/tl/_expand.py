@@ -70,7 +70,7 @@ def expand(
     known = {key: facts[key] for key in INHERITED if key in facts}
     made = {"kind": "expression", "programs": raster.key, **known}
     if not inplace:
-        return provenance.stamped(element, provenance.described(element, name, made))
+        return provenance.attach_facts(element, provenance.describe_raster(element, name, made))
     check_name_free(sdata, name, overwrite=overwrite)
     attach_in_memory(sdata, {name: element}, {name: made})
     return None

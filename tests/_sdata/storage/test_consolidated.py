@@ -34,14 +34,14 @@ def test_what_they_did_not_name_stays_out_of_them(tmp_path: Path) -> None:
     for path in [path for path in named if path.startswith(("images/half", "shapes"))]:
         del named[path]
     root.write_text(json.dumps(before))
-    consolidated.renew(tmp_path / "s.zarr", [])
+    consolidated.renew_metadata(tmp_path / "s.zarr", [])
     assert json.loads(root.read_text()) == before
-    consolidated.renew(tmp_path / "s.zarr", ["shapes/other"])
+    consolidated.renew_metadata(tmp_path / "s.zarr", ["shapes/other"])
     assert {name for _, name, _ in sd.read_zarr(tmp_path / "s.zarr").gen_elements()} == {"he", "other"}
 
 
 def test_a_store_without_them_gets_none(tmp_path: Path) -> None:
     section().write(tmp_path / "s.zarr", consolidate_metadata=False)
     before = (tmp_path / "s.zarr" / ROOT).read_bytes()
-    consolidated.renew(tmp_path / "s.zarr", ["images/he"])
+    consolidated.renew_metadata(tmp_path / "s.zarr", ["images/he"])
     assert (tmp_path / "s.zarr" / ROOT).read_bytes() == before

@@ -48,8 +48,8 @@ def attach(
 ) -> None:
     """Put all elements into the object, and into its store; nothing is touched before all checks have passed."""
     kinds = kinds_of(elements)
-    places.require_names(kinds)
-    places.require_places(sdata, kinds, overwrite=overwrite, theirs=theirs)
+    places.check_result_names(kinds)
+    places.check_places(sdata, kinds, overwrite=overwrite, theirs=theirs)
     if sdata.is_backed():
         elements = publish_elements(sdata, elements, facts, overwrite=overwrite, theirs=theirs)
     attach_in_memory(sdata, elements, facts)
@@ -71,11 +71,11 @@ def check_results(
     sdata: SpatialData, kinds: Mapping[str, str], *, overwrite: bool, done: Collection[str] = (), theirs: bool = False
 ) -> None:
     """What can be known before the work: names can be used and are free, the store can be written."""
-    places.require_names(kinds)
-    places.require_places(sdata, kinds, overwrite=overwrite, done=done, theirs=theirs)
+    places.check_result_names(kinds)
+    places.check_places(sdata, kinds, overwrite=overwrite, done=done, theirs=theirs)
     if sdata.is_backed():
         store = store_path(sdata)
-        places.require_store(store, kinds)
+        places.check_store(store, kinds)
         consolidated.warn_of_strays(store, {f"{kind}/{name}" for name, kind in kinds.items()})
 
 
@@ -119,19 +119,19 @@ def publish_elements(
         staged = folder / "staged.zarr"
         kinds = stage_elements(elements, staged)
         with locks.store_lock(store):
-            places.require_places(sdata, kinds, overwrite=overwrite, theirs=theirs)  # since the work began
-            provenance.announce(store, facts)
+            places.check_places(sdata, kinds, overwrite=overwrite, theirs=theirs)  # since the work began
+            provenance.announce_results(store, facts)
             for key, kind in kinds.items():
                 move_element(staged / kind / key, store, kind, folder)
-            return renewed(store, kinds, elements)
+            return open_moved(store, kinds, elements)
 
 
-def renewed(store: Path, kinds: Mapping[str, str], elements: Mapping[str, Any]) -> dict[str, Any]:
+def open_moved(store: Path, kinds: Mapping[str, str], elements: Mapping[str, Any]) -> dict[str, Any]:
     """Elements that have been moved into the store, after its metadata name them.
 
     Tables and shapes are those that were written: reading them would read all others of their kind into memory too.
     """
-    consolidated.renew(store, [f"{kind}/{key}" for key, kind in kinds.items()])
+    consolidated.renew_metadata(store, [f"{kind}/{key}" for key, kind in kinds.items()])
     lazy = {kind for kind in kinds.values() if kind in LAZY}
     with ignore_table_warnings():
         fresh = sd.read_zarr(store, selection=tuple(lazy)) if lazy else {}
@@ -167,7 +167,7 @@ def stage_elements(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
         kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
     for key in kinds.keys() & elements.keys():
         if (facts := provenance.of_attributes(elements[key])) is not None:
-            origin.mark(staged / kinds[key] / key, facts)
+            origin.write_facts(staged / kinds[key] / key, facts)
     missing = set(elements) - set(kinds)
     if missing:
         raise PixnetRuntimeError(

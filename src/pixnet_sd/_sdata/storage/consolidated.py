@@ -19,19 +19,19 @@ KINDS = ("images", "labels", "points", "shapes", "tables")
 """Of elements, as their folders are called."""
 
 
-def renew(store: Path, added: Iterable[str]) -> None:
+def renew_metadata(store: Path, added: Iterable[str]) -> None:
     """Have the metadata name these elements ("images/he") too; where nothing is consolidated, nothing will be."""
     root = zarr.open_group(store, mode="r")
     if root.metadata.consolidated_metadata is None:
         return
-    named = named_in(root) | {*added, *(path.partition("/")[0] for path in added)}
+    named = list_named(root) | {*added, *(path.partition("/")[0] for path in added)}
     with warnings.catch_warnings():
         # Of files that are none of zarr's, such as parquet, and of a format that is not in the standard yet.
         warnings.filterwarnings("ignore", message="Object at|Consolidated metadata")
         zarr.consolidate_metadata(Part(LocalStore(store), frozenset(named)))
 
 
-def named_in(root: zarr.Group) -> set[str]:
+def list_named(root: zarr.Group) -> set[str]:
     """Groups that the metadata name, of kinds and of elements."""
     return {path for kind, group in root.groups() for path in (kind, *(f"{kind}/{name}" for name in group))}
 
@@ -42,7 +42,7 @@ def warn_of_strays(store: Path, replaced: Iterable[str]) -> None:
     if root.metadata.consolidated_metadata is None:
         return
     there = {f"{kind}/{path.name}" for kind in KINDS for path in (store / kind).glob("[!.]*") if is_node(path)}
-    if strays := sorted(there - named_in(root) - {*replaced}):
+    if strays := sorted(there - list_named(root) - {*replaced}):
         warn(
             f"{store} holds {', '.join(strays)}, which its metadata do not name: a program was stopped while it wrote "
             "there, or is still writing. The store may not open any more once another program renews the metadata. If "

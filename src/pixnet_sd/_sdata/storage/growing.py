@@ -106,7 +106,7 @@ class PartialRaster:
     def add_levels(self) -> None:
         """Compute the coarser levels from the finest, a few chunks at a time."""
         for fine, coarse in zip(self.levels, self.levels[1:], strict=False):
-            trimmed = levels.trimmed(fine.shape, coarse.shape)
+            trimmed = levels.count_trimmed(fine.shape, coarse.shape)
             for window in iterate_chunks(coarse):
                 doubled = Window(*(2 * side for side in (window.y0, window.x0, window.y1, window.x1)))
                 rows, columns = doubled.shift(*trimmed).slices
@@ -156,7 +156,7 @@ def explain_interruption(folder: Path) -> Iterator[None]:
 
 
 def partial_folder(sdata: SpatialData, key: str) -> Path:
-    return places.beside(store_path(sdata), key)
+    return places.partial_path(store_path(sdata), key)
 
 
 def key_of(folder: Path) -> str:

@@ -24,7 +24,7 @@ def store_path(sdata: SpatialData) -> Path:
     return Path(str(sdata.path)).resolve()
 
 
-def require_reachable(sdata: SpatialData) -> None:
+def check_reachable(sdata: SpatialData) -> None:
     """A store that was opened by a relative path is lost when the working directory changes.
 
     Its pixels are read by that path too, and zarr takes files that it does not find for zeros.
@@ -99,6 +99,6 @@ def facts_of_group(element: Path) -> dict[str, Any] | None:
     return found
 
 
-def mark(element: Path, facts: dict[str, Any]) -> None:
+def write_facts(element: Path, facts: dict[str, Any]) -> None:
     """Write into the group of an element's pixels what is known of them."""
     zarr.open_group(element, mode="r+", use_consolidated=False).attrs[SLOT] = facts

@@ -34,49 +34,49 @@ ZARR_FORMAT = 3
 """Of what SpatialData writes now; elements of two formats in one store cannot be read."""
 
 
-def require_names(keys: Iterable[str]) -> None:
+def check_result_names(keys: Iterable[str]) -> None:
     for key in keys:
         if not NAME.fullmatch(key) or key.lower() == RESERVED or len(os.fsencode(key)) > LONGEST:
             raise PixnetValueError(
-                f"An element cannot be called {shortened(key)!r}: names are of letters, digits, '_', '-' and '.', do "
-                f"not begin with '.' or '__', have at most {LONGEST} bytes, and are not {RESERVED!r}. Pass another "
+                f"An element cannot be called {shorten_name(key)!r}: names are of letters, digits, '_', '-' and '.', "
+                f"do not begin with '.' or '__', have at most {LONGEST} bytes, and are not {RESERVED!r}. Pass another "
                 "name for the result."
             )
 
 
-def shortened(key: str) -> str:
+def shorten_name(key: str) -> str:
     return key if len(key) <= 80 else f"{key[:60]}... ({len(key)} characters)"
 
 
-def require_places(
+def check_places(
     sdata: SpatialData, kinds: Mapping[str, str], *, overwrite: bool, done: Collection[str] = (), theirs: bool = False
 ) -> None:
     """Names of results with their kinds; `done` are there already, put there by a call that was stopped.
 
     With `theirs`, what this package did not make may be replaced too, for calls that add to an element.
     """
-    there = elements_there(sdata)
+    there = find_elements(sdata)
     taken = {name for _, name in there}
-    require_other_names(kinds, taken)
-    require_kinds(kinds, there)
+    check_other_names(kinds, taken)
+    check_kinds(kinds, there)
     replaced = sorted((taken & kinds.keys()) - {*done})
     if not theirs:
-        require_ours(sdata, replaced)
+        check_ownership(sdata, replaced)
     check_free(replaced, taken, overwrite=overwrite)
 
 
-def elements_there(sdata: SpatialData) -> set[tuple[str, str]]:
+def find_elements(sdata: SpatialData) -> set[tuple[str, str]]:
     """Kinds and names, also of elements that the object does not hold any more, or not yet."""
     held = {(kind, name) for kind, name, _ in sdata.gen_elements()}
-    return held | (on_disk(store_path(sdata)) if sdata.is_backed() else set())
+    return held | (list_stored(store_path(sdata)) if sdata.is_backed() else set())
 
 
-def on_disk(store: Path) -> set[tuple[str, str]]:
+def list_stored(store: Path) -> set[tuple[str, str]]:
     """Kinds and names of all that lies in a store, whole or not."""
     return {(kind, path.name) for kind in consolidated.KINDS for path in (store / kind).glob("[!.]*") if path.is_dir()}
 
 
-def require_other_names(keys: Iterable[str], taken: set[str]) -> None:
+def check_other_names(keys: Iterable[str], taken: set[str]) -> None:
     """SpatialData does not open a store with two names that differ only in the case of their letters."""
     others = {name.lower(): name for name in taken}
     for key in keys:
@@ -87,7 +87,7 @@ def require_other_names(keys: Iterable[str], taken: set[str]) -> None:
             )
 
 
-def require_kinds(kinds: Mapping[str, str], there: set[tuple[str, str]]) -> None:
+def check_kinds(kinds: Mapping[str, str], there: set[tuple[str, str]]) -> None:
     """A name is there once over all kinds, so what takes the name of another kind would destroy it."""
     for kind, name in sorted(there):
         if kinds.get(name, kind) != kind:
@@ -97,14 +97,14 @@ def require_kinds(kinds: Mapping[str, str], there: set[tuple[str, str]]) -> None
             )
 
 
-def require_ours(sdata: SpatialData, keys: Iterable[str]) -> None:
+def check_ownership(sdata: SpatialData, keys: Iterable[str]) -> None:
     """Nobody's data are lost to a result, whatever may be overwritten."""
     stored = provenance.stored_elements(store_path(sdata)) if sdata.is_backed() else {}
     for key in keys:
         if key not in stored and not is_ours(sdata, key):
             raise PixnetKeyError(
                 f"The result would replace {key!r}, which is not recorded as a result of this package. Pass another "
-                f"name for the result, or remove that element first: {removal(sdata, key)}."
+                f"name for the result, or remove that element first: {describe_removal(sdata, key)}."
             )
 
 
@@ -114,22 +114,22 @@ def is_ours(sdata: SpatialData, key: str) -> bool:
     return in_itself or provenance.get_record(sdata, key) is not None
 
 
-def removal(sdata: SpatialData, key: str) -> str:
+def describe_removal(sdata: SpatialData, key: str) -> str:
     """How a user removes an element from the object, and from its store."""
     held = f"del sdata[{key!r}]" if key in sdata else ""
-    stored = [name for _, name in on_disk(store_path(sdata))] if sdata.is_backed() else []
+    stored = [name for _, name in list_stored(store_path(sdata))] if sdata.is_backed() else []
     return " and ".join(filter(None, [held, f"sdata.delete_element_from_disk({key!r})" if key in stored else ""]))
 
 
-def require_store(store: Path, keys: Iterable[str]) -> None:
+def check_store(store: Path, keys: Iterable[str]) -> None:
     """Results are written beside the store first, and moved into it."""
-    require_writable(store)
-    require_movable(store)
+    check_writable(store)
+    check_movable(store)
     for key in keys:
-        require_short(store, key)
+        check_path_length(store, key)
 
 
-def require_writable(store: Path) -> None:
+def check_writable(store: Path) -> None:
     """By this process, and in the format of zarr that SpatialData writes now."""
     for path in (store, store.parent):
         if not os.access(path, os.W_OK):
@@ -145,7 +145,7 @@ def require_writable(store: Path) -> None:
         )
 
 
-def require_movable(store: Path) -> None:
+def check_movable(store: Path) -> None:
     """By trying it: whether two folders are on one file system cannot be told from their numbers where one is bound."""
     places = [store, *(store / kind for kind in consolidated.KINDS if (store / kind).exists())]
     with tempfile.TemporaryDirectory(prefix=f".{store.name}.trial-", dir=store.parent) as folder:
@@ -164,19 +164,19 @@ def require_movable(store: Path) -> None:
             trial.rmdir()
 
 
-def require_short(store: Path, key: str) -> None:
+def check_path_length(store: Path, key: str) -> None:
     """The longest path that a result will need; asking for it shows whether the file system has such paths."""
-    longest = beside(store, key) / "staged.zarr" / "images" / key / "s0" / "c" / "0" / "0" / "0"
+    longest = partial_path(store, key) / "staged.zarr" / "images" / key / "s0" / "c" / "0" / "0" / "0"
     try:
         longest.lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise PixnetValueError(
-                f"The name {shortened(key)!r} is too long for the file system of {store} ({longest.parts[-9]!r} would "
-                f"be written beside it, at a path of {len(str(longest))} characters). Pass another name for the result."
+                f"The name {shorten_name(key)!r} is too long for the file system of {store} ({longest.parts[-9]!r} "
+                f"would be written beside it, at a path of {len(str(longest))} characters). Pass another name for the result."
             ) from error
 
 
-def beside(store: Path, key: str) -> Path:
+def partial_path(store: Path, key: str) -> Path:
     """The folder where an element grows."""
     return store.parent / f".{store.name}{SEPARATOR}{key}.partial"

@@ -17,7 +17,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._sdata import provenance
 from pixnet_sd._sdata.storage import locks
-from pixnet_sd._sdata.storage.attach import move_element, renewed, stage_elements
+from pixnet_sd._sdata.storage.attach import move_element, open_moved, stage_elements
 from pixnet_sd._sdata.storage.growing import PartialRaster, partial_folder
 from pixnet_sd._sdata.storage.origin import store_path
 
@@ -45,13 +45,13 @@ def stage_map(raster: PartialRaster, before: Mapping[str, Any], after: Mapping[s
     note.rename(raster.folder / NOTE)
 
 
-def moved(sdata: SpatialData, key: str) -> set[str]:
+def find_moved(sdata: SpatialData, key: str) -> set[str]:
     """Names of elements that a call which was stopped has moved into the store."""
     store = store_path(sdata)
-    return {path.name for path, inode in noted(partial_folder(sdata, key)) if is_moved(path, inode, store)}
+    return {path.name for path, inode in read_inodes(partial_folder(sdata, key)) if is_moved(path, inode, store)}
 
 
-def noted(folder: Path) -> list[tuple[Path, int]]:
+def read_inodes(folder: Path) -> list[tuple[Path, int]]:
     """What is to be moved, and the inode of each."""
     note = folder / NOTE
     return [(folder / path, inode) for path, inode in json.loads(note.read_text())] if note.exists() else []
@@ -76,17 +76,17 @@ def publish_map(
     `require` refuses what somebody else may have written since the work began; all that was staged is then kept.
     """
     target = store_path(sdata)
-    staged = noted(raster.folder)
+    staged = read_inodes(raster.folder)
     kinds = {path.name: path.parent.name for path, _ in staged}
     with locks.store_lock(target):
         require()
-        provenance.announce(target, {key: facts[key] for key in kinds})
+        provenance.announce_results(target, {key: facts[key] for key in kinds})
         for path, inode in staged:
             if not is_moved(path, inode, target):
                 move_element(path, target, path.parent.name, raster.folder)
         if obsolete is not None:
             move_aside(target / "images" / obsolete, raster.folder)
-        return renewed(target, kinds, tables)
+        return open_moved(target, kinds, tables)
 
 
 def move_aside(path: Path, folder: Path) -> None:
