@@ -11,7 +11,7 @@ from pixnet_sd._errors import PixnetError, PixnetRuntimeError
 
 
 def active_client() -> Any:
-    """The active `dask.distributed.Client`, or None; inside a task of a worker None, for it would wait for itself."""
+    """Return the active `dask.distributed.Client`; None inside a worker's task, which would wait for itself."""
     distributed = sys.modules.get("distributed")
     if distributed is None or is_in_task(distributed):
         return None
@@ -30,7 +30,7 @@ def is_in_task(distributed: Any) -> bool:
 
 
 def load_lazy(array: Any, *, scheduler: str | None = None) -> np.ndarray:
-    """All values; what fails in there is a file that is damaged or out of reach, whatever its library calls that."""
+    """Compute all values; an error of any library means a file that is damaged or out of reach."""
     try:
         return np.asarray(array.compute(scheduler=scheduler))
     except (PixnetError, MemoryError):

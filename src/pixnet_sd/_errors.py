@@ -48,7 +48,7 @@ def warn(message: str) -> None:
 
 
 def one_line(text: object) -> str:
-    """The text on one line: line breaks become spaces, and control characters are shown instead of obeyed."""
+    """Return the text on one line: line breaks become spaces, control characters are escaped."""
     return "".join(map(shown, str(text)))
 
 

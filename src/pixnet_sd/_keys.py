@@ -9,27 +9,27 @@ from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 
 
 def expression_key(element_key: str) -> str:
-    """Of the table for shapes, and of the image of genes for an image."""
+    """Name the table of a shapes element, or the image of genes of an image."""
     return f"{element_key}_expression"
 
 
 def programs_key(image_key: str) -> str:
-    """Of the image element that stores a factorised map."""
+    """Name the image element that stores a factorised map."""
     return f"{image_key}_programs"
 
 
 def loadings_key(programs: str) -> str:
-    """Of the table (programs x genes) beside the programs."""
+    """Name the table (programs x genes) beside the programs."""
     return f"{programs}_loadings"
 
 
 def tissue_key(image_key: str) -> str:
-    """Of the tissue labels; squidpy uses the same name."""
+    """Name the tissue labels; squidpy uses the same name."""
     return f"{image_key}_tissue"
 
 
 def resolve_key(kind: str, asked: str | None, found: Iterable[str], argument: str) -> str:
-    """`asked` if it is among `found`; with nothing asked, the only one there is."""
+    """Return `asked` if it is among `found`; if None, the only one there is."""
     names = list(found)
     listing = ", ".join(map(repr, names)) or "none"
     if asked is None:
@@ -53,7 +53,7 @@ def check_free(wanted: Sequence[str], taken: Iterable[str], *, overwrite: bool) 
 
 
 def as_list(names: str | Sequence[str], argument: str) -> list[str]:
-    """One name or several, at least one."""
+    """Return one name or several as a list; at least one is needed."""
     found = [names] if isinstance(names, str) else list(names)
     if not found:
         raise PixnetValueError(f"{argument} is empty; name at least one.")

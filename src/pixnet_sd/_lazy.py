@@ -6,7 +6,7 @@ from typing import Any
 
 
 def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` of a package whose names live in the modules `homes`.
+    """Make `__getattr__`, `__dir__` and `__all__` of a package whose names are in the modules `homes`.
 
     A name whose home is itself is a submodule.
     """

@@ -41,7 +41,7 @@ class Raster:
     """3 x 3 on (x, y, 1): pixels of the image's finest level to those of the overview."""
 
     def at(self, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The values under points (n, 2) of the image, and which points lie on it; the values are of those only."""
+        """Look up values under points (n, 2) of the image, and which points are on it; values are of those only."""
         x, y = np.floor(centres @ self.from_image[:2, :2].T + self.from_image[:2, 2]).astype(int).T
         height, width = self.values.shape[-2:]
         on = (x >= 0) & (y >= 0) & (x < width) & (y < height)
@@ -87,13 +87,13 @@ def move_centres(centres: np.ndarray, place: Place) -> np.ndarray:
 
 
 def tissue_share(tissue: Raster, centres: np.ndarray) -> float:
-    """Of all centres, also those beside the image."""
+    """Compute the share on tissue of all centers, also those beside the image."""
     found, _ = tissue.at(centres)
     return float(found.sum() / len(centres))
 
 
 def expression_components(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """(n, k) leading components of log profiles of counts (n, genes); their squares sum to 1."""
+    """Compute (n, k) leading components of log profiles of counts (n, genes); their squares sum to 1."""
     profiles = np.log1p(1e4 * counts / totals[:, None])
     left, lengths, _ = np.linalg.svd(profiles - profiles.mean(axis=0), full_matrices=False)
     leading = left[:, :PROGRAMS] * lengths[:PROGRAMS]
@@ -102,7 +102,7 @@ def expression_components(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 
 def explained_share(colour: Raster, centres: np.ndarray, expression: np.ndarray) -> float:
-    """Share of the expression that is linear in the colour under the shapes, less what chance would explain.
+    """Compute the share of expression that is linear in the color under the shapes, less that by chance.
 
     Shapes beside the image count as unexplained, so places that keep few of them on it do not win.
     """

@@ -53,12 +53,12 @@ class Conformal:
 
 
 def residual_scores(measured: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """How many spreads a measurement lies from its prediction."""
+    """Divide the distance of each measurement from its prediction by the spread."""
     return np.asarray(np.abs(measured - mean) / spread)
 
 
 def calibrate(scores: Sequence[np.ndarray], level: float = 0.8, *, confidence: float | None = None) -> Conformal:
-    """Quantiles from the residual scores (shapes, genes) of each held-out section; NaN is what was not measured."""
+    """Compute quantiles of the residual scores (shapes, genes) of held-out sections; NaN is not measured."""
     check_scores(scores)
     check_share("level", level)
     if confidence is None:
@@ -70,7 +70,7 @@ def calibrate(scores: Sequence[np.ndarray], level: float = 0.8, *, confidence: f
 
 
 def marginal_quantiles(scores: Sequence[np.ndarray], level: float) -> np.ndarray:
-    """(genes,): the smallest score up to which the weights reach the level."""
+    """Return (genes,): the smallest score up to which the weights reach the level."""
     weights = np.concatenate([equal_weights(own) for own in scores]) / (len(scores) + 1)
     values = drop_nan(np.concatenate(list(scores)))
     order = np.argsort(values, axis=0)
@@ -81,20 +81,20 @@ def marginal_quantiles(scores: Sequence[np.ndarray], level: float) -> np.ndarray
 
 
 def equal_weights(scores: np.ndarray) -> np.ndarray:
-    """Weights that sum to 1 over what a section has of a gene; all 0, so that its share stays at infinity, if none."""
+    """Weight what a section has of a gene, with sum 1; without values all are 0 and its share is at infinity."""
     present = ~np.isnan(scores)
     return present / np.maximum(present.sum(axis=0), 1)
 
 
 def section_quantiles(scores: Sequence[np.ndarray], level: float, confidence: float) -> np.ndarray:
-    """(genes,): the order statistic, over sections, of what each would have needed to cover its own shapes."""
+    """Return (genes,): the order statistic, over sections, of what each needs to cover its own shapes."""
     needed = np.sort([own_quantiles(own, level) for own in scores], axis=0)
     rank = ceil((len(scores) + 1) * confidence - ROUNDING)
     return np.asarray(needed[rank - 1])
 
 
 def own_quantiles(scores: np.ndarray, level: float) -> np.ndarray:
-    """(genes,): the smallest score that covers a share `level` of one section; infinite where it has no values."""
+    """Return (genes,): the smallest score that covers a share `level` of one section; infinite without values."""
     count = (~np.isnan(scores)).sum(axis=0)
     rank = np.maximum(np.ceil(level * count - ROUNDING).astype(int), 1)
     return np.sort(drop_nan(scores), axis=0)[rank - 1, np.arange(scores.shape[1])]
@@ -121,7 +121,7 @@ def check_share(name: str, value: float) -> None:
 
 
 def check_sections(name: str, value: float, found: int) -> None:
-    """Of n sections, 1 / (n + 1) of the weight lies at infinity; what is asked must lie below it."""
+    """Check that the level leaves 1 / (n + 1) of the weight for the unseen section."""
     if value > found / (found + 1) + ROUNDING:
         needed = ceil(value / (1 - value) - ROUNDING)
         raise PixnetValueError(

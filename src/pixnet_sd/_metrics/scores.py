@@ -28,13 +28,13 @@ BLOCK_VALUES = 2**23
 
 
 def log_profile(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """ln(1 + counts per ten thousand); NaN in rows without counts, which have no profile."""
+    """Compute ln(1 + counts per ten thousand); NaN in rows without counts, which have no profile."""
     per = np.divide(PER, totals, out=np.full(len(totals), np.nan), where=totals > 0)
     return np.log1p(counts * per[:, None])
 
 
 def score_genes(predicted: np.ndarray, measured: np.ndarray) -> pd.DataFrame:
-    """One row per gene: pearson, spearman, mse, mae.
+    """Score each gene in a row: pearson, spearman, mse, mae.
 
     Correlations are NaN where the measured gene does not vary: nobody could score there. They are 0 where only the
     prediction does not vary: it was wrong to say nothing, and must not gain by falling out of the mean.
@@ -53,13 +53,13 @@ def score_genes(predicted: np.ndarray, measured: np.ndarray) -> pd.DataFrame:
 
 
 def pearson(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(genes,); NaN where either does not vary."""
+    """Compute (genes,) correlations; NaN if either does not vary."""
     one, other = mask_unpaired(one, other)
     return np.clip(column_means(standardize_columns(one) * standardize_columns(other)), -1.0, 1.0)
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(genes,), ties at their mean rank; NaN where either does not vary."""
+    """Compute (genes,) correlations of ranks, ties at their mean rank; NaN if either does not vary."""
     one, other = mask_unpaired(one, other)
     return pearson(rank_columns(one), rank_columns(other))
 
@@ -74,13 +74,13 @@ def rank_columns(values: np.ndarray) -> np.ndarray:
 
 
 def standardize_columns(values: np.ndarray) -> np.ndarray:
-    """Columns of mean 0 and SD 1; NaN where a column does not vary."""
+    """Scale columns to mean 0 and SD 1; NaN if a column does not vary."""
     mean, spread = column_moments(values)
     return (values - mean) / np.where(find_constant(values), np.nan, spread)
 
 
 def find_constant(values: np.ndarray) -> np.ndarray:
-    """Which columns vary by no more than rounding; those without numbers count as flat."""
+    """Find columns that vary by no more than rounding; those without numbers count as constant."""
     mean, spread = column_moments(values)
     return ~(spread > FLAT * np.abs(mean))
 
@@ -91,13 +91,13 @@ def column_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def column_means(values: np.ndarray) -> np.ndarray:
-    """Means over what is not NaN; NaN where nothing is left, without a warning."""
+    """Average what is not NaN; NaN if nothing is left, without a warning."""
     count = (~np.isnan(values)).sum(axis=0)
     return np.divide(np.nansum(values, axis=0), count, out=np.full(values.shape[1], np.nan), where=count > 0)
 
 
 def quartiles(correlations: np.ndarray) -> dict[str, float]:
-    """PCC@F, @S and @M: first quartile, median and mean over the genes that could be scored (not NaN)."""
+    """Compute PCC@F, @S and @M: first quartile, median and mean over the genes with a score."""
     scored = correlations[~np.isnan(correlations)]
     if not len(scored):
         return dict.fromkeys(("PCC@F", "PCC@S", "PCC@M"), float("nan"))
@@ -112,7 +112,7 @@ def best_mean(correlations: np.ndarray, n: int = BEST) -> float:
 
 
 def panel_ceiling(counts: sp.csr_array, totals: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(genes,) the Pearson correlation of the measured counts, cut to the genes of `counts`, as a prediction.
+    """Compute (genes,) the Pearson correlation of measured counts, cut to these genes, as a prediction.
 
     A profile of some genes is divided by their own sum, brought to the whole by their share of all counts. Where that
     share differs between shapes, or is of a few genes that rise and fall together, even the truth scores below 1. It is
@@ -127,7 +127,7 @@ def panel_ceiling(counts: sp.csr_array, totals: np.ndarray, columns: np.ndarray)
 
 
 def rate_totals(values: np.ndarray, counts: float, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Totals of one gene's counts and of its expected counts: one number each, at which both have the same mean.
+    """Compute totals of one gene's counts and of its expected counts, at which both have the same mean.
 
     A single gene has no profile, so it is compared as counts at the section's mean depth.
     """
@@ -136,13 +136,13 @@ def rate_totals(values: np.ndarray, counts: float, totals: np.ndarray) -> tuple[
 
 
 def mean_of_known(values: np.ndarray) -> float:
-    """NaN where nothing is known, without a warning."""
+    """Average known values; NaN without any, and no warning."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def noise_ceiling(counts: sp.csr_array, totals: np.ndarray, *, repeats: int = 10, seed: int = 0) -> np.ndarray:
-    """(genes,) the Pearson correlation that sampling noise leaves possible with the measured log profile.
+    """Estimate (genes,) the Pearson correlation that sampling noise allows with the measured log profile.
 
     Counts are split at random into halves, which are measurements of the same profile at half the depth; the
     correlation of their log profiles gives the reliability at full depth (Spearman-Brown), and the square root of a
@@ -161,7 +161,7 @@ def noise_ceiling(counts: sp.csr_array, totals: np.ndarray, *, repeats: int = 10
 
 
 def correlation_of_halves(counts: sp.csr_array, totals: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """One split of everything that was counted, also of the genes that are not in `counts`."""
+    """Correlate one random split of everything that was counted, also of genes that are not in `counts`."""
     drawn = random.binomial(counts.data.astype(np.int64), 0.5)
     half = sp.csr_array((drawn, counts.indices, counts.indptr), shape=counts.shape)
     others = (totals - row_sums(counts)).astype(np.int64)
@@ -179,7 +179,7 @@ def correlation_of_halves(counts: sp.csr_array, totals: np.ndarray, random: np.r
 
 
 def share_of_ceiling(correlations: np.ndarray, ceiling: np.ndarray) -> np.ndarray:
-    """Correlations over their ceilings; NaN where the ceiling is too low to divide by."""
+    """Divide correlations by their ceilings; NaN if the ceiling is too low to divide by."""
     return correlations / np.where(ceiling >= LEAST_CEILING, ceiling, np.nan)
 
 
@@ -188,6 +188,6 @@ def row_sums(matrix: sp.csr_array) -> np.ndarray:
 
 
 def column_blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Columns in groups that are small enough to be dense."""
+    """Group columns that are small enough to be dense."""
     width = max(1, BLOCK_VALUES // max(rows, 1))
     return (slice(start, min(start + width, columns)) for start in range(0, columns, width))

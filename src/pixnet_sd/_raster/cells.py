@@ -44,11 +44,11 @@ class CellOptions:
 
     @property
     def context(self) -> int:
-        """Pixels around a core in which objects must be right: all that may limit an object of the core."""
+        """Return the pixels around a core in which objects must be right: all that may limit one of the core."""
         return 2 * (self.farthest + self.expand) if self.expand else 0
 
     def margin(self, detector: Detector) -> int:
-        """Pixels to read around a core."""
+        """Return the pixels to read around a core."""
         return self.context + self.farthest + BEYOND + detector.reach
 
 

@@ -12,7 +12,7 @@ from pixnet_sd._settings import logger
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As numba's, with a cache unless neither the installation nor the user's cache folder can be written."""
+    """Compile as numba does, cached unless neither installation nor the user's cache folder can be written."""
 
     def compiled(function: Callable[..., Any]) -> Any:
         try:

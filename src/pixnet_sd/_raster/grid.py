@@ -40,13 +40,13 @@ class Window:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Rows and columns, to index the last two axes of a raster; only for windows inside it."""
+        """Return rows and columns to index the last two axes of a raster; only for windows inside it."""
         if min(self.y0, self.x0) < 0:
             raise PixnetValueError(f"{self} begins outside its raster; clip it before slicing.")
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def clip(self, to: Window) -> Window:
-        """The part that lies in `to`; empty (area 0) where they do not meet."""
+        """Return the part inside `to`; empty (area 0) if there is none."""
         y0, x0 = max(self.y0, to.y0), max(self.x0, to.x0)
         return Window(y0, x0, max(y0, min(self.y1, to.y1)), max(x0, min(self.x1, to.x1)))
 
@@ -57,11 +57,11 @@ class Window:
         return Window(self.y0 + dy, self.x0 + dx, self.y1 + dy, self.x1 + dx)
 
     def relative_to(self, other: Window) -> Window:
-        """This window in the pixels of `other`, whose corner becomes (0, 0)."""
+        """Return this window in the pixels of `other`, whose corner becomes (0, 0)."""
         return self.shift(-other.y0, -other.x0)
 
     def coarsened(self, stride: int) -> Window:
-        """The window of the pixels of a raster `stride` times coarser that cover this one."""
+        """Return the window that covers this one in a raster `stride` times coarser."""
         return Window(self.y0 // stride, self.x0 // stride, -(-self.y1 // stride), -(-self.x1 // stride))
 
 
@@ -90,18 +90,18 @@ class PixelGrid:
 
     @property
     def to_source(self) -> np.ndarray:
-        """3 x 3 matrix on (x, y, 1): raster pixels to source pixels."""
+        """Return the 3 x 3 matrix on (x, y, 1) from raster pixels to source pixels."""
         (sx, sy), (ox, oy) = self.step, self.origin
         return np.array([[sx, 0.0, ox], [0.0, sy, oy], [0.0, 0.0, 1.0]])
 
     @property
     def from_source(self) -> np.ndarray:
-        """3 x 3 matrix on (x, y, 1): source pixels to raster pixels."""
+        """Return the 3 x 3 matrix on (x, y, 1) from source pixels to raster pixels."""
         (sx, sy), (ox, oy) = self.step, self.origin
         return np.array([[1 / sx, 0.0, -ox / sx], [0.0, 1 / sy, -oy / sy], [0.0, 0.0, 1.0]])
 
     def coarsened(self, stride: int) -> PixelGrid:
-        """The raster of pixels `stride` times larger with the same corner; its last ones may reach over the edge."""
+        """Return the grid of pixels `stride` times larger with the same corner; the last may reach over the edge."""
         step = (self.step[0] * stride, self.step[1] * stride)
         return PixelGrid(-(-self.height // stride), -(-self.width // stride), step, self.origin)
 
@@ -115,7 +115,7 @@ class Tile:
 
 
 def make_tiles(height: int, width: int, *, size: int, stride: int = 1, margin: int = 0) -> Iterator[Tile]:
-    """Tiles whose cores partition a `height` x `width` image, row by row.
+    """Yield tiles whose cores partition a `height` x `width` image, row by row.
 
     Every read begins at a multiple of `stride` and has the same shape, so tiles can be stacked into batches: a core's
     place plus at least `margin` on each side. What a read sees outside the image is for its reader to fill.
@@ -137,5 +137,5 @@ def make_tiles(height: int, width: int, *, size: int, stride: int = 1, margin: i
 
 
 def round_up(number: int, multiple: int) -> int:
-    """The least multiple of `multiple` that is not below `number`."""
+    """Return the least multiple of `multiple` that is not below `number`."""
     return -(-number // multiple) * multiple

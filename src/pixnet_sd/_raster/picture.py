@@ -31,14 +31,14 @@ class Picture:
 
     @property
     def grid(self) -> PixelGrid:
-        """In pixels of `data`; the last pixels may reach over its edge."""
+        """Return the grid in pixels of `data`; the last pixels may reach over its edge."""
         height, width = (
             max(1, int(np.ceil(n / s - 1e-6))) for n, s in zip(self.data.shape[1:], self.step[::-1], strict=True)
         )
         return PixelGrid(height, width, self.step)
 
     def read(self, window: Window) -> np.ndarray:
-        """(3, y, x) uint8 of a window, which may reach outside: there it is white."""
+        """Read (3, y, x) uint8 of a window, which may reach outside: there it is white."""
         needed = self.needed(window)
         inside = needed.clip(Window(0, 0, *self.data.shape[1:]))
         block = np.full((3, *needed.shape), WHITE, np.uint8 if self.data.dtype == np.uint8 else np.float32)
@@ -51,7 +51,7 @@ class Picture:
         return box_means(block, (needed.y0, needed.x0), (window.y0, window.x0), window.shape, self.step)
 
     def needed(self, window: Window) -> Window:
-        """The pixels of `data` that a window is made of."""
+        """Return the pixels of `data` that a window is made of."""
         (sx, sy), reach = self.step, 0 if self.step == (1.0, 1.0) else 1
         return Window(
             int(np.floor(window.y0 * sy)) - reach,
@@ -63,7 +63,7 @@ class Picture:
 
 @njit(nogil=True)
 def box_means(block, block_corner, corner, shape, step):
-    """Means over boxes as large as a wanted pixel, but not smaller than one of the block's pixels."""
+    """Average boxes as large as a wanted pixel, but not smaller than one of the block's pixels."""
     out = np.empty((block.shape[0], shape[0], shape[1]), np.uint8)
     for i in range(shape[0]):
         y0, y1 = box_sums(corner[0] + i, step[1])

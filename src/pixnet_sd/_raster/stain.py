@@ -23,14 +23,14 @@ STAINS = unit_rows([HAEMATOXYLIN, EOSIN])
 
 
 def optical_density(rgb_cyx: np.ndarray) -> np.ndarray:
-    """-log10((v + 1) / 256) of each uint8 value v, float32: 0 for white (255), 2.41 for black (0)."""
+    """Compute -log10((v + 1) / 256) of each uint8 v, float32: 0 for white (255), 2.41 for black (0)."""
     check_rgb_array(rgb_cyx)
     density = -np.log10((np.arange(LEVELS) + 1) / LEVELS)
     return density.astype(np.float32)[rgb_cyx]
 
 
 def separate_stains(rgb_cyx: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
-    """Concentrations (stain, y, x), float32, that explain the optical density best (least squares).
+    """Compute concentrations (stain, y, x), float32, that explain the optical density best (least squares).
 
     `stains` has one unit vector a row. Values may be slightly negative: colours that no mixture of the stains has.
     """
@@ -39,7 +39,7 @@ def separate_stains(rgb_cyx: np.ndarray, stains: np.ndarray = STAINS) -> np.ndar
 
 
 def compose_rgb(h: np.ndarray, e: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
-    """The uint8 RGB image (3, y, x) of haematoxylin `h` and eosin `e`, each (y, x): the inverse of `separate`."""
+    """Compose uint8 RGB (3, y, x) from haematoxylin `h` and eosin `e`, each (y, x)."""
     if h.shape != e.shape:
         raise PixnetValueError(f"Both stains must cover the same pixels; got {h.shape} and {e.shape}.")
     return from_density(mix_stains(h, e, stains))
@@ -52,7 +52,7 @@ def mix_stains(h: np.ndarray, e: np.ndarray, stains: np.ndarray = STAINS) -> np.
 
 
 def from_density(density: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
-    """The uint8 intensities whose optical density is nearest to `density`, after `noise` (in levels) is added."""
+    """Return the uint8 intensities nearest to an optical density, after `noise` (in levels) is added."""
     intensity = LEVELS * np.exp(density.astype(np.float32) * np.float32(-np.log(10))) - 1 + noise
     return np.clip(np.rint(intensity), 0, LEVELS - 1).astype(np.uint8)
 

@@ -105,7 +105,7 @@ def tissue_mask(image: NDArray[np.generic], mpp: float, sensitivity: float = 1.0
 
 
 def as_intensity(image: NDArray[np.generic]) -> Floats:
-    """The image as float32 from 0 to 1, or an error that says what was given instead."""
+    """Return the image as float32 from 0 to 1, or raise an error that says what was given."""
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
         raise PixnetValueError(f"Tissue is found on RGB images of shape (3, y, x); got shape {image.shape}.")
     if image.dtype == np.uint8:
@@ -167,17 +167,17 @@ def local_statistics(image: Floats, mpp: float) -> LocalStatistics:
 
 
 def stain_unevenness(density: Floats) -> Floats:
-    """How unevenly the channels absorb: 0 for anything grey, whatever its darkness."""
+    """Measure how unevenly the channels absorb: 0 for anything grey, whatever its darkness."""
     return np.ptp(density, axis=0)
 
 
 def haematoxylin(density: Floats) -> Floats:
-    """What absorbs red and green more than blue: positive for haematoxylin, 0 for grey, below 0 for eosin."""
+    """Measure absorption of red and green over blue: above 0 for haematoxylin, 0 for grey, below for eosin."""
     return np.minimum(density[0], density[1]) - density[2]
 
 
 def glass_density(density: Floats, mpp: float) -> Floats:
-    """The optical density (3,) of bare glass: the commonest among flat, uncoloured pixels, or 0 if these are few."""
+    """Estimate the optical density (3,) of glass: the mode of flat, uncolored pixels, or 0 if these are few."""
     grey = density.mean(axis=0)
     lit = (grey > PADDING_DENSITY) & (grey < BLACK_DENSITY)
     glass = lit & (local_statistics(grey, mpp).spread < GLASS_TEXTURE) & (stain_unevenness(density) < GLASS_STAIN)
@@ -217,7 +217,7 @@ def clean_mask(mask: Mask, mpp: float) -> Mask:
 
 
 def close_mask(mask: Mask, radius_px: float) -> Mask:
-    """Morphological closing by a disc of any radius; of the complement of a mask, it is the opening.
+    """Close a mask by a disc of any radius; the complement of a mask is opened so.
 
     The image goes on beyond its edge as it is there, so glass along an edge is not closed against it.
     """
@@ -227,7 +227,7 @@ def close_mask(mask: Mask, radius_px: float) -> Mask:
 
 
 def dilate_mask(mask: Mask, radius_px: float) -> Mask:
-    """Pixels at most `radius_px` from one that is True. Beyond the image's edge, nothing is."""
+    """Mark pixels at most `radius_px` from one that is True. Beyond the image's edge, nothing is."""
     return ndimage.distance_transform_edt(~mask) <= radius_px if mask.any() else mask
 
 

@@ -33,18 +33,18 @@ def to_matrix(transformation: BaseTransformation) -> np.ndarray:
 
 
 def area_scale(matrix: np.ndarray) -> float:
-    """The side of what a unit square becomes, made a square again."""
+    """Compute the side of a square with the area that a unit square is mapped to."""
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
 
 
 def pixel_scales(element: Any) -> dict[str, float]:
-    """How long a pixel is in units of each coordinate system."""
+    """Compute the side of a pixel in units of each coordinate system."""
     found = {name: area_scale(to_matrix(onwards)) for name, onwards in get_transformations(element).items()}
     return {name: scale for name, scale in found.items() if 0 < scale < np.inf}
 
 
 def look_up(known: Mapping[str, float], system: str, key: str) -> float | None:
-    """What is known of a coordinate system, also where `spatialdata.concatenate` renamed it with the element `key`."""
+    """Look up a coordinate system, also if `spatialdata.concatenate` renamed it with the element `key`."""
     renamed = (value for name, value in known.items() if is_renamed(system, name, key))
     return known[system] if system in known else next(renamed, None)
 
@@ -68,7 +68,7 @@ def is_over(sdata: SpatialData, key: str, image_key: str) -> bool:
 def matrix_between(
     sdata: SpatialData, source_key: str, image_key: str, coordinate_system: str | None = None
 ) -> np.ndarray:
-    """From an element's own coordinates to scale0 pixels of an image, through a coordinate system that both have."""
+    """Compute the map from an element's coordinates to scale0 pixels of an image, by a shared coordinate system."""
     sources, targets = get_transformations(sdata[source_key]), get_transformations(sdata[image_key])
     common = [name for name in sources if name in targets]
     if not common:
@@ -119,12 +119,12 @@ def check_agreement(maps: dict[str, np.ndarray], sdata: SpatialData, source_key:
 
 
 def finest_array(raster: Any) -> xr.DataArray:
-    """The pixels of an image or labels element; of a pyramid, those of its finest level."""
+    """Return the pixels of an image or labels element; of a pyramid, the finest level."""
     return raster if isinstance(raster, xr.DataArray) else next(iter(raster["scale0"].values()))
 
 
 def grid_transformations(element: Any, grid: PixelGrid) -> dict[str, BaseTransformation]:
-    """Transformations for a raster that lies on `grid` over an element, in each of the element's coordinate systems."""
+    """Make transformations for a raster on `grid` over an element, one for each of its coordinate systems."""
     place = [Scale(list(grid.step), axes=AXES)]
     if grid.origin != (0.0, 0.0):
         place.append(Translation(list(grid.origin), axes=AXES))

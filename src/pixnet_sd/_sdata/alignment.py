@@ -38,14 +38,14 @@ class MeasuredShapes:
 
 
 def read_overview(sdata: SpatialData, image_key: str, value_range: tuple[float, float] | None) -> images.Level:
-    """The H&E image at about 8 µm per pixel, in memory."""
+    """Read the H&E image at about 8 µm per pixel into memory."""
     image = images.read_rgb(sdata, image_key, value_range)
     level = images.read_overview_level(image, max(1.0, WORKING_MPP / units.image_mpp(sdata, image_key)))
     return replace(level, data=level.data.persist())
 
 
 def read_tissue_overview(sdata: SpatialData, image_key: str, level: images.Level) -> Raster:
-    """The labels that pp.tissue attached, or what it would find; nothing is attached."""
+    """Read the labels that pp.tissue attached, or find the tissue without attaching it."""
     key = tissue_key(image_key)
     if key in sdata.labels:
         labels = load_lazy(images.read_mask(sdata, key)[0]) > 0
@@ -64,7 +64,7 @@ def read_colour(level: images.Level, diameter_px: float) -> Raster:
 
 
 def read_shapes_in_image(sdata: SpatialData, shapes_key: str, image_key: str, coordinate_system: str | None) -> Shapes:
-    """In finest pixels of the image."""
+    """Read shapes in finest pixels of the image."""
     grid = images.read_image(sdata, image_key).grid
     shapes = placement.read_shapes(sdata, shapes_key, image_key, grid, coordinate_system).shapes
     if not (shapes.area > 0).any():
@@ -73,7 +73,7 @@ def read_shapes_in_image(sdata: SpatialData, shapes_key: str, image_key: str, co
 
 
 def even_rows(count: int) -> np.ndarray:
-    """Rows that stand for all `count`."""
+    """Choose evenly spaced rows to represent all `count`."""
     return np.unique(np.linspace(0, count - 1, min(count, MOST_SHAPES)).astype(int))
 
 

@@ -27,7 +27,7 @@ COARSEST_PX = 512
 
 
 def make_transformations(matrices: Mapping[str, np.ndarray]) -> Transformations:
-    """Transformations from 3 x 3 matrices on (x, y, 1), for each coordinate system."""
+    """Make transformations from 3 x 3 matrices on (x, y, 1), for each coordinate system."""
     return {
         name: Identity() if np.array_equal(matrix, np.eye(3)) else Affine(matrix, input_axes=AXES, output_axes=AXES)
         for name, matrix in matrices.items()
@@ -42,7 +42,7 @@ def make_image(
     pyramid: bool = False,
     chunks: tuple[int, int, int] = (16, 256, 256),
 ) -> Any:
-    """An image element (c, y, x), with coarser levels down to about 512 px on request."""
+    """Make an image element (c, y, x), with coarser levels down to about 512 px on request."""
     return Image2DModel.parse(
         data,
         dims=("c", "y", "x"),
@@ -83,7 +83,7 @@ def make_table(
     obs: Mapping[str, np.ndarray] | None = None,
     spatial: np.ndarray | None = None,
 ) -> ad.AnnData:
-    """A table of shapes x genes that annotates a shapes element, one row for each of `instances`."""
+    """Make a table of shapes x genes that annotates a shapes element, one row for each of `instances`."""
     rows = pd.DataFrame({"instance_id": instance_ids(instances), **(obs or {})}, index=instances.astype(str))
     rows.index.name = None
     rows.insert(0, "region", pd.Categorical([shapes_key] * len(rows), categories=[shapes_key]))
@@ -94,7 +94,7 @@ def make_table(
 
 
 def make_loadings(matrix: np.ndarray, programs: Sequence[str], genes: pd.DataFrame, image_key: str) -> ad.AnnData:
-    """The table beside a factorised map: programs x genes.
+    """Make the table (programs x genes) beside a factorised map.
 
     It annotates the channels of the map, because SpatialData's queries fail on tables that annotate nothing.
     """
@@ -107,7 +107,7 @@ def make_loadings(matrix: np.ndarray, programs: Sequence[str], genes: pd.DataFra
 def make_section(
     elements: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], mpp: Mapping[str, float]
 ) -> SpatialData:
-    """A SpatialData object from its elements, what is known of those that are derived, and µm/px of its images."""
+    """Make a SpatialData object from elements, records of derived ones, and µm/px of its images."""
     sdata = SpatialData.init_from_elements(dict(elements))
     for key, known in facts.items():
         set_record(sdata, key, dict(known))
@@ -119,7 +119,7 @@ def make_section(
 
 
 def from_levels(levels: Sequence[da.Array], channels: Sequence[str], transformations: build.Transformations) -> Any:
-    """An image element from (c, y, x) of each level, finest first. A single level gets coarser ones of its means."""
+    """Make an image element from (c, y, x) of each level, finest first; a single level gets coarser means."""
     finest = levels[0]
     if len(levels) == 1:
         return build.make_image(finest, channels, transformations, pyramid=True, chunks=chunks_of(finest))
@@ -130,7 +130,7 @@ def from_levels(levels: Sequence[da.Array], channels: Sequence[str], transformat
 
 
 def level_node(level: da.Array, channels: Sequence[str], finest: tuple[int, ...]) -> xr.Dataset:
-    """One level, its pixels' centres in pixels of the finest."""
+    """Make one level, with pixel centres in pixels of the finest."""
     pixels = build.make_image(level, channels, {}, chunks=chunks_of(level))
     centres = {
         axis: (np.arange(n) + 0.5) * (of / n) for axis, n, of in zip("yx", level.shape[1:], finest[1:], strict=True)

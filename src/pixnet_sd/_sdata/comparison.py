@@ -29,7 +29,7 @@ LARGEST_LOG = 16.0
 
 
 def unit_of(table: AnnData, table_key: str, asked: str | None) -> str:
-    """What a prediction holds: as asked, or as the table states, unless it was normalised or logged since then."""
+    """Find the unit of a prediction: as asked, or as the table states unless it was normalised or logged since."""
     unit = check_unit(asked or table.uns.get(SLOT, {}).get("unit"), table_key)
     sign = None if asked else sign_of_change(table, table_key, unit)
     if sign is None:
@@ -53,7 +53,7 @@ def check_unit(unit: str | None, table_key: str) -> str:
 
 
 def sign_of_change(table: AnnData, table_key: str, unit: str) -> str | None:
-    """What tells that a table is not as it was predicted, in words."""
+    """Describe why a table is not as it was predicted; empty if it is."""
     if "log1p" in table.uns:
         return "uns['log1p'] says that scanpy took its logarithm"
     if unit == LOG:
@@ -68,7 +68,7 @@ def sign_of_change(table: AnnData, table_key: str, unit: str) -> str | None:
 
 
 def same_sums(values: np.ndarray) -> bool:
-    """Rows that differ, whose sums do not."""
+    """Check whether rows differ but have equal sums."""
     if len(values) < 2 or np.allclose(values, values[0], rtol=SAME_SUMS):
         return False
     sums = values.sum(axis=1)
@@ -76,7 +76,7 @@ def same_sums(values: np.ndarray) -> bool:
 
 
 def have_profiles(pair: Pair, unit: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which shapes have a measured profile, and which a predicted one."""
+    """Find which shapes have a measured profile, and which a predicted one."""
     measured, predicted = pair.totals > 0, ~np.isnan(pair.predicted).any(axis=1)
     if unit != LOG and not is_rate(pair, unit):
         predicted &= (pair.predicted != 0).any(axis=1)
@@ -89,7 +89,7 @@ def is_rate(pair: Pair, unit: str) -> bool:
 
 
 def on_one_scale(pair: Pair, unit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """(measured totals, predicted values, their totals): both sides are ln(1 + 1e4 values / totals).
+    """Return (measured totals, predicted values, their totals), to compare ln(1 + 1e4 values / totals).
 
     Without totals the predicted values are logs already. The totals of a rate are one number for the section.
     """
@@ -108,7 +108,7 @@ def on_one_scale(pair: Pair, unit: str) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def share_of_counts(pair: Pair) -> float:
-    """The share that the genes of both tables have of all counts."""
+    """Compute the share that the genes of both tables have of all counts."""
     return float(pair.counts.sum() / pair.totals.sum())
 
 
@@ -152,7 +152,7 @@ def read_pair(
     layer: str | None = None,
     genes: Sequence[str] = (),
 ) -> Pair:
-    """All shapes and genes that both tables have; `genes` must be among them."""
+    """Read all shapes and genes that both tables have; `genes` must be among them."""
     elements.check_sdata(sdata)
     resolve_key("tables", predicted_key, sdata.tables, "predicted_key")
     resolve_key("tables", measured_key, sdata.tables, "measured_key")
@@ -186,7 +186,7 @@ def shapes_of_both(sdata: SpatialData, one: str, other: str, asked: str | None) 
 
 
 def genes_of_both(sdata: SpatialData, predicted: str, measured: str, asked: Sequence[str]) -> list[str]:
-    """Genes by name, in the order of the prediction. Those asked for must be there; of the rest, enough."""
+    """Match genes by name, in the order of the prediction; those asked for, or enough of them, must be there."""
     here, there = sdata.tables[predicted].var_names, sdata.tables[measured].var_names
     gene_columns(here, asked, f"table {predicted!r}")
     gene_columns(there, asked, f"table {measured!r}")
@@ -208,7 +208,7 @@ def few_genes(predicted: str, here: pd.Index, measured: str, there: pd.Index, sh
 def read_table_values(
     sdata: SpatialData, table_key: str, shapes_key: str, genes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, genes) of a table as it is, and for each row the position of its shape in the element."""
+    """Read (rows, genes) of a table as it is, and for each row the position of its shape in the element."""
     table = sdata.tables[table_key]
     columns = gene_columns(table.var_names, genes, f"table {table_key!r}")
     selected, instances = annotating_rows(table, table_key, shapes_key)
@@ -217,7 +217,7 @@ def read_table_values(
 
 
 def to_dense(table: AnnData, table_key: str) -> np.ndarray:
-    """(rows, genes): what a table predicts, however it is stored."""
+    """Return X of a predicted table as a dense array (rows, genes)."""
     data = table.to_memory().X
     if data is None:
         raise PixnetValueError(f"Table {table_key!r} has no X, so it predicts nothing.")

@@ -47,7 +47,7 @@ def read_counts(
 
 
 def annotating_rows(table: AnnData, table_key: str, shapes_key: str) -> tuple[np.ndarray, pd.Series]:
-    """Which rows of a table annotate a shapes element, and the instances that they name."""
+    """Find the rows of a table that annotate a shapes element, and the instances that they name."""
     try:
         regions, region_key, instance_key = get_table_keys(table)
     except ValueError as error:
@@ -63,7 +63,7 @@ def annotating_rows(table: AnnData, table_key: str, shapes_key: str) -> tuple[np
 
 
 def find_positions(frame: pd.DataFrame, shapes_key: str, instances: pd.Series, table_key: str) -> np.ndarray:
-    """Where each instance stands in the shapes element. All must be there, once, with the same type."""
+    """Find where each instance is in the shapes element: there, once, and of the same type."""
     check_index(frame, shapes_key)
     found = frame.index.get_indexer(pd.Index(instances))
     if (found < 0).any():
@@ -127,7 +127,7 @@ def gene_columns(available: pd.Index, genes: Sequence[str] | None, place: str) -
 
 
 def asked_genes(genes: Iterable[str] | None) -> list[str] | None:
-    """The `genes` of a public call, from whatever holds them, as a list of different names; None stands for all."""
+    """Return the `genes` of a public call as a list of different names; None stands for all."""
     if genes is None:
         return None
     check_several(genes)
@@ -151,20 +151,20 @@ def check_several(genes: Iterable[str]) -> None:
 
 
 def annotating_table(sdata: SpatialData, shapes_key: str) -> str:
-    """The one measured table that annotates a shapes element; results of ours do not count."""
+    """Find the one measured table that annotates a shapes element, our results aside."""
     resolve_key("shapes", shapes_key, sdata.shapes, "shapes_key")
     fitting = [key for key in elements.measured_tables(sdata) if shapes_key in annotated_regions(sdata[key])]
     return resolve_key(f"tables that annotate shapes {shapes_key!r}", None, fitting, "table_key")
 
 
 def annotated_regions(table: AnnData) -> list[str]:
-    """The elements that a table annotates."""
+    """List the elements that a table annotates."""
     found = table.uns.get("spatialdata_attrs", {}).get("region", [])
     return [found] if isinstance(found, str) else list(found)
 
 
 def annotated_shapes(sdata: SpatialData, table_key: str) -> str:
-    """The one shapes element that a table annotates."""
+    """Find the one shapes element that a table annotates."""
     named = annotated_regions(sdata.tables[table_key])
     return resolve_key(
         "shapes that table " + repr(table_key) + " annotates",

@@ -39,7 +39,7 @@ class Box(NamedTuple):
 
     @property
     def corners(self) -> np.ndarray:
-        """(3, 4): columns (x, y, 1)."""
+        """Return the corners as (3, 4): columns (x, y, 1)."""
         return np.array([[self.x0, self.x1, self.x0, self.x1], [self.y0, self.y0, self.y1, self.y1], [1, 1, 1, 1]])
 
 
@@ -56,7 +56,7 @@ class PlacedPicture:
 def rgb_picture(
     sdata: SpatialData, image_key: str, box: Box, width_px: float, value_range: tuple[float, float] | None = None
 ) -> PlacedPicture:
-    """An H&E image in 0 to 1, with at least `width_px` pixels over the box's width where it has so many."""
+    """Read an H&E image in 0 to 1, with `width_px` pixels or more over the box's width if it has so many."""
     image = images.read_rgb(sdata, image_key, value_range)
     picture = read_picture(image, range(3), np.eye(3), box, width_px)
     scale = 255 if image.data.dtype == np.uint8 else 1
@@ -71,7 +71,7 @@ def map_picture(
     width_px: float,
     coordinate_system: str | None = None,
 ) -> PlacedPicture:
-    """The quantities of a map in the frame of an image. Loadings are applied to the few pixels that are shown."""
+    """Read the quantities of a map in the frame of an image; loadings are applied to the pixels shown only."""
     image = images.read_image(sdata, raster.key)
     to_image = affine.matrix_between(sdata, raster.key, image_key, coordinate_system)
     names = image.channels if raster.loadings is not None else raster.genes
@@ -102,19 +102,19 @@ def read_picture(
 
 
 def window_over(box: Box, to_image: np.ndarray) -> Window:
-    """The pixels of a raster that a box of the image needs, whichever way the raster is turned."""
+    """Find the pixels of a raster that a box of the image needs, also if the raster is rotated."""
     x, y, _ = np.linalg.solve(to_image, box.corners)
     low, high = np.floor((x.min(), y.min())).astype(int), np.ceil((x.max(), y.max())).astype(int)
     return Window(low[1], low[0], high[1], high[0])
 
 
 def split_factor(factor: int) -> tuple[int, int]:
-    """A stride and a block whose product makes pixels nearly, and at most, `factor` times larger."""
+    """Split into a stride and a block whose product is nearly, and at most, `factor`."""
     stride = max(1, factor // SAMPLES)
     return stride, max(1, factor // stride)
 
 
 def sample_pixels(data: da.Array, stride: int) -> da.Array:
-    """Every `stride`-th pixel, from the middle of the pixels that it stands for."""
+    """Take every `stride`-th pixel, from the middle of those it represents."""
     first = [min(stride // 2, size - 1) for size in data.shape[1:]]
     return data[:, first[0] :: stride, first[1] :: stride]

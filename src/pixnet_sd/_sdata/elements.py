@@ -11,7 +11,7 @@ from pixnet_sd._sdata.storage.origin import check_reachable
 
 
 def find_image_key(sdata: SpatialData, key: str | None = None) -> str:
-    """The image to read. Without a key, results that this package wrote do not count as candidates."""
+    """Find the image to read. Without a key, results of this package are no candidates."""
     check_sdata(sdata)
     candidates = sdata.images if key is not None else [name for name in sdata.images if not get_record(sdata, name)]
     return resolve_key("images", key, candidates, "image_key")
@@ -23,20 +23,20 @@ def find_shapes_key(sdata: SpatialData, key: str | None = None) -> str:
 
 
 def find_table_key(sdata: SpatialData, key: str | None = None) -> str:
-    """The measured table to read. Without a key, results and loadings do not count as candidates."""
+    """Find the measured table to read. Without a key, results and loadings are no candidates."""
     check_sdata(sdata)
     return resolve_key("tables", key, sdata.tables if key is not None else measured_tables(sdata), "table_key")
 
 
 def measured_tables(sdata: SpatialData) -> list[str]:
-    """All but results and loadings of ours, which say so also where the object has forgotten it."""
+    """List all tables but our results and loadings, which say so also if the object's records are lost."""
     derived = {loadings_key(name) for name in sdata.images}
     ours = {name for name, table in sdata.tables.items() if get_record(sdata, name) or SLOT in table.uns}
     return [name for name in sdata.tables if name not in derived | ours]
 
 
 def element_names(sdata: SpatialData) -> set[str]:
-    """Every element's name; SpatialData allows a name once over all kinds."""
+    """List every element's name; SpatialData allows a name once over all kinds."""
     return {name for _, name, _ in sdata.gen_elements()}
 
 

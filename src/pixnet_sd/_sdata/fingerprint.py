@@ -22,7 +22,7 @@ SAME_SCALE = 1e-3
 
 
 def describe(element: Any) -> dict[str, Any]:
-    """What `fits` compares, as JSON takes it."""
+    """Describe what `fits` compares, as JSON."""
     pixels = affine.finest_array(element)
     return {
         "shape": list(pixels.shape),
@@ -34,7 +34,7 @@ def describe(element: Any) -> dict[str, Any]:
 
 
 def fits(of: Mapping[str, Any], element: Any, key: str, *, named: bool) -> bool:
-    """Whether these are the described pixels, or, under their name, a part that was cut out of them."""
+    """Check whether these are the described pixels or, under their name, a crop of them."""
     pixels = affine.finest_array(element)
     if str(pixels.dtype) != of["dtype"] or digest_of_channels(pixels) != of["channels"]:
         return False
@@ -50,7 +50,7 @@ def digest_of_channels(pixels: Any) -> str:
 
 
 def same_scale(of: Mapping[str, Any], element: Any, key: str) -> bool:
-    """A part has pixels of the same size, in a coordinate system that both have."""
+    """Check that a crop has pixels of the same size, in a coordinate system that both have."""
     found = affine.pixel_scales(element)
     known = {name: affine.look_up(of["scale"], name, key) for name in found}
     common = [abs(found[name] / scale - 1) for name, scale in known.items() if scale is not None]
@@ -58,7 +58,7 @@ def same_scale(of: Mapping[str, Any], element: Any, key: str) -> bool:
 
 
 def sample(data: Any) -> dict[str, Any]:
-    """A few neighbouring pixels of the first channels, and where they lie."""
+    """Read a few neighbouring pixels of the first channels, and where they are."""
     height, width = data.shape[-2:]
     for down, right in PLACES:
         place = [int(down * height), int(right * width)]
@@ -89,6 +89,6 @@ def read_patch(data: Any, place: Any) -> np.ndarray:
 
 
 def is_changed(element: Any, token: str) -> bool:
-    """Whether something was computed from the array of that name, beyond a selection of its pixels."""
+    """Check whether something was computed from the array of that name, beyond a selection of pixels."""
     data = affine.finest_array(element).data
     return isinstance(data, da.Array) and origin.source_name(data) != token and token in data.dask.layers

@@ -45,7 +45,7 @@ class Image:
         return self.levels[0].grid
 
     def level_at(self, step: float, *, exact: bool = False) -> Level:
-        """The coarsest level whose pixels are not larger than `step` pixels of the finest.
+        """Choose the coarsest level whose pixels are not larger than `step` pixels of the finest.
 
         With `exact`, one whose pixels are whole blocks of finest ones beyond doubt; see `level_grid`.
         """
@@ -71,7 +71,7 @@ def read_image(sdata: SpatialData, key: str) -> Image:
 
 
 def read_mask(sdata: SpatialData, key: str) -> da.Array:
-    """Labels as (1, y, x): 1 where there is any label, 0 where there is none; the finest level."""
+    """Read the finest level of labels as (1, y, x): 1 for any label, 0 for none."""
     return (as_dask(affine.finest_array(sdata.labels[key])) > 0).astype(np.uint8)[None]
 
 
@@ -81,7 +81,7 @@ def as_dask(array: xr.DataArray) -> da.Array:
 
 
 def level_grid(finest: tuple[int, ...], shape: tuple[int, ...]) -> PixelGrid:
-    """Where the pixels of a coarser level lie.
+    """Find where the pixels of a coarser level are.
 
     Pyramids divide by whole factors, so 801 px become 400 of 2, not of 2.0025. What is left over is trimmed at the
     beginning, so these 400 begin at pixel 1: SpatialData makes levels so, through xarray's `coarsen(side="right")`,
@@ -102,7 +102,7 @@ def pyramid_place(fine: int, coarse: int) -> tuple[float, float]:
 
 
 def read_rgb(sdata: SpatialData, key: str, value_range: tuple[float, float] | None = None) -> Image:
-    """An H&E image with exactly the channels red, green, blue: uint8, or float32 in 0 to 1 where a range was stated."""
+    """Read an H&E image with the channels red, green, blue: uint8, or float32 in 0 to 1 if a range was stated."""
     image = read_image(sdata, key)
     check_rgb(image, value_range)
     levels = tuple(replace(level, data=to_rgb(level.data, value_range, key)) for level in image.levels)
@@ -114,7 +114,7 @@ RGBA_NAMES = tuple((*names, last) for names, last in zip(RGB_NAMES, ("a", "alpha
 
 
 def is_colour(sdata: SpatialData, key: str) -> bool:
-    """Whether an image is named red, green, blue; numbers are names of colours only where they are of bytes."""
+    """Check whether channels are named red, green, blue; numbers count as colors only for uint8."""
     pixels = affine.finest_array(sdata.images[key])
     names = tuple(str(name).lower() for name in pixels.coords["c"].values) if "c" in pixels.coords else ()
     return names in RGB_NAMES + RGBA_NAMES and (names[0] != "0" or pixels.dtype == np.uint8)
@@ -170,7 +170,7 @@ def rgb_block(block: np.ndarray, key: str, *, black: float, white: float, block_
 
 
 def check_finite(block: np.ndarray, key: str, block_info: Any) -> None:
-    """NaN has no colour; which one it should have is not for us to guess."""
+    """Refuse NaN and infinite values, which have no color."""
     if block.dtype.kind == "f" and not (finite := np.isfinite(block)).all():
         corner = [start for start, _ in block_info[0]["array-location"]] if block_info else [0, 0, 0]
         c, y, x = np.argwhere(~finite)[0] + corner
@@ -182,12 +182,12 @@ def check_finite(block: np.ndarray, key: str, block_info: Any) -> None:
 
 
 def level_mpp(level: Level, mpp: float) -> float:
-    """µm per pixel of a level, given that of the finest."""
+    """Compute µm per pixel of a level from that of the finest."""
     return mpp * float(np.sqrt(np.prod(level.grid.step)))
 
 
 def read_overview_level(image: Image, step: float) -> Level:
-    """The image with pixels as near below `step` finest pixels as means of whole blocks allow, from edge to edge."""
+    """Read the whole image at the largest pixels up to `step` that are means of whole blocks."""
     level = from_the_edge(image.level_at(step))
     factor = max(1, int(step / max(level.grid.step) * (1 + 1e-6)))
     if factor == 1:
@@ -202,7 +202,7 @@ def read_overview_level(image: Image, step: float) -> Level:
 
 
 def from_the_edge(level: Level) -> Level:
-    """A level whose beginning was trimmed, with its first pixels once more before them."""
+    """Extend a level that was trimmed at its beginning by repeating its first pixels."""
     grid, (ox, oy) = level.grid, level.grid.origin
     rows, columns = int(oy > 0), int(ox > 0)
     if not (rows or columns):
@@ -213,7 +213,7 @@ def from_the_edge(level: Level) -> Level:
 
 
 def at_step(image: Image, step: float) -> tuple[Picture, tuple[float, float]]:
-    """The image with pixels of `step` of its finest pixels, and how large they are exactly, along x and y.
+    """Return the image with pixels of about `step` of its finest pixels, and their exact size along x and y.
 
     From a level only where its place is certain: a pyramid must not change what is predicted from the image.
     """

@@ -21,14 +21,14 @@ PYRAMID_FROM_PX = 1024
 
 
 def arrays_of(element: Any) -> list[da.Array]:
-    """(c, y, x) of each level, finest first."""
+    """Return (c, y, x) of each level, finest first."""
     if isinstance(element, xr.DataArray):
         return [element.data]
     return [next(iter(level.values())).data for level in element.values()]
 
 
 def with_arrays(element: Any, arrays: Sequence[Any]) -> Any:
-    """The element with other values of the same shapes: its names, coordinates and transformations stay."""
+    """Replace the values of an element; names, coordinates and transformations stay."""
     if isinstance(element, xr.DataArray):
         return element.copy(data=arrays[0])
     levels = {}
@@ -39,13 +39,13 @@ def with_arrays(element: Any, arrays: Sequence[Any]) -> Any:
 
 
 def blank_raster(shape: tuple[int, int, int], channels: Sequence[str], transformations: build.Transformations) -> Any:
-    """An element of float32 without values, with coarser levels where it is large."""
+    """Make an element of float32 zeros, with coarser levels if it is large."""
     values = da.zeros(shape, chunks=CHUNKS, dtype=np.float32)
     return build.make_image(values, channels, transformations, pyramid=max(shape[1:]) > PYRAMID_FROM_PX)
 
 
 def fill_levels(blank: Any, values: np.ndarray) -> Any:
-    """A blank raster with the values of its finest level, and their means at the coarser ones."""
+    """Fill a blank raster with values, and its coarser levels with their means."""
     arrays = [values]
     for level in arrays_of(blank)[1:]:
         rows, columns = count_trimmed(arrays[-1].shape, level.shape)
@@ -54,13 +54,13 @@ def fill_levels(blank: Any, values: np.ndarray) -> Any:
 
 
 def count_trimmed(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns at the beginning that are not in the next coarser level, as SpatialData trims them."""
+    """Count first rows and columns that are not in the next coarser level, as SpatialData trims them."""
     height, width = (max(n - 2 * m, 0) for n, m in zip(fine[-2:], coarse[-2:], strict=True))
     return height, width
 
 
 def block_means(data: np.ndarray, block: int) -> np.ndarray:
-    """Means of square blocks of what is not NaN; the last blocks may be partial."""
+    """Average square blocks, NaN left out; the last blocks may be partial."""
     values = data.astype(np.float32)
     if block == 1:
         return values
@@ -74,7 +74,7 @@ def block_means(data: np.ndarray, block: int) -> np.ndarray:
 
 
 def expand_genes(programs: Any, raster: Map) -> Any:
-    """Genes of a raster as an image element, lazy over the element that holds its programs, level by level."""
+    """Make genes of a raster as an image element, lazy over its programs, level by level."""
     if isinstance(programs, xr.DataArray):
         return genes_like(programs, raster)
     levels = {}
@@ -85,7 +85,7 @@ def expand_genes(programs: Any, raster: Map) -> Any:
 
 
 def genes_like(programs: xr.DataArray, raster: Map) -> xr.DataArray:
-    """At the places of one level, which may be a crop; its attributes hold the transformations, and what it was."""
+    """Make genes at one level, which may be a crop; attributes hold the transformations and the record."""
     places = {axis: programs.coords[axis] for axis in ("y", "x") if axis in programs.coords}
     genes = genes_of(replace(raster, data=programs.data))
     attributes = {name: value for name, value in programs.attrs.items() if name != SLOT}
@@ -93,7 +93,7 @@ def genes_like(programs: xr.DataArray, raster: Map) -> xr.DataArray:
 
 
 def genes_of(raster: Map) -> da.Array:
-    """(genes, y, x), a few genes at a time, so that reading one does not compute all."""
+    """Compute (genes, y, x), a few genes at a time, so that reading one does not compute all."""
     step = CHUNKS[0]
     groups = [raster.genes[start : start + step] for start in range(0, len(raster.genes), step)]
     return da.concatenate([select_genes_of(raster, group).expanded() for group in groups])

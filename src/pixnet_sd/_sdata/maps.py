@@ -67,7 +67,7 @@ class Map:
         return list(map(str, self.var.index))
 
     def expanded(self) -> da.Array:
-        """The quantities as (c, y, x), lazy."""
+        """Return the quantities as (c, y, x), lazy."""
         if self.loadings is None:
             return self.data
         matrix = self.loadings.matrix.astype(np.float32)
@@ -89,7 +89,7 @@ def read_map(
     *,
     unit: str | None = None,
 ) -> Map:
-    """The raster `key`, or the only map that was predicted, or the only image; of some genes on request.
+    """Read the raster `key`, or the only predicted map, or the only image; some genes on request.
 
     Genes that were attached over programs are read as programs. `unit` takes precedence over what is recorded.
     """
@@ -113,7 +113,7 @@ def check_unit(unit: str) -> str | None:
 
 
 def read_pixels(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> Map:
-    """The raster itself, with the loadings that belong to it."""
+    """Read the raster itself, with the loadings that belong to it."""
     image = images.read_image(sdata, name)
     var = pd.DataFrame(index=pd.Index(image.channels))
     found = Map(name, image.data, var, None, facts.get("unit"), mpp_now(sdata, name, facts), facts)
@@ -122,7 +122,7 @@ def read_pixels(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> Map:
 
 
 def find_loadings(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> str | None:
-    """The table that belongs to these pixels, by its name or by what it says; None where they hold quantities."""
+    """Find the table of these programs by its name or its record; None if they are no programs."""
     if facts.get("kind") == "expression":
         return None
     candidates = [table for table in sdata.tables if is_named_for(table, name)]
@@ -137,7 +137,7 @@ def find_loadings(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> st
 
 
 def is_named_for(table: str, name: str) -> bool:
-    """Also after `spatialdata.concatenate`, which adds the same to both names."""
+    """Check the name, also after `spatialdata.concatenate`, which adds the same suffix to both names."""
     return any(
         table == loadings_key(name[:end]) + name[end:] for end in range(1, len(name) + 1) if name[end:][:1] in ("", "-")
     )
@@ -151,12 +151,12 @@ def of_same_map(table: AnnData, facts: Mapping[str, Any]) -> bool:
 
 
 def contradicts(table: AnnData, facts: Mapping[str, Any]) -> bool:
-    """Whether a table is of another model."""
+    """Check whether a table is of another model."""
     return len({facts.get("sha256"), table.uns.get(SLOT, {}).get("sha256")} - {None}) > 1
 
 
 def raise_without_loadings(sdata: SpatialData, name: str) -> NoReturn:
-    """Genes need both the programs and the loadings; a copy of a part of an object may have lost one."""
+    """Raise for programs or genes that lack their other half, e.g. in a copy of a part of an object."""
     table = loadings_key(name)
     if table in sdata.tables:
         raise PixnetKeyError(
@@ -171,7 +171,7 @@ def raise_without_loadings(sdata: SpatialData, name: str) -> NoReturn:
 
 
 def check_current(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
-    """What is read from a store must be what it was when it was opened, and µm per pixel those of the prediction."""
+    """Check that stored pixels have not changed since they were opened, and µm per pixel not since prediction."""
     pixels = affine.finest_array(sdata.images[name])
     attributes = pixels.attrs.get(SLOT, {})
     for array in origin.stored_arrays(pixels.data):
@@ -204,7 +204,7 @@ def check_same_pixel_size(sdata: SpatialData, name: str, facts: Mapping[str, Any
 
 
 def check_same_scale(sdata: SpatialData, name: str, facts: Mapping[str, Any]) -> None:
-    """A map shows what the model saw at the µm per pixel that counted then."""
+    """Check that µm per pixel are those at which the model saw the image."""
     used, stated, image = facts.get("um_per_unit"), facts.get("stated"), facts.get("image")
     if used is None or stated is None or image is None or image not in sdata.images:
         return
@@ -220,7 +220,7 @@ def check_same_scale(sdata: SpatialData, name: str, facts: Mapping[str, Any]) ->
 
 
 def programs_behind(sdata: SpatialData, genes: Map) -> Map | None:
-    """The programs that genes were attached over, where they are there and give these very pixels."""
+    """Find the programs that genes were attached over, if they give these very pixels."""
     linked = genes.facts.get("programs")
     if linked is None:
         return None
@@ -235,7 +235,7 @@ def programs_behind(sdata: SpatialData, genes: Map) -> Map | None:
 
 
 def same_place(sdata: SpatialData, one: str, other: str) -> bool:
-    """Whether pixels of two elements lie over each other."""
+    """Check whether pixels of two elements are at the same places."""
     places = [
         {system: affine.to_matrix(onwards) for system, onwards in affine.get_transformations(sdata[key]).items()}
         for key in (one, other)
@@ -256,7 +256,7 @@ def same_pixels(genes: da.Array, programs: Map) -> bool:
 
 
 def resemblance(sdata: SpatialData, found: Map) -> str | None:
-    """What a raster without a unit looks like: programs, or genes of a map of ours."""
+    """Describe what a raster without a unit looks like: programs, or genes of one of our maps."""
     if found.loadings is None and found.genes == [f"p{number}" for number in range(len(found.genes))]:
         return "programs of a map, and no loadings belong to it"
     if not found.facts and SLOT in affine.finest_array(sdata.images[found.key]).attrs:
@@ -268,7 +268,7 @@ def resemblance(sdata: SpatialData, found: Map) -> str | None:
 
 
 def is_of_ours(key: str, table: AnnData) -> bool:
-    """Whether a table holds loadings of a model; those of the first release do not say so themselves."""
+    """Check whether a table holds loadings of a model; those of the first release do not say so themselves."""
     known = table.uns.get(SLOT, {})
     return known.get("kind") == "loadings" or (SLOT in table.uns and "kind" not in known and loadings_key("") in key)
 
@@ -294,7 +294,7 @@ def raster_mpp(sdata: SpatialData, key: str) -> float | None:
 
 
 def mpp_now(sdata: SpatialData, key: str, facts: Mapping[str, Any]) -> float | None:
-    """µm per pixel by the transformations at hand; None where nothing says it."""
+    """Compute µm per pixel by the transformations at hand; None if nothing states it."""
     if (um_per_unit := facts.get("um_per_unit")) is not None:
         scales = affine.pixel_scales(sdata.images[key])
         if (known := units.um_per_px(scales, um_per_unit, key)) is not None:

@@ -31,7 +31,7 @@ from pixnet_sd._settings import logger
 
 
 def get_record(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
-    """What is known of a result of ours; None for an element that is not."""
+    """Return the record of one of our results; None for any other element."""
     if element_key not in sdata.images:
         return get_records(sdata, "elements").get(element_key)
     element = sdata.images[element_key]
@@ -43,20 +43,20 @@ def get_record(sdata: SpatialData, element_key: str) -> dict[str, Any] | None:
 
 
 def digest_pixels(facts: Mapping[str, Any] | None) -> str | None:
-    """Which pixels a record is of, in a few letters, so that a table can say what it was made from."""
+    """Identify the pixels of a record by a short digest, so that a table can refer to them."""
     if not facts or "of" not in facts:
         return None
     return hashlib.blake2b(json.dumps(facts["of"], sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def of_source(element: Any) -> dict[str, Any] | None:
-    """What stands beside the stored pixels that these are."""
+    """Read the record that is stored beside these pixels."""
     array = origin.stored_source(affine.finest_array(element).data)
     return None if array is None else origin.facts_on_disk(array)
 
 
 def of_attributes(element: Any) -> dict[str, Any] | None:
-    """What an image element in memory says, for a file: names of dask's arrays mean nothing there."""
+    """Read the record of an image element in memory, without names of dask's arrays, for a file."""
     if not isinstance(element, xr.DataArray | xr.DataTree):
         return None
     facts = affine.finest_array(element).attrs.get(SLOT)
@@ -68,7 +68,7 @@ def without_token(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_attached_over(element: Any, programs: str) -> bool:
-    """Whether these are genes as `tl.expand` made them of a map, not a part of them or what was computed of them."""
+    """Check whether these are genes as `tl.expand` made them of a map, whole and unchanged."""
     pixels = affine.finest_array(element)
     facts = pixels.attrs.get(SLOT, {})
     lazy = facts.get("token") == getattr(pixels.data, "name", None) and origin.stored_source(pixels.data) is None
@@ -93,7 +93,7 @@ def candidates(sdata: SpatialData, key: str) -> Iterator[dict[str, Any]]:
 
 
 def of_loadings(table: Any) -> dict[str, Any] | None:
-    """What a table of loadings knows of its map."""
+    """Read what a table of loadings records of its map."""
     facts: dict[str, Any] | None = json.loads(table.uns.get(SLOT, {}).get("map", "null"))
     return facts
 
@@ -105,7 +105,7 @@ def describe_loadings(table: Any, facts: Mapping[str, Any]) -> None:
 
 
 def counts(facts: Mapping[str, Any], element: Any, key: str) -> bool:
-    """Whether a record is of these pixels."""
+    """Check whether a record is of these pixels."""
     if (token := facts.get("token")) is not None:
         if origin.source_name(affine.finest_array(element).data) == token:
             return True
@@ -118,7 +118,7 @@ def counts(facts: Mapping[str, Any], element: Any, key: str) -> bool:
 
 
 def describe_raster(element: Any, key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts, with what the pixels are known again by, and µm per unit of each of their coordinate systems."""
+    """Add to the facts a fingerprint of the pixels, and µm per unit of each coordinate system."""
     known = {"version": __version__, "key": key, **facts}
     if "um_per_unit" not in known and known.get("mpp") is not None:
         known["um_per_unit"] = {name: known["mpp"] / scale for name, scale in affine.pixel_scales(element).items()}
@@ -126,7 +126,7 @@ def describe_raster(element: Any, key: str, facts: Mapping[str, Any]) -> dict[st
 
 
 def attach_facts(element: Any, facts: Mapping[str, Any]) -> Any:
-    """The same pixels with the facts in their attributes; what else holds the element does not see them."""
+    """Copy an element with the facts in its attributes; other holders of the element see no change."""
     if not isinstance(element, xr.DataArray):
         nodes = {name: next(iter(level.to_dataset().items())) for name, level in element.items()}
         return xr.DataTree.from_dict(
@@ -149,7 +149,7 @@ def set_record(sdata: SpatialData, element_key: str, facts: Mapping[str, Any]) -
 
 
 def keep_record(sdata: SpatialData, name: str, key: str, value: Any) -> None:
-    """In a dict of this object's own: queries hand `attrs` on by reference."""
+    """Add a record to a new dict: queries share `attrs` by reference."""
     slot = sdata.attrs.get(SLOT, {})
     sdata.attrs = {**sdata.attrs, SLOT: {**slot, name: {**slot.get(name, {}), key: value}}}
 
@@ -160,13 +160,13 @@ def get_records(sdata: SpatialData, name: str) -> dict[str, Any]:
 
 
 def recorded_scale(sdata: SpatialData, image_key: str) -> dict[str, float] | float | None:
-    """µm per unit of the coordinate systems that an image had; of the first release, µm per pixel."""
+    """Return µm per unit of the coordinate systems of an image; of the first release, µm per pixel."""
     found: dict[str, float] | float | None = get_records(sdata, "mpp").get(image_key)
     return found
 
 
 def set_mpp_record(sdata: SpatialData, image_key: str, mpp: float) -> None:
-    """µm per pixel now, kept as µm per unit of each coordinate system: pixels may be replaced by others."""
+    """Record µm per pixel as µm per unit of each coordinate system, since pixels may be replaced."""
     scales = affine.pixel_scales(sdata.images[image_key])
     keep_record(sdata, "mpp", image_key, {name: float(mpp) / scale for name, scale in scales.items()})
     save_records(sdata, "mpp", [image_key])
@@ -191,7 +191,7 @@ def write_records(store: Path, name: str, records: Mapping[str, Any]) -> None:
 
 
 def stored_elements(store: Path) -> dict[str, Any]:
-    """What a store says now of results of ours."""
+    """Read a store's current records of our results."""
     known: Any = zarr.open_group(store, mode="r").attrs.get(SLOT, {})
     found: dict[str, Any] = known.get("elements", {})
     return found

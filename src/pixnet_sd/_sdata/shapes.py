@@ -30,7 +30,7 @@ class PlacedShapes:
 def read_shapes(
     sdata: SpatialData, key: str, image_key: str, grid: PixelGrid, coordinate_system: str | None = None
 ) -> PlacedShapes:
-    """A shapes element in the pixels of a raster that lies on `grid` over an image."""
+    """Read a shapes element in the pixels of a raster that is on `grid` over an image."""
     frame = sdata.shapes[key]
     check_index(frame, key)
     to_raster = grid.from_source @ affine.matrix_between(sdata, key, image_key, coordinate_system)
@@ -46,27 +46,27 @@ def to_pixel_shapes(frame: GeoDataFrame, to_pixels: np.ndarray) -> Shapes:
 
 
 def are_circles(frame: GeoDataFrame) -> bool:
-    """Whether its geometries are centres; polygons may have a column "radius" of their own."""
+    """Check whether the geometries are centers; polygons may have a column "radius" of their own."""
     kinds = shapely.get_type_id(frame.geometry.to_numpy())
     there = kinds[kinds >= 0]
     return "radius" in frame.columns and bool((there == shapely.GeometryType.POINT).all())
 
 
 def get_centres(frame: GeoDataFrame) -> np.ndarray:
-    """(n, 2) centres of circles, or centroids of polygons."""
+    """Return (n, 2) centers of circles, or centroids of polygons."""
     points = frame.geometry if are_circles(frame) else frame.geometry.centroid
     return np.column_stack([points.x.to_numpy(), points.y.to_numpy()])
 
 
 def areas(frame: GeoDataFrame) -> np.ndarray:
-    """(n,) in squared units of the shapes' own coordinates."""
+    """Compute (n,) areas in squared units of the shapes' own coordinates."""
     if "radius" in frame.columns and (frame.geom_type == "Point").all():
         return np.pi * frame["radius"].to_numpy(dtype=float) ** 2
     return frame.geometry.area.to_numpy()
 
 
 def check_index(frame: GeoDataFrame, key: str) -> None:
-    """What SpatialData asks of instance ids, before any work is done for them."""
+    """Check what SpatialData asks of instance ids, before any work is done for them."""
     if frame.index.nlevels > 1 or frame.index.hasnans or not are_ids(instance_ids(frame.index)):
         raise PixnetValueError(
             f"The index of shapes {key!r} must hold whole numbers or strings, not both, none missing; it holds "
@@ -81,7 +81,7 @@ def check_index(frame: GeoDataFrame, key: str) -> None:
 
 
 def instance_ids(index: pd.Index) -> np.ndarray:
-    """An index as a table may hold it: SpatialData takes no integers of one byte, and none among objects."""
+    """Convert an index for a table: SpatialData takes no integers of one byte, and none among objects."""
     values = np.asarray(index)
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=False) == "integer":
         values = np.array(values.tolist())
@@ -89,5 +89,5 @@ def instance_ids(index: pd.Index) -> np.ndarray:
 
 
 def are_ids(values: np.ndarray) -> bool:
-    """Whether SpatialData takes them: integers of up to 64 bits, or strings."""
+    """Check whether SpatialData takes them: integers of up to 64 bits, or strings."""
     return values.dtype.kind in "iu" or pd.api.types.infer_dtype(values, skipna=False) in ("string", "empty")

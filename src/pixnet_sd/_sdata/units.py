@@ -20,7 +20,7 @@ RECORD = "what pp.mpp recorded"
 
 
 def image_mpp(sdata: SpatialData, image_key: str) -> float:
-    """µm per pixel of an image, from what is stated in the object; an error where nothing is."""
+    """Find µm per pixel of an image from what the object states; raise if nothing does."""
     stated = stated_mpp(sdata, image_key)
     if not stated:
         raise PixnetValueError(
@@ -34,7 +34,7 @@ def image_mpp(sdata: SpatialData, image_key: str) -> float:
 
 
 def stated_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
-    """Every statement there is, the one that counts first.
+    """Collect every statement of µm per pixel, the one that counts first.
 
     A record says µm per unit of coordinate systems, so it holds for the pixels that are there now. What it says of a
     system in µm comes first; such a system that it does not know was added later and counts more than the rest of it.
@@ -54,25 +54,25 @@ def stated_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
 
 
 def um_per_px(scales: Mapping[str, float], um_per_unit: Mapping[str, float], key: str) -> float | None:
-    """By the first coordinate system that is known; None where none is."""
+    """Compute µm per pixel by the first known coordinate system; None without one."""
     found = ((scale, affine.look_up(um_per_unit, name, key)) for name, scale in scales.items())
     return next((scale * um for scale, um in found if um is not None), None)
 
 
 def um_per_unit(sdata: SpatialData, image_key: str) -> dict[str, float]:
-    """Of each coordinate system of an image, by what counts first; empty where nothing is stated."""
+    """Compute µm per unit of each coordinate system of an image; empty if nothing is stated."""
     stated, scales = stated_mpp(sdata, image_key), affine.pixel_scales(sdata.images[image_key])
     return {name: mpp / scale for mpp in list(stated.values())[:1] for name, scale in scales.items()}
 
 
 def is_micrometre(system: str, key: str) -> bool:
-    """By its name, also where `spatialdata.concatenate` has added to it what it added to the name of the element."""
+    """Check the name, also with the suffix that `spatialdata.concatenate` adds."""
     name = system.lower()
     return any(name == known or affine.is_renamed(name, known, key.lower()) for known in MICROMETRE_NAMES)
 
 
 def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) -> float:
-    """µm per pixel, where the coordinate system's units are µm."""
+    """Compute µm per pixel from a coordinate system whose units are µm."""
     found = affine.get_transformations(sdata.images[image_key])
     if coordinate_system not in found:
         raise PixnetValueError(
@@ -86,7 +86,7 @@ def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) 
 def mpp_from_pitch(
     sdata: SpatialData, image_key: str, spots_key: str, pitch_um: float, coordinate_system: str | None = None
 ) -> float:
-    """µm per pixel, from neighbouring spots, whose pitch is known."""
+    """Compute µm per pixel from neighbouring spots of known pitch."""
     spots = get_centres(sdata.shapes[spots_key])
     if len(spots) < 2:
         raise PixnetValueError(f"{spots_key!r} has {len(spots)} spots; a pitch needs at least 2.")
@@ -102,7 +102,7 @@ def mpp_from_pitch(
 
 
 def lattice_pitch(points: np.ndarray) -> float:
-    """Distance of neighbours on a square or hexagonal lattice whose points stray a little.
+    """Estimate the distance of neighbours on a square or hexagonal lattice whose points stray a little.
 
     The nearest neighbour alone would be biased: it is the one that strayed towards the point. So all direct neighbours
     count, and those along the diagonal of a square do not.
@@ -114,7 +114,7 @@ def lattice_pitch(points: np.ndarray) -> float:
 
 
 def warn_about_anisotropy(image_key: str, coordinate_system: str, to_system: np.ndarray) -> None:
-    """A pixel that is not square: one number cannot say its size."""
+    """Warn about pixels that are not square, whose size is more than one number."""
     widest, narrowest = np.linalg.svd(to_system[:2, :2], compute_uv=False)
     if widest > narrowest * (1 + TOLERANCE):
         width, height = np.linalg.norm(to_system[:2, :2], axis=0)

@@ -108,7 +108,7 @@ class StreamingStatistic:
         return mask_uncovered(values, covered), covered
 
     def covered(self) -> np.ndarray:
-        """(n, 1) where the channels share their NaN, else (n, channels)."""
+        """Compute covered areas: (n, 1) if the channels share their NaN, else (n, channels)."""
         rows = np.flatnonzero(self.flawed)
         missing = self.missing[rows]
         shared = bool((missing == missing[:, :1]).all())
@@ -167,5 +167,5 @@ def mask_uncovered(values: np.ndarray, covered: np.ndarray) -> np.ndarray:
 
 
 def merge_equal_columns(covered: np.ndarray) -> np.ndarray:
-    """One column where all are the same."""
+    """Keep one column if all are the same."""
     return covered[:, :1].copy() if (covered == covered[:, :1]).all() else covered

@@ -71,7 +71,7 @@ class Accumulator:
         self.state.merge(other.state, np.arange(len(self.shapes)))  # type: ignore[arg-type]
 
     def result(self) -> Pooled:
-        """The statistic over what came in so far; more may follow."""
+        """Compute the statistic over what came in so far; more may follow."""
         return Pooled(*self.state.result())
 
 
@@ -84,7 +84,7 @@ def aggregate(
     progress: bool | None = None,
     block_limit: int | None = None,
 ) -> Pooled:
-    """A statistic of each shape in each channel of a raster (c, y, x): numpy, dask, or zarr (see `Accumulator`).
+    """Compute a statistic of each shape in each channel of a raster (c, y, x): numpy, dask or zarr (see `Accumulator`).
 
     The raster streams through memory, each chunk read once, chunks that no shape meets not at all. `memory_bytes` says
     what is held. With an active dask.distributed client, its workers read and pool.
@@ -106,7 +106,7 @@ def aggregate(
 def pool_locally(
     raster: Any, shapes: Shapes, finder: ShapeFinder, blocks: list[Block], how: tuple[str, float], bar: tqdm
 ) -> Pooled:
-    """One group of channels, in this process."""
+    """Pool one group of channels in this process."""
     accumulator = Accumulator(shapes, channel_count(blocks), how[0], quantile=how[1], finder=finder)
     met = blocks if isinstance(raster, np.ndarray) else [b for b in blocks if finder.meeting(b.window).size]
     bar.total -= len(blocks) - len(met)
@@ -125,7 +125,7 @@ def pool_remotely(
     how: tuple[str, float],
     bar: tqdm,
 ) -> Pooled:
-    """One group of channels, on the workers of a cluster."""
+    """Pool one group of channels on the workers of a cluster."""
     met = ((finder.meeting(block.window), block) for block in blocks)
     lazy = [(rows, block.window, raster[block.slices]) for rows, block in met if rows.size]
     return Pooled(*pool_on_cluster(client, shapes, lazy, channel_count(blocks), how).result())
@@ -136,7 +136,7 @@ def channel_count(blocks: list[Block]) -> int:
 
 
 def join_channels(parts: list[Pooled]) -> Pooled:
-    """Groups of channels side by side."""
+    """Join groups of channels side by side."""
     if len(parts) == 1:
         return parts[0]
     covered = [np.broadcast_to(part.covered, part.values.shape) for part in parts]
@@ -153,7 +153,7 @@ def memory_bytes(
     covered_px: int = 0,
     itemsize: int = 4,
 ) -> int:
-    """An upper bound of what `aggregate` takes beside shapes and result, for a raster of any size.
+    """Bound what `aggregate` takes beside shapes and result, for a raster of any size.
 
     Two blocks in flight, of `block_limit` bytes and at most `width_px` wide; per shape and channel 8 bytes for each
     array of the statistic (1, for "std" 3) and for NaN (taken only where there are any); per shape 9 bytes of areas
@@ -174,5 +174,5 @@ TABLE_BYTES = 8
 
 
 def table_bytes(n_shapes: int, n_genes: int) -> int:
-    """An upper bound of what a table takes at its largest, on top of what pooling holds. It keeps 4 bytes a value."""
+    """Bound what a table takes at its largest, on top of what pooling holds. It keeps 4 bytes a value."""
     return n_shapes * n_genes * TABLE_BYTES

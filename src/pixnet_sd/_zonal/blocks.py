@@ -33,7 +33,7 @@ class Block:
 
 
 def as_raster(raster: Any) -> Any:
-    """A numpy or dask array (c, y, x); anything else that knows shape, dtype and chunks, such as zarr, is wrapped."""
+    """Return a numpy or dask array (c, y, x); others with shape, dtype and chunks, such as zarr, are wrapped."""
     if getattr(raster, "ndim", None) != 3:
         raise PixnetValueError(f"A raster has the axes (c, y, x); got {getattr(raster, 'shape', type(raster))}.")
     if np.dtype(raster.dtype).kind not in "biuf":
@@ -46,7 +46,7 @@ def as_raster(raster: Any) -> Any:
 
 
 def plan_blocks(raster: Any, limit_bytes: int) -> list[list[Block]]:
-    """Blocks that partition the raster, a list for each group of channels; each chunk lies in one block.
+    """Plan blocks that partition the raster, a list for each group of channels; each chunk is in one block.
 
     A block is at most `limit_bytes`, unless a single chunk is more. An array in memory is cut into bands of whole
     rows, which are views of it and free, unless its dtype has to be converted.
@@ -70,14 +70,14 @@ def plan_blocks(raster: Any, limit_bytes: int) -> list[list[Block]]:
 
 
 def band_height(raster: np.ndarray, limit_bytes: int) -> int:
-    """Few, high bands of what is read in place, since each border cuts shapes; else as many as the limit asks for."""
+    """Choose few, high bands for views, since each border cuts shapes; else as many as the limit asks for."""
     exact = exact_dtype(raster.dtype)
     row_bytes, free = max(1, raster.shape[0] * raster.shape[2] * exact.itemsize), exact == raster.dtype
     return max(BLOCK_SIDE_PX * 4 if free else 1, limit_bytes // row_bytes)
 
 
 def merge_chunks(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:
-    """Ranges of neighbouring chunks, merged as long as they are not more than `most` together."""
+    """Merge neighbouring chunks into ranges of at most `most`."""
     edges = [0]
     for before, after in pairwise(accumulate(sizes, initial=0)):
         if before > edges[-1] and after - edges[-1] > most:
@@ -90,7 +90,7 @@ def longest_range(ranges: list[tuple[int, int]]) -> int:
 
 
 def read_ahead(raster: Any, blocks: Iterable[Block]) -> Iterator[tuple[Block, np.ndarray]]:
-    """The blocks with their pixels; the next is read in a thread while the caller works on the last."""
+    """Yield the blocks with their pixels; a thread reads the next one meanwhile."""
     if isinstance(raster, np.ndarray):
         yield from ((block, raster[block.slices]) for block in blocks)
         return
@@ -107,7 +107,7 @@ def read_ahead(raster: Any, blocks: Iterable[Block]) -> Iterator[tuple[Block, np
 
 
 def flat_pixels(block_cyx: np.ndarray) -> np.ndarray:
-    """A block as (channels, pixels), of a dtype that kernels are compiled for; a view where it can be."""
+    """Reshape a block to (channels, pixels), of a dtype that kernels are compiled for; a view if possible."""
     return block_cyx.astype(exact_dtype(block_cyx.dtype), copy=False).reshape(len(block_cyx), -1)
 
 

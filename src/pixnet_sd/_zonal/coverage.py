@@ -14,7 +14,7 @@ from pixnet_sd._zonal.threads import over_ranges
 
 
 def coverage(shapes: Shapes, window: Window) -> csr_array:
-    """The share of each pixel that each shape covers: (shapes, pixels of the window row by row), sorted, no zeros.
+    """Compute the covered share of each pixel: (shapes, pixels of the window row by row), sorted, no zeros.
 
     A row sums to the shape's area within the window. Coverage of two windows side by side is that of their union.
     """
@@ -31,7 +31,7 @@ def coverage(shapes: Shapes, window: Window) -> csr_array:
 
 
 def corners_of(window: Window) -> tuple[int, int, int, int]:
-    """A window as compiled code takes it."""
+    """Convert a window for compiled code."""
     return window.y0, window.x0, window.y1, window.x1
 
 
@@ -46,7 +46,7 @@ def count_range(begin, end, geometry, rows, window, counts):
 
 @njit(nogil=True)
 def fill_range(begin, end, geometry, rows, window, free, pixels, shares):
-    """Writes each shape's pixels from free[i] on, and moves free[i] past them."""
+    """Write each shape's pixels from free[i] on, and move free[i] past them."""
     batch, cursor = new_batch(window), new_cursor(begin)
     places, cuts, weights, owner, first, _, _ = batch
     while cursor[0] < end:

@@ -15,7 +15,7 @@ from pixnet_sd._raster.compiled import njit
 
 @njit(nogil=True)
 def ellipse_spans(bounds, ellipses, i, box, noise, place, stride, places, cuts, weights, span, at):
-    """Spans of the pixels of the box (y0, x0, y1, x1) that ellipse i overlaps by more than noise.
+    """Find spans of pixels of the box (y0, x0, y1, x1) that ellipse i overlaps by more than noise.
 
     Spans are written from `span` on, weights from `at` on; `place` is the box's first pixel. Returns what follows.
     """
@@ -43,7 +43,7 @@ def ellipse_spans(bounds, ellipses, i, box, noise, place, stride, places, cuts, 
 
 @njit(nogil=True)
 def row_extent(matrix, inverse, y):
-    """Where the ellipse about the origin reaches in the row from y to y + 1, and where it fills the row's height."""
+    """Find the extent of an ellipse about the origin in the row y to y + 1, and where it fills the height."""
     upper_left, upper_right = chord_ends(inverse, y)
     lower_left, lower_right = chord_ends(inverse, y + 1)
     left, right = min(upper_left, lower_left), max(upper_right, lower_right)
@@ -58,7 +58,7 @@ def row_extent(matrix, inverse, y):
 
 @njit(nogil=True)
 def chord_ends(inverse, y):
-    """The ends of the ellipse's chord at height y; (inf, -inf) where there is none, which neither widens nor fills."""
+    """Find the ends of the ellipse's chord at height y; (inf, -inf), which changes no extent, without one."""
     a = inverse[0, 0] ** 2 + inverse[1, 0] ** 2
     b = inverse[0, 0] * inverse[0, 1] + inverse[1, 0] * inverse[1, 1]
     determinant = inverse[0, 0] * inverse[1, 1] - inverse[0, 1] * inverse[1, 0]

@@ -27,7 +27,7 @@ class ShapeFinder:
         return grid_shapes(self.bounds)
 
     def meeting(self, window: Window) -> np.ndarray:
-        """Rows of the shapes whose bounds meet the window, neighbours near each other."""
+        """Find rows of the shapes whose bounds meet the window, neighbours near each other."""
         x0, y0, x1, y1 = self.extent
         holds_all = window.x0 <= x0 and window.y0 <= y0 and window.x1 >= x1 and window.y1 >= y1
         if holds_all and self.mean_step_px <= SMALLEST_CELL_PX:
@@ -37,7 +37,7 @@ class ShapeFinder:
 
 @njit(nogil=True)
 def measure_density(bounds):
-    """The extent of all bounds, and how far it is from one shape to the next on average."""
+    """Measure the extent of all bounds, and the average distance from one shape to the next."""
     x0, y0, x1, y1, way, last_x, last_y = np.inf, np.inf, -np.inf, -np.inf, 0.0, np.nan, np.nan
     for i in range(len(bounds)):
         # Comparisons with NaN, the bounds of empty shapes, are false.
@@ -68,7 +68,7 @@ class ShapeGrid:
     """Shapes that meet too many cells to be listed in each."""
 
     def meeting(self, window: Window) -> np.ndarray:
-        """The shapes whose bounds meet the window: the large ones first, then those of one cell after another."""
+        """Find the shapes whose bounds meet the window: the large ones, then those of one cell after another."""
         if window.area == 0:
             return np.empty(0, np.int64)
         corners = (float(window.y0), float(window.x0), float(window.y1), float(window.x1))
@@ -92,7 +92,7 @@ def grid_shapes(bounds: np.ndarray) -> ShapeGrid:
 
 
 def choose_cells(filled: np.ndarray) -> tuple[float, tuple[float, float], tuple[int, int]]:
-    """Cells about the size of a shape, and not many more of them than shapes, however far these lie apart."""
+    """Choose cells of about the size of a shape, and not many more of them than shapes."""
     (x0, y0), (x1, y1) = filled[:, :2].min(0), filled[:, 2:].max(0)
     typical = np.median(np.maximum(filled[:, 2] - filled[:, 0], filled[:, 3] - filled[:, 1]))
     cell_px = float(max(SMALLEST_CELL_PX, typical, ((y1 - y0) * (x1 - x0) / (4 * len(filled) + 1024)) ** 0.5))
@@ -102,7 +102,7 @@ def choose_cells(filled: np.ndarray) -> tuple[float, tuple[float, float], tuple[
 
 @njit(nogil=True)
 def cells_met(x0, y0, x1, y1, cell_px, origin, shape):
-    """The cells that a box meets, clipped to the grid: first row and column, last row and column."""
+    """Find the cells that a box meets, clipped to the grid: first row and column, last row and column."""
     return (
         int(min(max((y0 - origin[0]) // cell_px, 0), shape[0] - 1)),
         int(min(max((x0 - origin[1]) // cell_px, 0), shape[1] - 1)),
@@ -113,7 +113,7 @@ def cells_met(x0, y0, x1, y1, cell_px, origin, shape):
 
 @njit(nogil=True)
 def count_members(bounds, cell_px, origin, shape, counts):
-    """Adds to counts[k + 1] the shapes of cell k; returns how many shapes are too large for cells."""
+    """Add to counts[k + 1] the shapes of cell k; return how many shapes are too large for cells."""
     n_large = 0
     for i in range(len(bounds)):
         x0, y0, x1, y1 = bounds[i]

@@ -23,7 +23,7 @@ PIECE_EDGES = 64
 
 @njit(nogil=True)
 def scan_polygon(xy, start, sign, at, extent, first_ring, last_ring, box, scratch):
-    """Where the overlap with the pixels of a box (y0, x0, y1, x1) changes, per row from left to right, in `scratch`.
+    """Write to `scratch` where the overlap with pixels of a box (y0, x0, y1, x1) changes, row by row.
 
     That holds at least height * (width + 2); the two last columns are spare.
     """
@@ -40,7 +40,7 @@ def scan_polygon(xy, start, sign, at, extent, first_ring, last_ring, box, scratc
 
 @njit(nogil=True, forceinline=True)
 def matters(extent, p, box):
-    """Whether a piece of a ring meets the rows of a box (y0, x0, y1, x1), in it or to its left."""
+    """Check whether a piece of a ring meets the rows of a box (y0, x0, y1, x1), in it or to its left."""
     y0, x0, y1, x1 = box
     return extent[p, 1] > y0 and extent[p, 0] < y1 and extent[p, 2] < x1
 
@@ -59,7 +59,7 @@ def add_edges(cells, xy, begin, end, x0, y0, sign):
 
 @njit(nogil=True)
 def add_edge(cells, ax, ay, bx, by, sign):
-    """An edge that runs down from (ax, ay) to (bx, by), row by row."""
+    """Add an edge that runs down from (ax, ay) to (bx, by), row by row."""
     height, width = cells.shape[0], cells.shape[1] - 2
     if by <= 0 or ay >= height or min(ax, bx) >= width:
         return
@@ -76,7 +76,7 @@ def add_edge(cells, ax, ay, bx, by, sign):
 
 @njit(nogil=True)
 def add_span(cells, p, q, cover):
-    """A piece of edge within one row, from x = p to x = q in either order, that spans `cover` of the row's height."""
+    """Add a piece of edge within one row, from x = p to q in any order, that spans `cover` of the row's height."""
     width = len(cells) - 2
     left, right = min(p, q), max(p, q)
     if left >= width:
@@ -95,7 +95,7 @@ def add_span(cells, p, q, cover):
 
 @njit(nogil=True)
 def add_long_span(cells, left, right, cover):
-    """A piece that passes several columns; what lies left of the box counts in full, what lies right of it not."""
+    """Add a piece over several columns; left of the box it counts in full, right of it not."""
     width = len(cells) - 2
     if right - left < SMALLEST:
         cells[0] += cover
@@ -116,7 +116,7 @@ def add_long_span(cells, left, right, cover):
 
 @njit(nogil=True)
 def collect_spans(cells, noise, place, stride, places, cuts, weights, span, at):
-    """The running sums along the rows as spans of weights, where they are more than noise.
+    """Collect the running sums along the rows as spans of weights, if they are more than noise.
 
     Spans are written from `span` on, weights from `at` on; `place` is the first cell's pixel. Returns what follows.
     """

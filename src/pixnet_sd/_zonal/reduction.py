@@ -26,7 +26,7 @@ def pool_on_cluster(
     n_channels: int,
     how: tuple[str, float],
 ) -> State:
-    """The state over all blocks (rows of the shapes they meet, window, lazy pixels): a task each, then the tree."""
+    """Pool all blocks (rows of the shapes they meet, window, lazy pixels): a task each, then the tree."""
     from dask import delayed
 
     task, join = delayed(pool_block, pure=False), delayed(join_partials, pure=False)
@@ -42,7 +42,7 @@ def pool_on_cluster(
 
 
 def pool_block(shapes: Shapes, rows: np.ndarray, window: Window, block: np.ndarray, how: tuple[str, float]) -> Partial:
-    """The state of some shapes, which are `rows` of all, over one block."""
+    """Pool some shapes, which are `rows` of all, over one block."""
     state = new_state(len(shapes), len(block), *how)
     state.add(shapes, np.arange(len(shapes)), window, flat_pixels(block))
     return rows, state

@@ -50,13 +50,13 @@ class Rings:
         return at, np.column_stack([top, np.maximum(np.maximum.reduceat(y, begin), y[last]), left])
 
     def spread(self, rows: np.ndarray, n: int) -> Rings:
-        """These as those of the ascending `rows` of n polygons; the others have no rings."""
+        """Place these as the ascending `rows` of n polygons; the others have no rings."""
         counts = np.zeros(n, np.int64)
         counts[rows] = np.diff(self.first)
         return Rings(self.xy, self.start, self.sign, to_offsets(counts))
 
     def take(self, rows: np.ndarray) -> Rings:
-        """The rings of polygons `rows`, in that order, copied."""
+        """Copy the rings of polygons `rows`, in that order."""
         first, rings = ragged_take(self.first, rows)
         start, vertices = ragged_take(self.start, rings)
         return Rings(self.xy[vertices], start, self.sign[rings], first)
@@ -71,14 +71,14 @@ def to_offsets(counts: np.ndarray) -> np.ndarray:
 
 
 def ragged_take(start: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets of the chosen rows of a ragged array, and the places of their members in it."""
+    """Find offsets of the chosen rows of a ragged array, and the places of their members in it."""
     counts = np.diff(start)[rows]
     chosen = to_offsets(counts)
     return chosen, np.arange(chosen[-1]) + np.repeat(start[:-1][rows] - chosen[:-1], counts)
 
 
 def read_rings(geometries: np.ndarray) -> Rings:
-    """The rings of Polygons and MultiPolygons, in their own coordinates; None and empty ones have no rings."""
+    """Read the rings of Polygons and MultiPolygons, in their own coordinates; None and empty ones have none."""
     plain = (shapely.get_num_interior_rings(geometries) == 0) & (shapely.get_type_id(geometries) == 3)
     plain &= ~shapely.is_empty(geometries)
     if plain.all():
@@ -89,7 +89,7 @@ def read_rings(geometries: np.ndarray) -> Rings:
 
 
 def read_single_rings(polygons: np.ndarray) -> Rings:
-    """Polygons of one ring each: their coordinates, with no geometry built for the ring (which is what takes time)."""
+    """Read polygons of one ring each without building ring geometries, which would take most of the time."""
     start = to_offsets(shapely.get_num_coordinates(polygons))
     return Rings(shapely.get_coordinates(polygons), start, np.ones(len(polygons)), np.arange(len(polygons) + 1))
 
@@ -125,7 +125,7 @@ class Measures:
 
 
 def measure_rings(rings: Rings, to_pixels: np.ndarray) -> tuple[Rings, Measures]:
-    """The rings in raster pixels, their signs set from their orientation there, and their measures."""
+    """Move the rings into raster pixels, set signs from their orientation there, and measure them."""
     n = len(rings)
     bounds, area, proven = np.full((n, 4), np.nan), np.zeros(n), np.zeros(n, bool)
     xy, sign = np.empty_like(rings.xy), rings.sign.copy()
@@ -165,7 +165,7 @@ def extend_bounds(bounds, ring):
 
 @njit(nogil=True)
 def ring_area(ring):
-    """The integral of x dy along the ring, from its first vertex so that far-off rings lose no digits."""
+    """Integrate x dy along the ring, from its first vertex so that far-off rings lose no digits."""
     x0, y0 = ring[0, 0], ring[0, 1]
     twice = 0.0
     for k in range(len(ring) - 1):
@@ -197,7 +197,7 @@ def is_surely_simple(ring):
 
 @njit(nogil=True)
 def is_surely_star(ring):
-    """Whether the ring runs once around the mean of its vertices, always forward, as most cells' outlines do."""
+    """Check whether the ring runs once around the mean of its vertices, as most cells' outlines do."""
     edges = len(ring) - 1
     cx, cy = 0.0, 0.0
     for k in range(edges):
@@ -234,7 +234,7 @@ def may_meet(a, b, c, d):
 
 @njit(nogil=True, inline="always")
 def same_side(a, b, c, d):
-    """Whether c and d lie clearly on one side of the line through a and b."""
+    """Check whether c and d are clearly on one side of the line through a and b."""
     ux, uy = b[0] - a[0], b[1] - a[1]
     cx, cy, dx, dy = c[0] - a[0], c[1] - a[1], d[0] - a[0], d[1] - a[1]
     p, q = ux * cy - uy * cx, ux * dy - uy * dx

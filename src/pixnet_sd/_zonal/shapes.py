@@ -49,7 +49,7 @@ class Shapes:
 
     @property
     def centroid(self) -> np.ndarray:
-        """(n, 2): x, y; NaN where empty."""
+        """Return centroids (n, 2): x, y; NaN for empty shapes."""
         centre = (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
         over_ranges(centroid_range, len(self), self.geometry, centre)
         return centre
@@ -61,7 +61,7 @@ class Shapes:
         return Geometry(self.kind, self.bounds, self.area, *flat, *rings.pieces, self.ellipses)
 
     def take(self, rows: np.ndarray) -> Shapes:
-        """The shapes `rows`, in that order, with nothing shared with the others."""
+        """Copy the shapes `rows`, in that order."""
         rows = np.asarray(rows)
         rings = self.rings.take(rows) if len(self.rings) else self.rings
         ellipses = self.ellipses[rows] if len(self.ellipses) else self.ellipses
@@ -69,14 +69,14 @@ class Shapes:
         return Shapes(self.kind[rows], self.bounds[rows], self.area[rows], rings, ellipses, repaired)
 
     def scaled(self, factor: float) -> Shapes:
-        """The same shapes in the pixels of a raster whose pixels are `factor` times smaller."""
+        """Scale the shapes to a raster whose pixels are `factor` times smaller."""
         rings = replace(self.rings, xy=self.rings.xy * factor)
         area, ellipses = self.area * factor**2, self.ellipses * factor
         return Shapes(self.kind, self.bounds * factor, area, rings, ellipses, self.repaired)
 
 
 def from_polygons(geometries: np.ndarray, to_pixels: np.ndarray) -> Shapes:
-    """Polygons and MultiPolygons; overlapping or nested parts count once, None and empty ones become empty shapes.
+    """Read Polygons and MultiPolygons; overlapping parts count once, None and empty ones become empty shapes.
 
     `to_pixels` is a 3 x 3 matrix on (x, y, 1). Invalid geometries are repaired: a part that crosses itself keeps
     its lobes, what collapses to a line or point falls away, and `repaired` names the rows.
@@ -90,7 +90,7 @@ def from_polygons(geometries: np.ndarray, to_pixels: np.ndarray) -> Shapes:
 
 
 def from_circles(centres_xy: np.ndarray, radius: np.ndarray | float, to_pixels: np.ndarray) -> Shapes:
-    """Circles, which the matrix makes ellipses: exact, without corners. A radius must be positive and finite."""
+    """Make circles, which the matrix maps to exact ellipses. A radius must be positive and finite."""
     centres_xy, to_pixels = np.asarray(centres_xy, float), check_matrix(to_pixels)
     radius = np.broadcast_to(np.asarray(radius, float), len(centres_xy))
     raise_for_rows(~(np.isfinite(radius) & (radius > 0)), "Circles need a positive, finite radius", radius)
@@ -114,7 +114,7 @@ def check_matrix(to_pixels: np.ndarray) -> np.ndarray:
 
 
 def check_distance(shapes: Shapes) -> Shapes:
-    """The shapes, none of which lies so far away that its area has lost its digits."""
+    """Return the shapes if none is so far away that its area has lost its digits."""
     if (
         max(-np.fmin.reduce(shapes.bounds, None, initial=0), np.fmax.reduce(shapes.bounds, None, initial=0))
         > FARTHEST_PX
@@ -125,7 +125,7 @@ def check_distance(shapes: Shapes) -> Shapes:
 
 
 def raise_for_rows(bad: np.ndarray, message: str, found: np.ndarray) -> None:
-    """An error that names the first of the rows where `bad`, with what was found in them."""
+    """Raise an error that names the first of the rows where `bad`, with what was found in them."""
     rows = np.flatnonzero(bad)
     if rows.size:
         named = ", ".join(f"row {i}: {found[i]}" for i in rows[:ROWS_NAMED])
@@ -138,7 +138,7 @@ def empty_ellipses() -> np.ndarray:
 
 
 def find_boxes(geometries: np.ndarray, to_pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds in pixels of the geometries that are exactly their bounds (NaN for others), and which they are.
+    """Find geometries that are exactly their bounds: bounds in pixels (NaN for others), and which they are.
 
     GEOS's own measures tell; no coordinate is copied out, so a million bins take some tens of milliseconds. A ring of
     four vertices whose enclosed area is that of its bounds has its vertices in their corners, in order.
@@ -174,7 +174,7 @@ def settle_boxes(candidate, bounds, area, to_pixels, boxes, is_box):
 
 
 def fill_polygons(shapes: Shapes, rows: np.ndarray, geometries: np.ndarray, to_pixels: np.ndarray) -> Shapes:
-    """The shapes with polygons put in `rows`, which are still empty."""
+    """Put polygons into `rows` of the shapes, which are still empty."""
     rings, measures, repaired = read_polygons(geometries[rows], rows, to_pixels)
     filled = measures.area > 0
     kind, bounds, area = shapes.kind.copy(), shapes.bounds.copy(), np.nan_to_num(shapes.area)
@@ -187,7 +187,7 @@ def fill_polygons(shapes: Shapes, rows: np.ndarray, geometries: np.ndarray, to_p
 def read_polygons(
     geometries: np.ndarray, rows: np.ndarray, to_pixels: np.ndarray
 ) -> tuple[Rings, Measures, np.ndarray]:
-    """Rings in pixels, their measures, and which geometries had to be repaired. `rows` only serves messages."""
+    """Read rings in pixels, their measures, and which geometries were repaired. `rows` serves messages only."""
     kinds = shapely.get_type_id(geometries)
     if (bad := ~np.isin(kinds, [-1, 3, 6])).any():
         found = [f"row {rows[k]}: {geometries[k].geom_type}" for k in np.flatnonzero(bad)[:ROWS_NAMED]]
@@ -211,13 +211,13 @@ def check_infinite(geometries: np.ndarray, rows: np.ndarray, rings: Rings) -> No
 
 
 def make_valid(geometry: shapely.Geometry) -> shapely.Geometry:
-    """The area that any ring of a shell encloses, less the holes: parts and self-overlaps are united, not cancelled."""
+    """Unite the areas that shells enclose, less the holes: self-overlaps are united, not cancelled."""
     return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
 
 
 @njit(nogil=True)
 def centroid_range(begin, end, geometry, centre):
-    """Puts the centroid in the place of the middle of the bounds, which is right for all but polygons."""
+    """Put the centroid in the place of the middle of the bounds, which is right for all but polygons."""
     for i in range(begin, end):
         if geometry.kind[i] == POLYGON:
             x0, y0 = centre[i, 0], centre[i, 1]

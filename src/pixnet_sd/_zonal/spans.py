@@ -39,13 +39,13 @@ def new_batch(window):
 
 @njit(nogil=True)
 def new_cursor(begin):
-    """Where the next batch goes on: the place in `rows`, and how many rows of that shape's box are done."""
+    """Begin at a place in `rows`; the second number counts finished rows of that shape's box."""
     return np.array([begin, 0])
 
 
 @njit(nogil=True)
 def fill_batch(geometry, rows, end, window, cursor, batch):
-    """Runs of the shapes rows[cursor[0]:end], as many as fit. Moves the cursor; returns the number of runs."""
+    """Fill a batch with runs of shapes rows[cursor[0]:end], move the cursor, return the number of runs."""
     # Arrays are taken out of their tuples here: each time inside the loop would cost atomic reference counts, which
     # made a small rectangle take four times as long.
     kind, bounds, area, xy, start, sign, ring, piece, extent, ellipses = geometry
@@ -77,7 +77,7 @@ def fill_batch(geometry, rows, end, window, cursor, batch):
 
 @njit(nogil=True, forceinline=True)
 def pixel_box(kind, bounds, i, window):
-    """The pixels (y0, x0, y1, x1) of the window that shape i's bounds meet; empty if none."""
+    """Find the pixels (y0, x0, y1, x1) of the window that shape i's bounds meet; empty if none."""
     y0, x0, y1, x1 = window
     # Compared as floats before they become integers: bounds may be NaN, or far outside what an integer holds.
     left, top, right, bottom = bounds[i, 0], bounds[i, 1], bounds[i, 2], bounds[i, 3]
@@ -94,7 +94,7 @@ def strip_height(height, width):
 
 @njit(nogil=True, forceinline=True)
 def rectangle_spans(bounds, i, box, noise, place, stride, places, cuts, weights, span, at):
-    """The overlap is separable: the share of the pixel's height times that of its width."""
+    """Find spans of a rectangle; its overlap is the share of a pixel's height times that of its width."""
     left, top, right, bottom = bounds[i, 0], bounds[i, 1], bounds[i, 2], bounds[i, 3]
     y0, x0, y1, x1 = box
     for y in range(y0, y1):

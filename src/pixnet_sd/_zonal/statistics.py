@@ -42,7 +42,7 @@ def sum_range(begin, end, geometry, rows, window, flat, area, missing, flawed, t
 
 @njit(nogil=True)
 def extreme_range(begin, end, geometry, rows, window, flat, area, missing, flawed, extreme, sign):
-    """The least of sign * value: the minimum for sign = 1, minus the maximum for sign = -1."""
+    """Find the least of sign * value: the minimum for sign = 1, minus the maximum for sign = -1."""
     batch, cursor = new_batch(window), new_cursor(begin)
     places, cuts, weights, owner, first, covered, _ = batch
     while cursor[0] < end:
@@ -87,7 +87,7 @@ def spread_range(begin, end, geometry, rows, window, flat, area, missing, flawed
 
 @njit(nogil=True, fastmath={"reassoc", "nsz", "contract"})
 def weighted_sum(plane, ahead, places, cuts, weights, begin, end):
-    """The weighted sum over a run in `plane`; its pixels in `ahead`, which comes next, are on their way meanwhile.
+    """Sum a run in `plane` by weight, and prefetch its pixels in `ahead`, the next plane.
 
     Rows of a cell are too short for the processor to guess what follows: this takes a third off 64 channels.
     """
@@ -147,7 +147,7 @@ def merge_spread(weight_a, mean_a, squares_a, weight_b, mean_b, squares_b):
 
 @njit(nogil=True)
 def quantile_range(begin, end, start, values, weights, quantile, out, covered):
-    """Weighted quantiles of the records start[i] to start[i + 1] of each shape; values are (channels, records).
+    """Compute weighted quantiles of the records start[i] to start[i + 1] of each shape; values are (channels, records).
 
     Sample k of n, in ascending order, stands at s_k = k w_k + (n - 1) (w_0 + ... + w_(k-1)); the quantile is read at
     the share `quantile` of (n - 1) times the whole weight, linearly in between. Equal weights make it numpy's default,

@@ -18,12 +18,12 @@ PARTS_PER_THREAD = 8
 
 
 def thread_count() -> int:
-    """The cores of this process, or what NUMBA_NUM_THREADS says."""
+    """Return the cores of this process, or what NUMBA_NUM_THREADS says."""
     return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 
 def over_ranges(work: Callable[..., Any], n: int, *args: Any, smallest: int = 64) -> list[Any]:
-    """`work(start, stop, *args)` over ranges that partition `range(n)`; their results in order.
+    """Run `work(start, stop, *args)` over ranges that partition `range(n)`; return results in order.
 
     What a row gets must not depend on the ranges: then neither does the result, whatever the number of threads.
     """
@@ -37,5 +37,5 @@ def over_ranges(work: Callable[..., Any], n: int, *args: Any, smallest: int = 64
 
 
 def in_threads(function: Callable[[np.ndarray], np.ndarray], array: np.ndarray) -> np.ndarray:
-    """A row-wise function of an array that releases the GIL, as shapely's do, in threads."""
+    """Run a row-wise function that releases the GIL, such as shapely's, in threads."""
     return np.concatenate(over_ranges(lambda start, stop: function(array[start:stop]), len(array), smallest=10_000))

@@ -70,7 +70,7 @@ def attach_in_memory(sdata: SpatialData, elements: Mapping[str, Any], facts: Map
 def check_results(
     sdata: SpatialData, kinds: Mapping[str, str], *, overwrite: bool, done: Collection[str] = (), theirs: bool = False
 ) -> None:
-    """What can be known before the work: names can be used and are free, the store can be written."""
+    """Check before the work that names are valid and free, and that the store can be written."""
     places.check_result_names(kinds)
     places.check_places(sdata, kinds, overwrite=overwrite, done=done, theirs=theirs)
     if sdata.is_backed():
@@ -84,14 +84,14 @@ def kinds_of(elements: Mapping[str, Any]) -> dict[str, str]:
 
 
 def wrap_elements(elements: Mapping[str, Any]) -> SpatialData:
-    """The elements in an object of their own."""
+    """Put the elements into an object of their own."""
     with ignore_table_warnings():
         return SpatialData.init_from_elements(dict(elements))
 
 
 @contextmanager
 def ignore_table_warnings() -> Iterator[None]:
-    """Without SpatialData's warning of tables that annotate what is in another object, and anndata's of its plans."""
+    """Ignore SpatialData's warning of tables that annotate other objects, and anndata's of its plans."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The table is annotating|zarr v3 autosharding")
         yield
@@ -127,7 +127,7 @@ def publish_elements(
 
 
 def open_moved(store: Path, kinds: Mapping[str, str], elements: Mapping[str, Any]) -> dict[str, Any]:
-    """Elements that have been moved into the store, after its metadata name them.
+    """Open elements that have been moved into the store, after its metadata name them.
 
     Tables and shapes are those that were written: reading them would read all others of their kind into memory too.
     """
@@ -140,7 +140,7 @@ def open_moved(store: Path, kinds: Mapping[str, str], elements: Mapping[str, Any
 
 @contextmanager
 def staging_folder(store: Path) -> Iterator[Path]:
-    """A folder on the same file system as the store, so that moving into the store is a rename."""
+    """Make a folder on the store's file system, so that moving into the store is a rename."""
     prefix = f".{store.name}.staging-{socket.gethostname()}-"  # locks of folders do not reach other machines
     with ExitStack() as stack:
         with locks.store_lock(store):
@@ -154,7 +154,7 @@ def staging_folder(store: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path, prefix: str) -> None:
-    """What killed processes left, unless it holds an element that was being replaced."""
+    """Remove what killed processes left, unless it holds an element that was being replaced."""
     for folder in parent.glob(f"{glob.escape(prefix)}*"):
         if locks.is_abandoned(folder) and not any(folder.glob(f"{REPLACED}*")):
             shutil.rmtree(folder, ignore_errors=True)
@@ -186,7 +186,7 @@ def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:
 
 
 def replace_folder(staged: Path, final: Path, aside: Path) -> None:
-    """Where two folders cannot be swapped in one step: what was there comes back unless the other took its place."""
+    """Replace a folder in two steps; if the second fails, put the old one back."""
     final.rename(aside)
     try:
         staged.rename(final)

@@ -32,7 +32,7 @@ def renew_metadata(store: Path, added: Iterable[str]) -> None:
 
 
 def list_named(root: zarr.Group) -> set[str]:
-    """Groups that the metadata name, of kinds and of elements."""
+    """List the groups that the metadata name, of kinds and of elements."""
     return {path for kind, group in root.groups() for path in (kind, *(f"{kind}/{name}" for name in group))}
 
 
@@ -51,7 +51,7 @@ def warn_of_strays(store: Path, replaced: Iterable[str]) -> None:
 
 
 def is_node(path: Path) -> bool:
-    """Whether zarr takes a folder for a group or an array."""
+    """Check whether zarr takes a folder for a group or an array."""
     return (path / "zarr.json").exists()
 
 

@@ -51,12 +51,12 @@ class PartialRaster:
 
     @property
     def file_px(self) -> tuple[int, int]:
-        """(y, x) of what one file holds: two processes must not write into the same."""
+        """Return (y, x) of what one file holds: two processes must not write into the same."""
         _, height, width = self.levels[0].shards or self.levels[0].chunks
         return height, width
 
     def present(self, windows: Mapping[int, Window]) -> dict[int, set[str]]:
-        """Of numbered windows, those that are there with values that were noted, and from what these were made."""
+        """Find which numbered windows hold the values that were noted, and digests of their sources."""
         found = {n: self.sources(n, windows[n]) for n in windows.keys() & self.ledger.done}
         return {n: sources for n, sources in found.items() if sources}
 
@@ -117,7 +117,7 @@ class PartialRaster:
 def open_partial(
     sdata: SpatialData, key: str, blank: Any, plan: Mapping[str, Any], *, resume: bool
 ) -> Iterator[PartialRaster]:
-    """The element, taken up where an interrupted call left it. Its folder stays, unless it is published."""
+    """Open the raster where an interrupted call left it. Its folder stays, unless it is published."""
     folder = partial_folder(sdata, key)
     folder.mkdir(exist_ok=True)
     with locks.exclusive(folder), explain_interruption(folder):
@@ -132,7 +132,7 @@ def open_partial(
 def open_partial_shard(
     folder: Path, key: str, blank: Any, plan: Mapping[str, Any], part: str, *, driven: bool
 ) -> Iterator[PartialRaster]:
-    """The same element, to which this process adds one part and others add theirs, side by side."""
+    """Open the raster for one part, while other processes add theirs."""
     folder.mkdir(exist_ok=True)
     with (
         locks.part_lock(folder, part, driven=driven),
@@ -160,7 +160,7 @@ def partial_folder(sdata: SpatialData, key: str) -> Path:
 
 
 def key_of(folder: Path) -> str:
-    """The element that grows in a folder."""
+    """Find the name of the element that grows in a folder."""
     return folder.name.removesuffix(".partial").rpartition(places.SEPARATOR)[2]
 
 
@@ -171,13 +171,13 @@ def remove_temp(folder: Path) -> None:
 
 
 def list_partial_folders(sdata: SpatialData) -> list[Path]:
-    """All that wait beside a store, whatever their elements."""
+    """List all partial rasters beside a store."""
     beside = store_path(sdata).parent.glob(f".*{places.SEPARATOR}*.partial")
     return sorted(folder for folder in beside if folder == partial_folder(sdata, key_of(folder)))
 
 
 def empty_folder(folder: Path) -> None:
-    """Files first: they say what the folders hold, and must not outlive them."""
+    """Remove files first: they say what the folders hold, and must not outlive them."""
     for path in sorted(folder.iterdir(), key=Path.is_dir):
         if path.is_dir():
             shutil.rmtree(path)
@@ -186,7 +186,7 @@ def empty_folder(folder: Path) -> None:
 
 
 def make_once(path: Path, make: Callable[[Path], object]) -> None:
-    """A folder that appears whole. Of several processes that make it at the same time, the first one's stays."""
+    """Make a folder that appears whole; of several processes, the first one's stays."""
     if path.exists():
         return
     with tempfile.TemporaryDirectory(prefix="making-", dir=path.parent, ignore_cleanup_errors=True) as making:
@@ -210,7 +210,7 @@ def create_empty(key: str, blank: Any, path: Path) -> None:
 
 
 def open_levels(element: Path) -> list[zarr.Array]:
-    """Of a raster element on disk, finest first."""
+    """Open the levels of a raster on disk, finest first."""
     attributes: Any = zarr.open_group(element, mode="r", use_consolidated=False).attrs["ome"]
     paths = [element / one["path"] for one in attributes["multiscales"][0]["datasets"]]
     return [zarr.open_array(path, mode="r+") for path in paths]

@@ -42,7 +42,7 @@ class Ledger:
 
     @property
     def done(self) -> set[int]:
-        """Blocks with a note, whatever is there by now."""
+        """Return the blocks that were noted, whatever is stored by now."""
         return set(self.notes)
 
     def add(self, block: int, values: np.ndarray, source: str) -> None:
@@ -52,7 +52,7 @@ class Ledger:
         self.file.flush()
 
     def sources(self, block: int, values: np.ndarray) -> set[str]:
-        """Digests of what these values of a block were made from; none where they are not what was noted.
+        """Find digests of the sources of a block's values; none if these are not what was noted.
 
         A block may have been made again, from something else and by another process, so all its notes count.
         """
@@ -64,7 +64,7 @@ class Ledger:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """What is whole; a process that is killed, or has a full disk, may leave half a line."""
+    """Read whole lines; a process that is killed, or has a full disk, may leave half a line."""
     text = path.read_text() if path.exists() else ""
     return list(parse_lines(text.splitlines()))
 
@@ -78,7 +78,7 @@ def parse_lines(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """All or nothing."""
+    """Write all lines or none."""
     whole = path.with_suffix(".partial")
     whole.write_text("".join(json.dumps(line) + "\n" for line in lines))
     whole.replace(path)

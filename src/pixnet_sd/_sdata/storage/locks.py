@@ -16,7 +16,7 @@ from pixnet_sd._settings import logger
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """The folder for one process; it may then start others for parts."""
+    """Lock the folder for one process, which may then start others for parts."""
     with file_lock(folder / "lock"):
         for part in sorted(folder.glob("lock-*")):
             with file_lock(part):
@@ -26,7 +26,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def part_lock(folder: Path, name: str, *, driven: bool) -> Iterator[None]:
-    """One part of the work, which no two processes have. Unless another drives it, nobody has the whole meanwhile."""
+    """Lock one part of the work; unless another process drives it, nobody may lock the whole meanwhile."""
     if driven:
         with file_lock(folder / f"lock-{name}"):
             yield
@@ -58,7 +58,7 @@ def lock_descriptor(descriptor: int, *, shared: bool) -> None:
 
 @contextmanager
 def store_lock(folder: Path) -> Iterator[None]:
-    """One process after another. The folder itself is locked, so no file is left behind."""
+    """Lock a store until the end of the block. The folder itself is locked, so no file is left behind."""
     with ExitStack() as stack:
         if os.name == "posix":
             stack.callback(os.close, open_locked(folder, wait=True))
@@ -66,7 +66,7 @@ def store_lock(folder: Path) -> Iterator[None]:
 
 
 def is_abandoned(folder: Path) -> bool:
-    """Whether the process whose turn it was has ended; False where nobody can know."""
+    """Check whether the process that had the lock has ended; False if that cannot be known."""
     if os.name != "posix":
         return False
     try:
@@ -77,7 +77,7 @@ def is_abandoned(folder: Path) -> bool:
 
 
 def open_locked(folder: Path, *, wait: bool) -> int:
-    """A descriptor that holds the lock until it is closed."""
+    """Open a descriptor that holds the lock until it is closed."""
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY)

@@ -25,7 +25,7 @@ def store_path(sdata: SpatialData) -> Path:
 
 
 def check_reachable(sdata: SpatialData) -> None:
-    """A store that was opened by a relative path is lost when the working directory changes.
+    """Check that a store which was opened by a relative path is still there after a change of directory.
 
     Its pixels are read by that path too, and zarr takes files that it does not find for zeros.
     """
@@ -40,7 +40,7 @@ def check_reachable(sdata: SpatialData) -> None:
 
 
 def source_name(data: Any) -> str | None:
-    """The name of the dask array whose pixels these are, whole or cut; None without dask."""
+    """Find the name of the dask array whose pixels these are, whole or cut; None without dask."""
     if not isinstance(data, da.Array):
         return None
     before, name = data.dask.dependencies, data.name
@@ -50,7 +50,7 @@ def source_name(data: Any) -> str | None:
 
 
 def stored_source(data: Any) -> zarr.Array | None:
-    """The stored array whose pixels these are, whole or cut; None where they are computed from others."""
+    """Find the stored array whose pixels these are, whole or cut; None if they are computed."""
     name = source_name(data)
     if name is None:
         return None
@@ -58,12 +58,12 @@ def stored_source(data: Any) -> zarr.Array | None:
 
 
 def stored_arrays(data: Any) -> list[zarr.Array]:
-    """All that the pixels are computed from."""
+    """List all stored arrays that the pixels are computed from."""
     return list(arrays_in(data, data.dask.layers)) if isinstance(data, da.Array) else []
 
 
 def arrays_in(data: da.Array, names: Iterable[str]) -> Iterator[zarr.Array]:
-    """A stored array stands alone in its layer."""
+    """Yield stored arrays; each is alone in its layer."""
     for name in names:
         layer = data.dask.layers[name]
         if isinstance(layer, MaterializedLayer) and len(layer.mapping) == 1:
@@ -74,13 +74,13 @@ def arrays_in(data: da.Array, names: Iterable[str]) -> Iterator[zarr.Array]:
 
 
 def facts_on_disk(array: zarr.Array) -> dict[str, Any] | None:
-    """What the group of these pixels says of them now, not when it was opened."""
+    """Read what the group of these pixels records now, not when it was opened."""
     root = getattr(array.store, "root", None)
     return None if root is None else facts_of_group((Path(root) / array.path).parent)
 
 
 def record_in_store(array: zarr.Array) -> dict[str, Any] | None:
-    """What the store of these pixels records under their name, where SpatialData wrote them: it keeps no more."""
+    """Read what the store of these pixels records under their name, for those that SpatialData wrote."""
     root = getattr(array.store, "root", None)
     element = (Path(root) / array.path).parent if root is not None else Path()
     if root is None or element.parent.name != "images":
@@ -90,7 +90,7 @@ def record_in_store(array: zarr.Array) -> dict[str, Any] | None:
 
 
 def facts_of_group(element: Path) -> dict[str, Any] | None:
-    """None where nothing is said, or the group is not there any more."""
+    """Read the record of a group; None without one, or if the group is gone."""
     try:
         metadata = json.loads((element / "zarr.json").read_text())
     except (OSError, ValueError):

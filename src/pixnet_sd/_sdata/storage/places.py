@@ -51,7 +51,7 @@ def shorten_name(key: str) -> str:
 def check_places(
     sdata: SpatialData, kinds: Mapping[str, str], *, overwrite: bool, done: Collection[str] = (), theirs: bool = False
 ) -> None:
-    """Names of results with their kinds; `done` are there already, put there by a call that was stopped.
+    """Check names of results with their kinds; `done` were put there by a call that was interrupted.
 
     With `theirs`, what this package did not make may be replaced too, for calls that add to an element.
     """
@@ -66,18 +66,18 @@ def check_places(
 
 
 def find_elements(sdata: SpatialData) -> set[tuple[str, str]]:
-    """Kinds and names, also of elements that the object does not hold any more, or not yet."""
+    """Find kinds and names, also of elements that are in the store or the object only."""
     held = {(kind, name) for kind, name, _ in sdata.gen_elements()}
     return held | (list_stored(store_path(sdata)) if sdata.is_backed() else set())
 
 
 def list_stored(store: Path) -> set[tuple[str, str]]:
-    """Kinds and names of all that lies in a store, whole or not."""
+    """List kinds and names of all that is in a store, whole or not."""
     return {(kind, path.name) for kind in consolidated.KINDS for path in (store / kind).glob("[!.]*") if path.is_dir()}
 
 
 def check_other_names(keys: Iterable[str], taken: set[str]) -> None:
-    """SpatialData does not open a store with two names that differ only in the case of their letters."""
+    """Refuse names that differ only in case, with which SpatialData does not open a store."""
     others = {name.lower(): name for name in taken}
     for key in keys:
         if (other := others.setdefault(key.lower(), key)) != key:
@@ -88,7 +88,7 @@ def check_other_names(keys: Iterable[str], taken: set[str]) -> None:
 
 
 def check_kinds(kinds: Mapping[str, str], there: set[tuple[str, str]]) -> None:
-    """A name is there once over all kinds, so what takes the name of another kind would destroy it."""
+    """Refuse the name of an element of another kind, which the result would replace."""
     for kind, name in sorted(there):
         if kinds.get(name, kind) != kind:
             raise PixnetKeyError(
@@ -109,20 +109,20 @@ def check_ownership(sdata: SpatialData, keys: Iterable[str]) -> None:
 
 
 def is_ours(sdata: SpatialData, key: str) -> bool:
-    """Tables say so themselves, also where the object has forgotten it."""
+    """Check whether an element is our result; tables say so also if the object's records are lost."""
     in_itself = key in sdata.tables and provenance.SLOT in sdata.tables[key].uns
     return in_itself or provenance.get_record(sdata, key) is not None
 
 
 def describe_removal(sdata: SpatialData, key: str) -> str:
-    """How a user removes an element from the object, and from its store."""
+    """Describe how to remove an element from the object, and from its store."""
     held = f"del sdata[{key!r}]" if key in sdata else ""
     stored = [name for _, name in list_stored(store_path(sdata))] if sdata.is_backed() else []
     return " and ".join(filter(None, [held, f"sdata.delete_element_from_disk({key!r})" if key in stored else ""]))
 
 
 def check_store(store: Path, keys: Iterable[str]) -> None:
-    """Results are written beside the store first, and moved into it."""
+    """Check that results can be written beside the store, and moved into it."""
     check_writable(store)
     check_movable(store)
     for key in keys:
@@ -130,7 +130,7 @@ def check_store(store: Path, keys: Iterable[str]) -> None:
 
 
 def check_writable(store: Path) -> None:
-    """By this process, and in the format of zarr that SpatialData writes now."""
+    """Check that this process can write, in the format of zarr that SpatialData writes now."""
     for path in (store, store.parent):
         if not os.access(path, os.W_OK):
             raise PixnetRuntimeError(
@@ -146,7 +146,7 @@ def check_writable(store: Path) -> None:
 
 
 def check_movable(store: Path) -> None:
-    """By trying it: whether two folders are on one file system cannot be told from their numbers where one is bound."""
+    """Check by a trial that folders can be moved: bind mounts share device numbers, but allow no rename."""
     places = [store, *(store / kind for kind in consolidated.KINDS if (store / kind).exists())]
     with tempfile.TemporaryDirectory(prefix=f".{store.name}.trial-", dir=store.parent) as folder:
         for place in places:
@@ -165,7 +165,7 @@ def check_movable(store: Path) -> None:
 
 
 def check_path_length(store: Path, key: str) -> None:
-    """The longest path that a result will need; asking for it shows whether the file system has such paths."""
+    """Check by a look-up that the file system allows the longest path that a result will need."""
     longest = partial_path(store, key) / "staged.zarr" / "images" / key / "s0" / "c" / "0" / "0" / "0"
     try:
         longest.lstat()
@@ -173,10 +173,11 @@ def check_path_length(store: Path, key: str) -> None:
         if error.errno == errno.ENAMETOOLONG:
             raise PixnetValueError(
                 f"The name {shorten_name(key)!r} is too long for the file system of {store} ({longest.parts[-9]!r} "
-                f"would be written beside it, at a path of {len(str(longest))} characters). Pass another name for the result."
+                f"would be written beside it, at a path of {len(str(longest))} characters). Pass another name for the "
+                "result."
             ) from error
 
 
 def partial_path(store: Path, key: str) -> Path:
-    """The folder where an element grows."""
+    """Name the folder where an element grows."""
     return store.parent / f".{store.name}{SEPARATOR}{key}.partial"

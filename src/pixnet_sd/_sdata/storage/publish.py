@@ -26,7 +26,7 @@ OTHERS = "others.zarr"
 
 
 def is_publishing(sdata: SpatialData, key: str) -> bool:
-    """Whether a call was stopped while it moved this raster into the store."""
+    """Check whether a call was interrupted while it moved this raster into the store."""
     return os.path.exists(partial_folder(sdata, key) / NOTE)  # Path.exists raises where a name is too long
 
 
@@ -46,13 +46,13 @@ def stage_map(raster: PartialRaster, before: Mapping[str, Any], after: Mapping[s
 
 
 def find_moved(sdata: SpatialData, key: str) -> set[str]:
-    """Names of elements that a call which was stopped has moved into the store."""
+    """Find names of elements that an interrupted call has moved into the store."""
     store = store_path(sdata)
     return {path.name for path, inode in read_inodes(partial_folder(sdata, key)) if is_moved(path, inode, store)}
 
 
 def read_inodes(folder: Path) -> list[tuple[Path, int]]:
-    """What is to be moved, and the inode of each."""
+    """Read what is to be moved, and the inode of each."""
     note = folder / NOTE
     return [(folder / path, inode) for path, inode in json.loads(note.read_text())] if note.exists() else []
 
