@@ -38,7 +38,7 @@ def resolve_key(kind: str, asked: str | None, found: Iterable[str], argument: st
         problem = "there are none" if not names else f"there are {len(names)}: {listing}"
         raise PixnetKeyError(f"No {argument} was given, and {problem} ({kind}). Pass {argument}=... with one of them.")
     if asked not in names:
-        raise PixnetKeyError(f"{argument}={asked!r} is not among the {kind}: {listing}.")
+        raise PixnetKeyError(f"{argument}={asked!r} is not among the {kind}: {listing}.{suggest_names(asked, names)}")
     return asked
 
 
@@ -61,18 +61,17 @@ def as_list(names: str | Sequence[str], argument: str) -> list[str]:
 
 
 def check_known(names: Sequence[str], available: Iterable[str], place: str) -> None:
+    """Check that all names are available; `place` is where they were looked up."""
     known = list(map(str, available))
     present = set(known)
     missing = [name for name in names if name not in present]
     if missing:
-        raise PixnetKeyError(
-            f"{missing[0]!r} is not in {place}, which holds {len(known)} names. {suggest_names(missing[0], known)}"
-        )
+        hint = suggest_names(missing[0], known) or f" The first are {', '.join(map(repr, known[:5]))}."
+        raise PixnetKeyError(f"{missing[0]!r} is not in {place}, which holds {len(known)} names.{hint}")
 
 
-def suggest_names(name: str, known: Sequence[str]) -> str:
-    folded = {other.casefold(): other for other in known}
-    close = [folded[match] for match in get_close_matches(name.casefold(), list(folded), n=5, cutoff=0.6)]
-    if close:
-        return f"Did you mean {', '.join(map(repr, close))}?"
-    return f"The first are {', '.join(map(repr, known[:5]))}."
+def suggest_names(name: object, known: Iterable[str]) -> str:
+    """Ask "Did you mean ...?" with the names that are close to `name`, after a space; empty without any."""
+    folded = {other.casefold(): other for other in map(str, known)}
+    close = [folded[match] for match in get_close_matches(str(name).casefold(), list(folded), n=5, cutoff=0.6)]
+    return f" Did you mean {', '.join(map(repr, close))}?" if close else ""

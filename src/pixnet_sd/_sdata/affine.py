@@ -17,6 +17,7 @@ from spatialdata.transformations import (
 )
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._keys import suggest_names
 from pixnet_sd._raster.grid import PixelGrid
 
 AXES = ("x", "y")
@@ -80,7 +81,7 @@ def matrix_between(
     if coordinate_system is not None and coordinate_system not in common:
         raise PixnetKeyError(
             f"coordinate_system={coordinate_system!r} does not hold both {source_key!r} and {image_key!r}; "
-            f"these do: {', '.join(map(repr, common))}."
+            f"these do: {', '.join(map(repr, common))}.{suggest_names(coordinate_system, common)}"
         )
     chosen = [coordinate_system] if coordinate_system is not None else common
     maps = {

@@ -9,7 +9,7 @@ import numpy as np
 from spatialdata import SpatialData
 
 from pixnet_sd._dask import load_lazy
-from pixnet_sd._errors import PixnetKeyError
+from pixnet_sd._keys import resolve_key
 from pixnet_sd._keys import tissue_key as default_tissue_key
 from pixnet_sd._raster.grid import PixelGrid, Window
 from pixnet_sd._sdata import affine, images
@@ -48,7 +48,7 @@ def read_tissue(sdata: SpatialData, image_key: str, tissue_key: str | None, grid
     key = tissue_key or default_tissue_key(image_key)
     if key not in sdata.labels:
         if tissue_key is not None:
-            raise PixnetKeyError(f"tissue_key={tissue_key!r} is not among the labels: {sorted(sdata.labels)}.")
+            resolve_key("labels", tissue_key, sdata.labels, "tissue_key")
         logger.warning("no labels %r: the whole image is predicted, glass gets values too: run pp.tissue first", key)
         return None
     to_image = affine.matrix_between(sdata, key, image_key)

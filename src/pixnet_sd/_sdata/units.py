@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError, warn
+from pixnet_sd._keys import suggest_names
 from pixnet_sd._sdata import affine
 from pixnet_sd._sdata.provenance import recorded_scale
 from pixnet_sd._sdata.shapes import get_centres
@@ -77,6 +78,7 @@ def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) 
     if coordinate_system not in found:
         raise PixnetValueError(
             f"Image {image_key!r} has no coordinate system {coordinate_system!r}; it has {sorted(found)}."
+            f"{suggest_names(coordinate_system, found)}"
         )
     to_system = affine.to_matrix(found[coordinate_system])
     warn_about_anisotropy(image_key, coordinate_system, to_system)

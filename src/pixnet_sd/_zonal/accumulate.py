@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._keys import suggest_names
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._zonal.coverage import corners_of, coverage
 from pixnet_sd._zonal.rings import to_offsets
@@ -154,8 +155,10 @@ def new_state(n: int, n_channels: int, statistic: str, quantile: float) -> State
         return StreamingStatistic(n, n_channels, statistic)
     if statistic in ORDER_STATISTICS:
         return ExactStatistic(n, n_channels, 0.5 if statistic == "median" else quantile)
-    known = ", ".join([*STATISTICS, *ORDER_STATISTICS])
-    raise PixnetValueError(f"Unknown statistic {statistic!r}; choose one of {known}.")
+    known = [*STATISTICS, *ORDER_STATISTICS]
+    raise PixnetValueError(
+        f"Unknown statistic {statistic!r}; choose one of {', '.join(known)}.{suggest_names(statistic, known)}"
+    )
 
 
 def mask_uncovered(values: np.ndarray, covered: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from scipy import sparse
 from skimage import io
 
 from pixnet_sd._errors import PixnetKeyError
+from pixnet_sd._keys import suggest_names
 from pixnet_sd.datasets._fetch import RemoteFile, fetch_file
 
 SOURCE = "https://raw.githubusercontent.com/almaan/her2st/85df7411b987a7dec3feff9718b869a7a82091ec/data"
@@ -133,7 +134,10 @@ def read_section(name: str) -> MeasuredSection:
 
 def files_of(name: str) -> SectionFiles:
     if name not in FILES:
-        raise PixnetKeyError(f"There is no section {name!r} of her2st here; choose one of {', '.join(FILES)}.")
+        raise PixnetKeyError(
+            f"There is no section {name!r} of her2st here; choose one of {', '.join(FILES)}."
+            f"{suggest_names(name, FILES)}"
+        )
     return FILES[name]
 
 

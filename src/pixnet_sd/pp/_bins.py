@@ -11,7 +11,8 @@ import pandas as pd
 import shapely
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
+from pixnet_sd._errors import PixnetTypeError, PixnetValueError
+from pixnet_sd._keys import resolve_key
 from pixnet_sd._keys import tissue_key as default_tissue_key
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import affine, build, elements, images, units
@@ -152,7 +153,7 @@ def find_tissue_key(sdata: SpatialData, image_key: str, tissue_key: str | None) 
     if key in sdata.labels:
         return key
     if tissue_key is not None:
-        raise PixnetKeyError(f"tissue_key={tissue_key!r} is not among the labels: {sorted(sdata.labels)}.")
+        return resolve_key("labels", tissue_key, sdata.labels, "tissue_key")
     logger.info("no labels %r: bins fill the whole image; pp.tissue makes them", key)
     return None
 

@@ -12,6 +12,7 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._keys import suggest_names
 from pixnet_sd._sdata import counts, elements
 from pixnet_sd._settings import logger
 
@@ -67,7 +68,9 @@ def select_genes(
     key = elements.find_table_key(sdata, table_key)
     table = sdata.tables[key]
     if flavor not in SCORES:
-        raise PixnetValueError(f"flavor={flavor!r} is unknown; use one of {sorted(SCORES)}.")
+        raise PixnetValueError(
+            f"flavor={flavor!r} is unknown; use one of {sorted(SCORES)}.{suggest_names(flavor, SCORES)}"
+        )
     if not (isinstance(n_top_genes, Integral) and 1 <= n_top_genes <= table.n_vars):
         raise PixnetValueError(
             f"n_top_genes={n_top_genes!r} must be a whole number from 1 up; table {key!r} has {table.n_vars} genes."

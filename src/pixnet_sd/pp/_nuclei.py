@@ -15,7 +15,8 @@ import shapely
 from spatialdata import SpatialData
 from tqdm.auto import tqdm
 
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._keys import resolve_key
 from pixnet_sd._keys import tissue_key as default_tissue_key
 from pixnet_sd._raster import nuclei as by_stain
 from pixnet_sd._raster.cells import CellOptions, Cells, Detector, find_cells
@@ -204,9 +205,7 @@ def find_tissue_labels(sdata: SpatialData, image_key: str, tissue_key: str | Non
     key = tissue_key or default_tissue_key(image_key)
     if key in sdata.labels:
         return key
-    if tissue_key is not None:
-        raise PixnetKeyError(f"tissue_key={tissue_key!r} is not among the labels: {sorted(sdata.labels)}.")
-    return None
+    return None if tissue_key is None else resolve_key("labels", tissue_key, sdata.labels, "tissue_key")
 
 
 def find_all(search: NucleusSearch, progress: bool | None) -> Cells:

@@ -12,6 +12,7 @@ from matplotlib.transforms import Affine2D
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._keys import suggest_names
 from pixnet_sd._sdata.drawing import PlacedPicture, rgb_picture
 from pixnet_sd.pl._draw.canvas import Panel
 from pixnet_sd.pl._draw.theme import DARK, Theme
@@ -34,8 +35,11 @@ class Backdrop:
     """Intensity range (black, white) of an image that is not uint8."""
 
     def __post_init__(self) -> None:
-        if self.style not in get_args(HeStyle):
-            raise PixnetValueError(f"he={self.style!r} is unknown; use one of {get_args(HeStyle)}.")
+        known = get_args(HeStyle)
+        if self.style not in known:
+            raise PixnetValueError(
+                f"he={self.style!r} is unknown; use one of {known}.{suggest_names(self.style, known)}"
+            )
 
 
 def read_backdrop(

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._keys import resolve_key
 from pixnet_sd._sdata import images, maps, units
 from pixnet_sd._sdata.drawing import Box
 from pixnet_sd._sdata.shapes import read_shapes
@@ -61,8 +62,7 @@ def stated_box(region: Sequence[float], mpp: float) -> Box:
 
 
 def around_shapes(sdata: SpatialData, key: str, image_key: str, coordinate_system: str | None) -> Box:
-    if key not in sdata.shapes:
-        raise PixnetKeyError(f"crop_coord={key!r} is not among the shapes: {sorted(sdata.shapes)}.")
+    resolve_key("shapes", key, sdata.shapes, "crop_coord")
     grid = images.read_image(sdata, image_key).grid
     bounds = read_shapes(sdata, key, image_key, grid, coordinate_system).shapes.bounds
     if not np.isfinite(bounds).any():
