@@ -23,6 +23,7 @@ def replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
         with path.open("xb") as file:
             file.write(contents[name])
             file.flush()
+            # Else the rename may reach the disk before the contents do, and a power cut leave an empty file.
             os.fsync(file.fileno())
     for name, path in written.items():
         path.replace(folder / name)

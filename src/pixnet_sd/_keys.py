@@ -72,6 +72,7 @@ def check_known(names: Sequence[str], available: Iterable[str], place: str) -> N
 
 def suggest_names(name: object, known: Iterable[str]) -> str:
     """Ask "Did you mean ...?" with the names that are close to `name`, after a space; empty without any."""
+    # Without regard to case, since symbols of mouse and human genes differ by it alone.
     folded = {other.casefold(): other for other in map(str, known)}
     close = [folded[match] for match in get_close_matches(str(name).casefold(), list(folded), n=5, cutoff=0.6)]
     return f" Did you mean {', '.join(map(repr, close))}?" if close else ""

@@ -22,9 +22,11 @@ settings = Settings()
 
 logger = logging.getLogger("pixnet_sd")
 
+# An application that has given it handlers before the import keeps them.
 if not logger.handlers:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    # A root logger that somebody has set up would show each line twice.
     logger.propagate = False

@@ -55,6 +55,7 @@ def score_genes(predicted: np.ndarray, measured: np.ndarray) -> pd.DataFrame:
 def pearson(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Compute (genes,) correlations; NaN if either does not vary."""
     one, other = mask_unpaired(one, other)
+    # Rounding may give 1.0000000000000002.
     return np.clip(column_means(standardize_columns(one) * standardize_columns(other)), -1.0, 1.0)
 
 
@@ -82,16 +83,19 @@ def standardize_columns(values: np.ndarray) -> np.ndarray:
 def find_constant(values: np.ndarray) -> np.ndarray:
     """Find columns that vary by no more than rounding; those without numbers count as constant."""
     mean, spread = column_moments(values)
+    # Negated, because the comparison is False for NaN, the spread of a column without numbers.
     return ~(spread > FLAT * np.abs(mean))
 
 
 def column_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = column_means(values)
+    # In two passes: the mean of squares less the squared mean would lose all digits of a small spread.
     return mean, np.sqrt(column_means((values - mean) ** 2))
 
 
 def column_means(values: np.ndarray) -> np.ndarray:
     """Average what is not NaN; NaN if nothing is left, without a warning."""
+    # np.nanmean would warn of columns without numbers.
     count = (~np.isnan(values)).sum(axis=0)
     return np.divide(np.nansum(values, axis=0), count, out=np.full(values.shape[1], np.nan), where=count > 0)
 

@@ -32,6 +32,7 @@ class Picture:
     @property
     def grid(self) -> PixelGrid:
         """Return the grid in pixels of `data`; the last pixels may reach over its edge."""
+        # Rounding must not add a pixel: 2.1 / 0.7 is 3.0000000000000004.
         height, width = (
             max(1, int(np.ceil(n / s - 1e-6))) for n, s in zip(self.data.shape[1:], self.step[::-1], strict=True)
         )

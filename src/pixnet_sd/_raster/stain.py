@@ -26,6 +26,7 @@ def optical_density(rgb_cyx: np.ndarray) -> np.ndarray:
     """Compute -log10((v + 1) / 256) of each uint8 v, float32: 0 for white (255), 2.41 for black (0)."""
     check_rgb_array(rgb_cyx)
     density = -np.log10((np.arange(LEVELS) + 1) / LEVELS)
+    # A table of 256 values instead of a logarithm for each pixel.
     return density.astype(np.float32)[rgb_cyx]
 
 

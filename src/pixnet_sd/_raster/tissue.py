@@ -163,6 +163,7 @@ class LocalStatistics:
 def local_statistics(image: Floats, mpp: float) -> LocalStatistics:
     sigma_px = max(NEIGHBOURHOOD_UM / mpp, 1.0)
     mean = gaussian_blur(image, sigma_px)
+    # In single precision the difference may fall below 0 where the image is flat.
     return LocalStatistics(mean, np.sqrt(np.maximum(gaussian_blur(image**2, sigma_px) - mean**2, 0)))
 
 
@@ -210,6 +211,7 @@ def find_stained(density: Floats, mpp: float) -> Mask:
 def clean_mask(mask: Mask, mpp: float) -> Mask:
     """Drop specks before they can join; close cracks, fill holes, take the blur back; cut threads, drop crumbs."""
     mask = close_mask(remove_small(mask, SPECK_UM2 / mpp**2), GAP_UM / mpp)
+    # The frame joins all glass along the edge, which is no hole however small its pieces are.
     mask = ~remove_small(np.pad(~mask, 1, constant_values=True), HOLE_UM2 / mpp**2)[1:-1, 1:-1]
     mask = ~dilate_mask(~mask, BLUR_UM / mpp)
     mask = ~close_mask(~mask, THREAD_UM / mpp)
@@ -228,6 +230,7 @@ def close_mask(mask: Mask, radius_px: float) -> Mask:
 
 def dilate_mask(mask: Mask, radius_px: float) -> Mask:
     """Mark pixels at most `radius_px` from one that is True. Beyond the image's edge, nothing is."""
+    # Without any True the transform measures the distance to nowhere.
     return ndimage.distance_transform_edt(~mask) <= radius_px if mask.any() else mask
 
 
@@ -235,5 +238,6 @@ def remove_small(mask: Mask, least_px: float) -> Mask:
     """Drop connected pieces of fewer than `least_px` pixels, but none that fills a good part of a small image."""
     pieces, _ = ndimage.label(mask)
     large = np.bincount(pieces.ravel()) >= min(least_px, LARGE_SHARE * mask.size)
+    # Label 0 is the background.
     large[0] = False
     return large[pieces]

@@ -35,12 +35,14 @@ def to_matrix(transformation: BaseTransformation) -> np.ndarray:
 
 def area_scale(matrix: np.ndarray) -> float:
     """Compute the side of a square with the area that a unit square is mapped to."""
+    # By area, so that it is right for statistics also where x and y are scaled differently; reflections are negative.
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
 
 
 def pixel_scales(element: Any) -> dict[str, float]:
     """Compute the side of a pixel in units of each coordinate system."""
     found = {name: area_scale(to_matrix(onwards)) for name, onwards in get_transformations(element).items()}
+    # Singular and infinite transformations say nothing of a pixel's size.
     return {name: scale for name, scale in found.items() if 0 < scale < np.inf}
 
 
@@ -89,6 +91,7 @@ def matrix_between(
         for name in chosen
     }
     check_agreement(maps, sdata, source_key, image_key)
+    # Where SpatialData puts elements unless told otherwise.
     return maps["global" if "global" in maps else chosen[0]]
 
 
@@ -111,6 +114,7 @@ def check_agreement(maps: dict[str, np.ndarray], sdata: SpatialData, source_key:
     first, *others = maps.values()
     places = np.linalg.solve(first, corners)
     apart = max(np.abs((other @ places - corners)[:2]).max() for other in others)
+    # Negated, because NaN must be refused too.
     if not apart <= AGREEMENT_PX:
         raise PixnetValueError(
             f"The coordinate systems {sorted(maps)} place {source_key!r} up to {apart:.1f} px apart on {image_key!r}. "

@@ -50,6 +50,7 @@ class Image:
         With `exact`, one whose pixels are whole blocks of finest ones beyond doubt; see `level_grid`.
         """
         levels = [level for level in self.levels if self.is_exact(level)] if exact else self.levels
+        # µm per pixel carry rounding, which must not make the choice fall on a level twice as fine.
         fitting = [level for level in levels if max(level.grid.step) <= step * (1 + 1e-6)]
         return fitting[-1] if fitting else self.levels[0]
 
@@ -194,6 +195,7 @@ def read_overview_level(image: Image, step: float) -> Level:
         return level
     grid = level.grid.coarsened(factor)
     extra = [(0, 0)] + [(0, n * factor - m) for n, m in zip(grid.shape, level.grid.shape, strict=True)]
+    # The edge's own pixels: white or black would shift the mean of a partial block.
     padded = da.pad(level.data, extra, mode="edge")
     chunks = tuple(max(factor, size // factor * factor) for size in padded.chunksize[1:])
     blocks = padded.rechunk((-1, *chunks))

@@ -14,6 +14,7 @@ from pixnet_sd._sdata import affine
 from pixnet_sd._sdata.provenance import recorded_scale
 from pixnet_sd._sdata.shapes import get_centres
 
+# Twice "µm": the micro sign and the Greek letter look alike.
 MICROMETRE_NAMES = {"um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"}
 SANE_MPP = (0.05, 20.0)
 TOLERANCE = 0.05
@@ -118,6 +119,7 @@ def lattice_pitch(points: np.ndarray) -> float:
 def warn_about_anisotropy(image_key: str, coordinate_system: str, to_system: np.ndarray) -> None:
     """Warn about pixels that are not square, whose size is more than one number."""
     widest, narrowest = np.linalg.svd(to_system[:2, :2], compute_uv=False)
+    # Singular values, because a shear too makes pixels that are not square, with sides of equal length.
     if widest > narrowest * (1 + TOLERANCE):
         width, height = np.linalg.norm(to_system[:2, :2], axis=0)
         warn(

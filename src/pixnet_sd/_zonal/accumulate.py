@@ -44,6 +44,7 @@ def elementwise_minimum(a: Arrays, b: Arrays) -> Arrays:
 
 
 def merge_spreads(a: Arrays, b: Arrays) -> Arrays:
+    # 0 / 0 where neither has seen a pixel; what comes of it is replaced below.
     with np.errstate(invalid="ignore"):
         weight, mean, squares = merge_spread.py_func(*a, *b)
     nothing = weight == 0
@@ -163,6 +164,7 @@ def new_state(n: int, n_channels: int, statistic: str, quantile: float) -> State
 
 def mask_uncovered(values: np.ndarray, covered: np.ndarray) -> np.ndarray:
     if covered.shape[1] < values.shape[1]:
+        # Negated, so that NaN counts as uncovered.
         values[~(covered[:, 0] > 0)] = np.nan
     else:
         values[~(covered > 0)] = np.nan

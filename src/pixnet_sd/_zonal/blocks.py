@@ -38,6 +38,7 @@ def as_raster(raster: Any) -> Any:
         raise PixnetValueError(f"A raster has the axes (c, y, x); got {getattr(raster, 'shape', type(raster))}.")
     if np.dtype(raster.dtype).kind not in "biuf":
         raise PixnetTypeError(f"A raster holds integers or floats; got {raster.dtype}.")
+    # By its attribute: an isinstance would import dask, which numpy arrays do not need.
     if isinstance(raster, np.ndarray) or hasattr(raster, "dask"):
         return raster
     import dask.array

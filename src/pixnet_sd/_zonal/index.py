@@ -101,6 +101,7 @@ def choose_cells(filled: np.ndarray) -> tuple[float, tuple[float, float], tuple[
     (x0, y0), (x1, y1) = filled[:, :2].min(0), filled[:, 2:].max(0)
     typical = np.median(np.maximum(filled[:, 2] - filled[:, 0], filled[:, 3] - filled[:, 1]))
     cell_px = float(max(SMALLEST_CELL_PX, typical, ((y1 - y0) * (x1 - x0) / (4 * len(filled) + 1024)) ** 0.5))
+    # A few shapes far apart must not ask for more cells along an axis than memory holds.
     cell_px = max(cell_px, (y1 - y0) / 2**20, (x1 - x0) / 2**20)
     return cell_px, (float(y0), float(x0)), (int((y1 - y0) // cell_px) + 1, int((x1 - x0) // cell_px) + 1)
 

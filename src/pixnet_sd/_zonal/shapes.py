@@ -97,6 +97,7 @@ def from_circles(centres_xy: np.ndarray, radius: np.ndarray | float, to_pixels: 
     raise_for_rows(~np.isfinite(centres_xy).all(1), "Circles need finite centres", centres_xy)
     linear, shift = to_pixels[:2, :2], to_pixels[:2, 2]
     ellipses = radius[:, None, None] * linear
+    # The rows' lengths are the half extents of an ellipse, whatever its axes.
     middle, half = centres_xy @ linear.T + shift, np.hypot(ellipses[:, :, 0], ellipses[:, :, 1])
     area = np.pi * radius**2 * abs(np.linalg.det(linear))
     kind = np.full(len(radius), ELLIPSE, np.uint8)
@@ -108,6 +109,7 @@ def check_matrix(to_pixels: np.ndarray) -> np.ndarray:
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or not np.array_equal(matrix[2], [0, 0, 1]):
         raise PixnetValueError(f"Need a finite, affine 3 x 3 matrix to pixels on (x, y, 1); got\n{matrix}")
     scale = np.abs(matrix[:2, :2]).max()
+    # Relative, because pixels may be tiny in units of the coordinate system, e.g. metres.
     if abs(np.linalg.det(matrix[:2, :2])) <= 1e-14 * scale**2:
         raise PixnetValueError(f"The matrix to pixels is singular, every shape would lose its area; got\n{matrix}")
     return matrix
@@ -144,6 +146,7 @@ def find_boxes(geometries: np.ndarray, to_pixels: np.ndarray) -> tuple[np.ndarra
     four vertices whose enclosed area is that of its bounds has its vertices in their corners, in order.
     """
     boxes, is_box = np.full((len(geometries), 4), np.nan), np.zeros(len(geometries), bool)
+    # A quarter turn or reflection keeps boxes; any other angle does not.
     along_axes = np.count_nonzero(to_pixels[:2, :2]) == 2
     if along_axes:
         over_ranges(find_boxes_range, len(geometries), geometries, to_pixels, boxes, is_box, smallest=10_000)
@@ -194,6 +197,7 @@ def read_polygons(
         raise PixnetTypeError(f"Shapes must be Polygon or MultiPolygon; {bad.sum()} are not ({', '.join(found)}).")
     rings, measures = measure_rings(read_rings(geometries), to_pixels)
     check_infinite(geometries, rows, rings)
+    # GEOS looks at every edge again, so only outlines that were not proven simple are asked.
     asked = np.flatnonzero(~measures.proven)
     repaired = asked[~in_threads(shapely.is_valid, geometries[asked]) & (shapely.get_type_id(geometries[asked]) >= 0)]
     if repaired.size:
@@ -226,6 +230,7 @@ def centroid_range(begin, end, geometry, centre):
                 ring = geometry.xy[geometry.start[r] : geometry.start[r + 1]]
                 for k in range(len(ring) - 1):
                     ax, ay, bx, by = ring[k, 0] - x0, ring[k, 1] - y0, ring[k + 1, 0] - x0, ring[k + 1, 1] - y0
+                    # About the middle of the bounds: far from the origin products lose the digits of small shapes.
                     cross = geometry.sign[r] * (ax * by - bx * ay)
                     area += cross
                     x += (ax + bx) * cross / 3

@@ -140,6 +140,7 @@ def squares_about(centre, plane, places, cuts, weights, begin, end):
 @njit(nogil=True)
 def merge_spread(weight_a, mean_a, squares_a, weight_b, mean_b, squares_b):
     """Weight, mean and squares of two samples together (Chan, Golub and LeVeque 1979)."""
+    # Not sums of squares less the squared sum, which cancel where the mean is large against the spread.
     share, apart = weight_b / (weight_a + weight_b), mean_b - mean_a
     squares = squares_a + squares_b + apart * apart * weight_a * share
     return weight_a + weight_b, mean_a + apart * share, squares
@@ -159,6 +160,7 @@ def quantile_range(begin, end, start, values, weights, quantile, out, covered):
             value = values[c, start[i] : start[i + 1]].astype(np.float64)
             kept = ~np.isnan(value)
             w, v = weight[kept], value[kept]
+            # Two stable sorts: by value, and by weight among equal values.
             order = np.argsort(w, kind="mergesort")
             order = order[np.argsort(v[order], kind="mergesort")]
             covered[i, c] = w.sum()

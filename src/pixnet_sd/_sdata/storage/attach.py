@@ -157,6 +157,7 @@ def remove_abandoned(parent: Path, prefix: str) -> None:
     """Remove what killed processes left, unless it holds an element that was being replaced."""
     for folder in parent.glob(f"{glob.escape(prefix)}*"):
         if locks.is_abandoned(folder) and not any(folder.glob(f"{REPLACED}*")):
+            # In a race two processes may remove the same folder.
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -164,6 +165,7 @@ def stage_elements(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
     """Write the elements to a store of their own and read them back; the kind (folder) of each."""
     with ignore_table_warnings():
         wrap_elements(elements).write(staged)
+        # Read back, because what cannot be read must never replace what can.
         kinds = {name: kind for kind, name, _ in sd.read_zarr(staged).gen_elements()}
     for key in kinds.keys() & elements.keys():
         if (facts := provenance.of_attributes(elements[key])) is not None:
@@ -177,6 +179,7 @@ def stage_elements(elements: Mapping[str, Any], staged: Path) -> dict[str, str]:
 
 
 def move_element(staged: Path, store: Path, kind: str, folder: Path) -> None:
+    # Consolidated metadata may not know a group that another process has just made.
     zarr.open_group(store, mode="r+", use_consolidated=False).require_group(kind)
     final = store / kind / staged.name
     if not final.exists():
@@ -199,5 +202,6 @@ def replace_folder(staged: Path, final: Path, aside: Path) -> None:
 def exchange_folders(one: Path, other: Path) -> bool:
     """Swap two directories in one step (Linux `renameat2`); False where the system cannot."""
     swap = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    # AT_FDCWD and RENAME_EXCHANGE of <linux/fs.h>; Python has no name for them.
     here, exchange_flag = -100, 2
     return swap is not None and swap(here, os.fsencode(one), here, os.fsencode(other), exchange_flag) == 0

@@ -68,6 +68,7 @@ def arrays_in(data: da.Array, names: Iterable[str]) -> Iterator[zarr.Array]:
         layer = data.dask.layers[name]
         if isinstance(layer, MaterializedLayer) and len(layer.mapping) == 1:
             (node,) = layer.mapping.values()
+            # Newer dask wraps data of a graph in `DataNode`, older has them bare.
             value = getattr(node, "value", node)
             if isinstance(value, zarr.Array):
                 yield value

@@ -150,6 +150,7 @@ def check_movable(store: Path) -> None:
     places = [store, *(store / kind for kind in consolidated.KINDS if (store / kind).exists())]
     with tempfile.TemporaryDirectory(prefix=f".{store.name}.trial-", dir=store.parent) as folder:
         for place in places:
+            # A name of its own, so that two processes may try at the same time.
             trial, moved = Path(folder) / "trial", place / Path(folder).name
             trial.mkdir()
             try:
