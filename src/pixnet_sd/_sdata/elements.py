@@ -46,4 +46,4 @@ def check_sdata(sdata: object) -> None:
             f"The first argument must be a SpatialData object; got {type(sdata).__name__}. "
             "Read one with spatialdata.read_zarr, or try pixnet_sd.datasets.toy()."
         )
-    require_reachable(sdata)
+    check_reachable(sdata)

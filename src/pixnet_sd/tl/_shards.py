@@ -9,7 +9,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._sdata.storage.growing import list_partial_folders, open_partial_shard, partial_folder
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._sdata.storage.publish import is_publishing
 from pixnet_sd.nn.device import check_device
 from pixnet_sd.nn.model.model import Model

@@ -89,14 +89,6 @@ class PartialRaster:
         self.levels[0][:, *window.slices] = values
         self.ledger.add(number, values, source)
 
-    def check_room(self, windows: Iterable[Window]) -> None:
-        """Log how much room the values of these windows take at most, and refuse what the disk cannot hold."""
-        needed = int(sum(window.area for window in windows) * self.levels[0].shape[0] * 4 * PYRAMID_SHARE)
-        folder = self.folder.parent
-        free = shutil.disk_usage(folder).free
-        logger.info("%r takes up to %.2f GB; %.1f GB are free", self.element.name, needed / 1e9, free / 1e9)
-        check_room(folder, needed, f"{self.element.name!r}", otherwise="use tl.predict_shapes, which stores no raster")
-
     def close(self) -> None:
         self.ledger.close()
 
@@ -222,3 +214,11 @@ def iterate_chunks(array: zarr.Array) -> Iterator[Window]:
     for y in range(0, height, step_y):
         for x in range(0, width, step_x):
             yield Window(y, x, min(y + step_y, height), min(x + step_x, width))
+
+
+def check_space(sdata: SpatialData, key: str, values: int) -> None:
+    """Log how much room float32 values with their pyramid take at most, and refuse what the disk cannot hold."""
+    needed = int(values * 4 * PYRAMID_SHARE)
+    folder = store_path(sdata).parent
+    logger.info("%r takes up to %.2f GB; %.1f GB are free", key, needed / 1e9, shutil.disk_usage(folder).free / 1e9)
+    check_room(folder, needed, f"{key!r}", otherwise="use tl.predict_shapes, which stores no raster")

@@ -48,7 +48,7 @@ def has_workers(plan: PredictionPlan, sdata: SpatialData) -> bool:
         raise PixnetRuntimeError(
             "The active dask client has no workers yet. Call client.wait_for_workers(1), or close the client."
         )
-    missing = needed_elements(plan) - {name for _, name in places.on_disk(store_path(sdata))}
+    missing = needed_elements(plan) - {name for _, name in places.list_stored(store_path(sdata))}
     if missing:
         logger.warning("%s is not in the store, so workers cannot read it: computing in this process", sorted(missing))
     return not missing

@@ -19,7 +19,7 @@ from pixnet_sd._sdata.counts import gene_columns
 from pixnet_sd._sdata.storage import origin, places, publish
 from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
 from pixnet_sd._sdata.storage.growing import PartialRaster, open_partial
-from pixnet_sd._sdata.storage.paths import store_path
+from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._settings import logger, settings
 from pixnet_sd.tl._prediction.plan import PredictionPlan, gene_table
 from pixnet_sd.tl._prediction.tiles import changed_tiles, check_space_for, missing_tiles
@@ -106,7 +106,7 @@ class MapWriter:
 
     def stamped(self, name: str, element: Any) -> Any:
         """Return an element that is not in an object yet with its record."""
-        return provenance.stamped(element, provenance.described(element, name, self.facts[name]))
+        return provenance.attach_facts(element, provenance.describe_raster(element, name, self.facts[name]))
 
     def make_expression(self, programs: Any) -> Any:
         """Make the image of genes from programs in memory: lazily, or as plain pixels if genes were chosen."""
@@ -120,7 +120,7 @@ class MapWriter:
     def attach(self, values: np.ndarray) -> None:
         """Add the map to an object in memory."""
         names, programs = self.names, levels.fill_levels(self.blank, values)
-        facts = provenance.described(programs, names.programs, self.facts[names.programs])
+        facts = provenance.describe_raster(programs, names.programs, self.facts[names.programs])
         elements = {names.loadings: self.make_loadings(facts), names.programs: programs}
         if self.genes is not None or is_small(self.plan, names.programs):
             elements[names.expression] = self.make_expression(programs)
@@ -139,7 +139,7 @@ class MapWriter:
         begun = resume and publish.is_publishing(sdata, names.programs)
         done = self.find_moved() if begun else set()
         self.check_names(done)
-        require = partial(places.require_places, sdata, names.kinds, overwrite=overwrite, done=done)
+        require = partial(places.check_places, sdata, names.kinds, overwrite=overwrite, done=done)
         with open_partial(sdata, names.programs, self.blank, self.plan.identity, resume=resume) as growing:
             if begun:
                 self.check_same_image(growing)
@@ -157,7 +157,7 @@ class MapWriter:
         names = self.names
         programs = self.stamped(names.programs, levels.with_arrays(self.blank, growing.lazy_levels()))
         # Beside the pixels, so that they are known whatever becomes of the object's attributes.
-        origin.mark(growing.element, provenance.of_attributes(programs) or {})
+        origin.write_facts(growing.element, provenance.of_attributes(programs) or {})
         after = {}
         if self.genes is not None:
             after[names.expression] = self.stamped(names.expression, self.make_genes(programs, self.genes))
@@ -182,8 +182,8 @@ class MapWriter:
 
     def find_moved(self) -> set[str]:
         """Find what a call that was stopped has moved into the store, or attached over what it had moved."""
-        moved = publish.moved(self.sdata, self.names.programs)
-        stored = {name for _, name in places.on_disk(store_path(self.sdata))}
+        moved = publish.find_moved(self.sdata, self.names.programs)
+        stored = {name for _, name in places.list_stored(store_path(self.sdata))}
         lazy = {self.names.expression} - stored if self.genes is None and self.names.programs in moved else set()
         return moved | lazy
 
