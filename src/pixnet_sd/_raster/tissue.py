@@ -99,7 +99,7 @@ def tissue_mask(image: NDArray[np.generic], mpp: float, sensitivity: float = 1.0
     if not 0 < mpp < np.inf:
         raise PixnetValueError(f"µm per pixel must be positive and finite; got {mpp}.")
     factor = max(round(WORKING_MPP / mpp), 1)
-    mask = working_mask(block_mean(intensity, factor), mpp * factor, sensitivity)
+    mask = working_mask(edge_block_means(intensity, factor), mpp * factor, sensitivity)
     height, width = image.shape[1:]
     return mask.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
 

@@ -11,7 +11,6 @@ from xarray import DataArray
 from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import tissue_key
-from pixnet_sd._raster.lazy import load_lazy
 from pixnet_sd._raster.tissue import Mask, tissue_mask
 from pixnet_sd._sdata import affine, build, elements, images, units
 from pixnet_sd._sdata.measured import measured_centres
