@@ -36,8 +36,8 @@ def info(sdata: SpatialData) -> pd.DataFrame:
     Examples
     --------
     >>> import pixnet_sd as ps
-    >>> ps.tl.info(ps.datasets.toy(size_px=256)).loc["he", ["kind", "size", "mpp"]].tolist()
-    ['images', [3, 256, 256], 0.5]
+    >>> ps.tl.info(ps.datasets.toy(size_px=256)).loc["he", ["kind", "size"]].tolist()
+    ['images', [3, 256, 256]]
     """
     check_sdata(sdata)
     rows = [describe_element(sdata, kind, name, element) for kind, name, element in sdata.gen_elements()]
