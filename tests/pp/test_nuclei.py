@@ -79,7 +79,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(PixnetValueError, match="No nuclei were found"):
         ps.pp.nuclei(sdata, min_area_um2=200, progress=False)
     with pytest.raises(PixnetValueError, match="method must be"):
-        ps.pp.nuclei(sdata, method="magic")  # type: ignore[arg-type]
+        ps.pp.nuclei(sdata, method="magic")  # type: ignore[call-overload]
     with pytest.raises(PixnetValueError, match="expand_um"):
         ps.pp.nuclei(sdata, expand_um=-1)
     with pytest.raises(PixnetValueError, match="min_area_um2"):

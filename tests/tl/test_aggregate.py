@@ -1,6 +1,7 @@
 """From any raster to a table: exact, in order, whole, and with its unit."""
 
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import geopandas as gpd
@@ -23,8 +24,8 @@ from pixnet_sd._sdata.provenance import get_record, set_record
 IDENTITY = build.make_transformations({"global": np.eye(3)})
 
 
-def table_of(sdata: SpatialData, shapes_key: str, **options: object) -> ad.AnnData:
-    return ps.tl.aggregate(sdata, shapes_key, inplace=False, **options)  # type: ignore[arg-type]
+def table_of(sdata: SpatialData, shapes_key: str, **options: Any) -> ad.AnnData:
+    return ps.tl.aggregate(sdata, shapes_key, inplace=False, **options)
 
 
 def holding(raster: np.ndarray, geometries: list, index: list | None = None, **matrices: np.ndarray) -> SpatialData:

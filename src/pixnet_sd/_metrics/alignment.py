@@ -49,7 +49,7 @@ class Raster:
 
 
 def other_places(size_px: tuple[int, int], centres: np.ndarray) -> list[Place]:
-    """Turned and mirrored about an image of (height, width), in another scale, or shifted."""
+    """Yield the centres turned and mirrored about an image of (height, width), in another scale, or shifted."""
     return [*rotated_places(*size_px), *scaled_places(), *shifted_places(np.ptp(centres, axis=0))]
 
 

@@ -18,7 +18,7 @@ from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.counts import annotated_regions, annotating_rows, find_positions, gene_columns, read_counts
 from pixnet_sd._sdata.maps import LOG, RATE
 from pixnet_sd._sdata.provenance import SLOT
-from pixnet_sd._sdata.shapes import areas
+from pixnet_sd._sdata.shapes import measure_areas
 
 UNITS = ("counts", RATE, LOG)
 SAME_SUMS = 1e-4
@@ -84,7 +84,7 @@ def have_profiles(pair: Pair, unit: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_rate(pair: Pair, unit: str) -> bool:
-    """Expected counts of a single gene have no profile; what is compared is where they are high and low."""
+    """Compare where expected counts of a single gene are high and low: one gene has no profile."""
     return unit != LOG and len(pair.genes) == 1
 
 
@@ -168,7 +168,7 @@ def read_pair(
         predicted=values[here],
         counts=measured.matrix[there],
         totals=measured.totals[there],
-        area=areas(sdata.shapes[key])[rows[here]],
+        area=measure_areas(sdata.shapes[key])[rows[here]],
         rows_unmatched=len(rows) + len(measured.rows) - 2 * len(here),
         genes_missing=table.n_vars - len(shared),
     )

@@ -58,9 +58,9 @@ def get_centres(frame: GeoDataFrame) -> np.ndarray:
     return np.column_stack([points.x.to_numpy(), points.y.to_numpy()])
 
 
-def areas(frame: GeoDataFrame) -> np.ndarray:
+def measure_areas(frame: GeoDataFrame) -> np.ndarray:
     """Compute (n,) areas in squared units of the shapes' own coordinates."""
-    if "radius" in frame.columns and (frame.geom_type == "Point").all():
+    if are_circles(frame):
         return np.pi * frame["radius"].to_numpy(dtype=float) ** 2
     return frame.geometry.area.to_numpy()
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 import shapely
+from geopandas import GeoDataFrame
 from spatialdata import SpatialData
 from tqdm.auto import tqdm
 
@@ -45,6 +46,40 @@ TISSUE_STEP = 16
 Method = Literal["stain", "network"]
 
 
+@overload
+def nuclei(
+    sdata: SpatialData,
+    image_key: str | None = ...,
+    *,
+    method: Method = ...,
+    expand_um: float = ...,
+    min_area_um2: float = ...,
+    tissue_key: str | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[False],
+    progress: bool | None = ...,
+) -> GeoDataFrame: ...
+
+
+@overload
+def nuclei(
+    sdata: SpatialData,
+    image_key: str | None = ...,
+    *,
+    method: Method = ...,
+    expand_um: float = ...,
+    min_area_um2: float = ...,
+    tissue_key: str | None = ...,
+    value_range: tuple[float, float] | None = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[True] = ...,
+    progress: bool | None = ...,
+) -> None: ...
+
+
 def nuclei(
     sdata: SpatialData,
     image_key: str | None = None,
@@ -58,7 +93,7 @@ def nuclei(
     overwrite: bool = False,
     inplace: bool = True,
     progress: bool | None = None,
-) -> Any:
+) -> GeoDataFrame | None:
     """Find nuclei on an H&E image, as one polygon each; with `expand_um`, cells around them.
 
     Nuclei are what is darker in red light, where haematoxylin absorbs and eosin hardly does, than its surroundings.

@@ -13,7 +13,7 @@ from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._raster.tissue import Mask, tissue_mask
 from pixnet_sd._sdata import affine, build, elements, images, units
-from pixnet_sd._sdata.measured import measured_centres
+from pixnet_sd._sdata.alignment import measured_centres
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._settings import logger
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal, overload
 
 import numpy as np
+from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._keys import expression_key
@@ -26,6 +27,44 @@ from pixnet_sd.tl._tables import (
 )
 
 
+@overload
+def aggregate(
+    sdata: SpatialData,
+    shapes_key: str | None = ...,
+    *,
+    raster_key: str | None = ...,
+    statistic: str | None = ...,
+    quantile: float = ...,
+    unit: str | None = ...,
+    genes: Sequence[str] | None = ...,
+    coordinate_system: str | None = ...,
+    uncertainty: bool = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[False],
+    progress: bool | None = ...,
+) -> AnnData: ...
+
+
+@overload
+def aggregate(
+    sdata: SpatialData,
+    shapes_key: str | None = ...,
+    *,
+    raster_key: str | None = ...,
+    statistic: str | None = ...,
+    quantile: float = ...,
+    unit: str | None = ...,
+    genes: Sequence[str] | None = ...,
+    coordinate_system: str | None = ...,
+    uncertainty: bool = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[True] = ...,
+    progress: bool | None = ...,
+) -> None: ...
+
+
 def aggregate(
     sdata: SpatialData,
     shapes_key: str | None = None,
@@ -41,7 +80,7 @@ def aggregate(
     overwrite: bool = False,
     inplace: bool = True,
     progress: bool | None = None,
-) -> Any:
+) -> AnnData | None:
     """Aggregate a raster over shapes, weighting each pixel by the exact share that a shape covers.
 
     Works for any image element: a map that was predicted, a mask, a stain, a signal of another tool. A predicted

@@ -127,7 +127,7 @@ def image_line(centres: np.ndarray, size_px: tuple[int, int], image_key: str) ->
 
 
 def tissue_line(tissue: Raster, centres: np.ndarray, places: Sequence[Place]) -> list[ReportLine]:
-    """The share as placed, and that of the best other place."""
+    """Format the share as placed, and that of the best other place."""
     here = tissue_share(tissue, centres)
     place, there = best_place(places, lambda place: tissue_share(tissue, move_centres(centres, place)))
     finding = f"{here:.0%} of the centres lie on tissue, which fills {tissue.values.mean():.0%} of the image"
@@ -172,7 +172,7 @@ def expression_line(
 
 
 def covered_share(sdata: SpatialData, shapes_key: str, raster_key: str, coordinate_system: str | None) -> ReportLine:
-    """The share of the shapes' area that lies on the raster, exactly."""
+    """Return the share of the shapes' area that lies on the raster, exactly."""
     raster = maps.find_map(sdata, raster_key)
     shapes = alignment.read_shapes_in_image(sdata, shapes_key, raster, coordinate_system)
     drawn = shapes.take(np.flatnonzero(shapes.area > 0))

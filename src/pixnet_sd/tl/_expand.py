@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal, overload
 
 from spatialdata import SpatialData
+from xarray import DataArray, DataTree
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._keys import expression_key
@@ -19,6 +20,30 @@ INHERITED = ("image", "unit", "mpp", "um_per_unit", "stated", "model", "sha256")
 """What is known of genes because it is known of their programs."""
 
 
+@overload
+def expand(
+    sdata: SpatialData,
+    genes: Sequence[str] | None = ...,
+    *,
+    raster_key: str | None = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[False],
+) -> DataArray | DataTree: ...
+
+
+@overload
+def expand(
+    sdata: SpatialData,
+    genes: Sequence[str] | None = ...,
+    *,
+    raster_key: str | None = ...,
+    key_added: str | None = ...,
+    overwrite: bool = ...,
+    inplace: Literal[True] = ...,
+) -> None: ...
+
+
 def expand(
     sdata: SpatialData,
     genes: Sequence[str] | None = None,
@@ -27,7 +52,7 @@ def expand(
     key_added: str | None = None,
     overwrite: bool = False,
     inplace: bool = True,
-) -> Any:
+) -> DataArray | DataTree | None:
     """Attach genes of a predicted map as an image element with gene names in ``c``.
 
     The element is lazy: a gene is computed from the stored programs when it is read, at every level of the pyramid.
@@ -77,7 +102,7 @@ def expand(
 
 
 def check_raster_size(raster: maps.Map) -> None:
-    """A write makes a lazy element real, so one that is too large for that is not attached."""
+    """Refuse an element too large to be made real, which a write of the object does to lazy ones."""
     needed = len(raster.genes) * raster.data[0].size * 4
     if needed > settings.raster_limit:
         raise PixnetValueError(
@@ -87,7 +112,7 @@ def check_raster_size(raster: maps.Map) -> None:
 
 
 def check_name_free(sdata: SpatialData, name: str, *, overwrite: bool) -> None:
-    """An element in the store stays: a lazy one of the same name would hide it until the store is read again."""
+    """Refuse the name of an element in the store: a lazy one would hide it until the store is read again."""
     check_results(sdata, {name: "images"}, overwrite=overwrite)
     if sdata.is_backed() and (store_path(sdata) / "images" / name).exists():
         raise PixnetKeyError(

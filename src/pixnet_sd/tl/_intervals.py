@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
+from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
@@ -20,6 +21,34 @@ from pixnet_sd._sdata.storage.attach import attach, check_results
 LEAST_GENES = 2
 
 
+@overload
+def intervals(
+    sdata: SpatialData,
+    predicted_key: str,
+    *,
+    calibration: Sequence[tuple[SpatialData, str, str]],
+    level: float = ...,
+    confidence: float | None = ...,
+    layer: str | None = ...,
+    unit: str | None = ...,
+    inplace: Literal[False],
+) -> AnnData: ...
+
+
+@overload
+def intervals(
+    sdata: SpatialData,
+    predicted_key: str,
+    *,
+    calibration: Sequence[tuple[SpatialData, str, str]],
+    level: float = ...,
+    confidence: float | None = ...,
+    layer: str | None = ...,
+    unit: str | None = ...,
+    inplace: Literal[True] = ...,
+) -> None: ...
+
+
 def intervals(
     sdata: SpatialData,
     predicted_key: str,
@@ -30,7 +59,7 @@ def intervals(
     layer: str | None = None,
     unit: str | None = None,
     inplace: bool = True,
-) -> Any:
+) -> AnnData | None:
     """Say between which values a measurement of each shape and gene would lie.
 
     Split conformal intervals, one width for each gene. The unit that must be exchangeable is the section: however many
@@ -87,10 +116,11 @@ def intervals(
     found = calibrate(scores, level, confidence=confidence)
     table.layers["profile"] = profile
     table.layers["lower"], table.layers["upper"] = found.interval(profile, np.ones_like(profile))
-    table.uns["intervals"] = {"level": level, "sections": len(scores), "confidence": confidence or "on average"}
+    made = {"level": level, "sections": len(scores), "confidence": confidence or "on average"}
+    facts = {"kind": "table", **table.uns.get("pixnet_sd", {}), "intervals": made}
+    table.uns["pixnet_sd"] = facts
     if not inplace:
         return table
-    facts = {"kind": "table", **table.uns.get("pixnet_sd", {})}
     attach(sdata, {predicted_key: table}, {predicted_key: facts}, overwrite=True, theirs=True)
     return None
 

@@ -95,7 +95,7 @@ def members_sd(pooled: np.ndarray, raster: maps.Map, statistic: str) -> np.ndarr
 
 
 def by_rows(pooled: np.ndarray, columns: int, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Some shapes at a time: tables are the largest things there are, and twice as large in double precision."""
+    """Make some shapes at a time: tables are the largest things there are, and twice as large in double precision."""
     found = np.empty((len(pooled), columns), np.float32)
     size = max(1, BLOCK_VALUES // columns)
     for start in range(0, len(pooled), size):
@@ -115,7 +115,7 @@ def pixel_area_um2(raster: maps.Map) -> float:
 def table_facts(
     raster: maps.Map, shapes_key: str, statistic: str, quantile: float, made: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What is recorded of a table; `made` is what is recorded of its raster, whose model it names."""
+    """Return what is recorded of a table; `made` is what is recorded of its raster, whose model it names."""
     unit = "counts" if raster.unit == maps.RATE and statistic == "sum" else raster.unit
     facts = {
         "shapes": shapes_key,

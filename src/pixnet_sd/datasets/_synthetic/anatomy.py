@@ -130,7 +130,7 @@ def site_index(place_um):
 
 @njit(nogil=True)
 def gland_table(plan, y0, x0, y1, x1):
-    """The glands that any place in the rectangle can ask for."""
+    """Return the glands that any place in the rectangle can ask for."""
     # One site more than a search needs: places are warped by a few µm before they are searched around.
     i0, j0 = site_index(y0 - plan.gland_y) - SITES_AROUND - 1, site_index(x0 - plan.gland_x) - SITES_AROUND - 1
     i1, j1 = site_index(y1 - plan.gland_y) + SITES_AROUND + 2, site_index(x1 - plan.gland_x) + SITES_AROUND + 2
@@ -217,7 +217,7 @@ def anatomy_of(plan, glands, y, x):
 
 @njit(nogil=True)
 def across_fibres(plan, depth, y, x):
-    """The first of the fibre coordinates at n places of known depth."""
+    """Return the first of the fibre coordinates at n places of known depth."""
     across = np.empty(len(y))
     for k in range(len(y)):
         across[k] = fibre_coordinates(plan, depth[k], y[k], x[k])[0]
@@ -225,13 +225,13 @@ def across_fibres(plan, depth, y, x):
 
 
 def gland_axis(plan: Plan, glands: GlandTable, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The angle that leads straight down into the gland, at n places."""
+    """Return the angle that leads straight down into the gland, at n places."""
     here, below, right = (anatomy_of(plan, glands, y + dy, x + dx)[1] for dy, dx in FORWARD_UM)
     return np.arctan2(below - here, right - here)
 
 
 def fibre_axis(plan: Plan, glands: GlandTable, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The angle along the fibres, at n places."""
+    """Return the angle along the fibres, at n places."""
     places = [(y + dy, x + dx) for dy, dx in FORWARD_UM]
     here, below, right = (across_fibres(plan, anatomy_of(plan, glands, *place)[1], *place) for place in places)
     return np.arctan2(right - here, here - below)

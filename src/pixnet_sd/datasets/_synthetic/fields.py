@@ -114,7 +114,7 @@ def edge_window(plan, y0, x0, height, width, mpp):
 
 
 def edge_of(plan: Plan, window: Window, mpp: float) -> np.ndarray:
-    """The first plane of `survey` alone."""
+    """Return the first plane of `survey` alone."""
     return edge_window(plan, window.y0, window.x0, window.height, window.width, mpp)
 
 

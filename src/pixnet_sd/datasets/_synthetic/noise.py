@@ -29,7 +29,7 @@ def lattice_hash(seed, i, j):
 
 @njit(nogil=True)
 def uniform_at(seed, i, j):
-    """A number in [0, 1) for a lattice site."""
+    """Return a number in [0, 1) for a lattice site."""
     return float(lattice_hash(seed, i, j) >> S11) * (1.0 / 9007199254740992.0)
 
 

@@ -60,7 +60,7 @@ def report_cut_edges(plan: PredictionPlan) -> None:
 
 
 def report_seam(plan: PredictionPlan, *, device: str | None = None) -> None:
-    """Looks at some windows in the middle of the work; for encoders without windows it costs nothing.
+    """Look at some windows in the middle of the work; for encoders without windows it costs nothing.
 
     `device` is where to compute them, if not where the work is done: a driver may lack what its workers have.
     """
