@@ -1,6 +1,6 @@
 """The main job from end to end on synthetic tissue: train, predict, aggregate, cluster, draw.
 
-`python -m pixnet_sd.demo FOLDER` does it in about a minute on a laptop and leaves pictures in FOLDER.
+`python -m pixnet_sd.demo FOLDER` does it in about two minutes on two cores and leaves pictures in FOLDER.
 """
 
 from __future__ import annotations
@@ -44,10 +44,14 @@ def main(folder: Path) -> None:
 
 
 def cluster_cells(section: SpatialData) -> None:
+    """Cluster the profiles of the cells; the table keeps its counts."""
     cells = section.tables["cells_expression"]
-    sc.pp.pca(cells, n_comps=15)
-    sc.pp.neighbors(cells, n_neighbors=15)
-    sc.tl.leiden(cells, resolution=0.5, flavor="igraph", n_iterations=2)
+    profiles = sc.pp.normalize_total(cells, copy=True)
+    sc.pp.log1p(profiles)
+    sc.pp.pca(profiles, n_comps=15)
+    sc.pp.neighbors(profiles, n_neighbors=15)
+    sc.tl.leiden(profiles, resolution=0.1, flavor="igraph", n_iterations=2)
+    cells.obs["leiden"] = profiles.obs["leiden"]
 
 
 def draw_pictures(section: SpatialData, folder: Path) -> None:

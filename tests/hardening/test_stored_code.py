@@ -22,8 +22,9 @@ class Payload:
 
 
 def plant(store: Path, mark: Path) -> None:
-    """Put a pickle in place of the strings of a table's index."""
-    index = next((store / "tables" / "t" / "obs").glob("_index"))
+    """Put a pickle in place of the strings of a table's index, wherever this release of anndata writes them."""
+    arrays = (store / "tables" / "t" / "obs" / "_index").rglob(".zarray")
+    index = next(path.parent for path in arrays if "vlen-utf8" in path.read_text())
     described = json.loads((index / ".zarray").read_text())
     described.update(filters=[{"id": "vlen-utf8"}, {"id": "pickle", "protocol": 5}], compressor=None)
     (index / ".zarray").write_text(json.dumps(described))
@@ -31,7 +32,7 @@ def plant(store: Path, mark: Path) -> None:
     chunk.write_bytes(pickle.dumps([Payload(mark), "b", "|O", (2,)]))
     if (consolidated := store / ".zmetadata").exists():
         every = json.loads(consolidated.read_text())
-        every["metadata"]["tables/t/obs/_index/.zarray"] = described
+        every["metadata"][f"{index.relative_to(store)}/.zarray"] = described
         consolidated.write_text(json.dumps(every))
 
 
