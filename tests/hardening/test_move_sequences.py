@@ -186,7 +186,7 @@ def apply(moves: list[Callable[[State], State]], folder: Path) -> State:
     return state
 
 
-@times(1)
+@times(0.5)
 @given(st.lists(st.sampled_from(MOVES), min_size=2, max_size=6))
 def test_any_sequence_of_moves_gives_the_right_sums_or_a_refusal(moves: list[Callable[[State], State]]) -> None:
     with TemporaryDirectory() as folder:
