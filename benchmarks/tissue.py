@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,9 @@ from skimage import io
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
+from pixnet_sd._metrics.alignment import Raster, tissue_share
 from pixnet_sd._sdata import affine, build
 from pixnet_sd._sdata.shapes import get_centres
-from pixnet_sd.pp._tissue import share_on
 
 MOB_MPP = 4.44
 
@@ -66,13 +67,12 @@ def bulb(path: Path) -> SpatialData:
     return build.make_section({"he": build.make_image(pixels, "rgb", systems), "spots": spots}, {}, {"he": MOB_MPP})
 
 
-def share(section: SpatialData, labels: object) -> float:
+def share(section: SpatialData, labels: Any) -> float:
     to_labels = np.linalg.solve(
         affine.to_matrix(affine.get_transformations(labels)["global"]),
         affine.to_matrix(affine.get_transformations(section["spots"])["global"]),
     )
-    centres = get_centres(section["spots"])
-    return share_on(labels.values > 0, centres @ to_labels[:2, :2].T + to_labels[:2, 2])
+    return tissue_share(Raster(labels.values > 0, to_labels), get_centres(section["spots"]))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from anndata import AnnData
 from scipy import ndimage
 from spatialdata import SpatialData
 
@@ -14,12 +12,10 @@ from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import tissue_key
 from pixnet_sd._metrics.alignment import Raster, expression_components
-from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._raster.tissue import DARKEST, tissue_mask
 from pixnet_sd._sdata import affine, counts, elements, images, units
 from pixnet_sd._sdata import shapes as placement
 from pixnet_sd._sdata.counts import annotated_regions
-from pixnet_sd._sdata.provenance import SLOT
 from pixnet_sd._settings import logger
 from pixnet_sd._zonal.shapes import Shapes
 
@@ -114,39 +110,30 @@ def read_measured_expression(
     return MeasuredShapes(centres[rows[kept]], expression_components(dense, totals[kept]))
 
 
-def measured_centres(sdata: SpatialData, image_key: str, grid: PixelGrid) -> np.ndarray:
-    """Return the centres (n, 2), x and y, of all measured shapes, in pixels of a raster that lies over the image."""
+def measured_centres(sdata: SpatialData, image_key: str) -> np.ndarray:
+    """Return the centres (n, 2), x and y, of all measured shapes over an image, in its finest pixels."""
     found = [np.empty((0, 2))]
-    for shapes, rows in measured_rows(sdata, image_key):
-        try:
-            found.append(centres_on(sdata, shapes, rows, image_key, grid))
-        except PixnetValueError as error:
-            logger.warning("%r are not used to find the tissue: %s", shapes, error)
+    for key in elements.measured_tables(sdata):
+        for shapes in annotated_regions(sdata.tables[key]):
+            if shapes in sdata.shapes and affine.is_over(sdata, shapes, image_key):
+                try:
+                    to_image = affine.matrix_between(sdata, shapes, image_key)
+                except PixnetValueError as error:
+                    logger.warning("%r are not used to find the tissue: %s", shapes, error)
+                    continue
+                found.append(centres_with_counts(sdata, key, shapes) @ to_image[:2, :2].T + to_image[:2, 2])
     centres = np.concatenate(found)
     return centres[np.isfinite(centres).all(axis=1)]
 
 
-def measured_rows(sdata: SpatialData, image_key: str) -> Iterator[tuple[str, AnnData]]:
-    """Yield each shapes element over the image with the rows of a table, not of ours, that were measured there."""
-    for table in sdata.tables.values():
-        annotated = table.uns.get("spatialdata_attrs")
-        if annotated is None or SLOT in table.uns or table.X is None:
-            continue
-        region = table.obs[annotated["region_key"]]
-        for shapes in region.unique():
-            if shapes in sdata.shapes and affine.is_over(sdata, shapes, image_key):
-                yield shapes, table[((region == shapes) & is_measured(table)).to_numpy()]
-
-
-def is_measured(table: AnnData) -> np.ndarray:
-    """Return which rows hold counts and, where the table says so, lie under tissue."""
-    counted = np.asarray(table.X.sum(axis=1)).ravel() > 0
-    return counted & (table.obs[IN_TISSUE].to_numpy() == 1) if IN_TISSUE in table.obs else counted
-
-
-def centres_on(sdata: SpatialData, shapes: str, rows: AnnData, image_key: str, grid: PixelGrid) -> np.ndarray:
-    frame = sdata.shapes[shapes]
-    instances = rows.obs[rows.uns["spatialdata_attrs"]["instance_key"]]
-    centres = placement.get_centres(frame[frame.index.isin(instances)])
-    to_raster = grid.from_source @ affine.matrix_between(sdata, shapes, image_key)
-    return centres @ to_raster[:2, :2].T + to_raster[:2, 2]
+def centres_with_counts(sdata: SpatialData, table_key: str, shapes_key: str) -> np.ndarray:
+    """Return the centres of shapes that hold counts and, where the table says so, lie under tissue."""
+    table, frame = sdata.tables[table_key], sdata.shapes[shapes_key]
+    selected, instances = counts.annotating_rows(table, table_key, shapes_key)
+    rows = table[selected]
+    if rows.X is None:
+        return np.empty((0, 2))
+    measured = np.asarray(rows.X.sum(axis=1)).ravel() > 0
+    if IN_TISSUE in rows.obs:
+        measured &= rows.obs[IN_TISSUE].to_numpy() == 1
+    return placement.get_centres(frame[frame.index.isin(instances[measured])])

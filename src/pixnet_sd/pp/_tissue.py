@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, overload
 
 import numpy as np
@@ -11,7 +12,8 @@ from xarray import DataArray
 from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import tissue_key
-from pixnet_sd._raster.tissue import Mask, tissue_mask
+from pixnet_sd._metrics.alignment import Raster, tissue_share
+from pixnet_sd._raster.tissue import tissue_mask
 from pixnet_sd._sdata import affine, build, elements, images, units
 from pixnet_sd._sdata.alignment import measured_centres
 from pixnet_sd._sdata.storage.attach import attach, check_results
@@ -97,6 +99,7 @@ def tissue(
     """
     key = elements.find_image_key(sdata, image_key)
     name = key_added or tissue_key(key)
+    check_sensitivity(sensitivity)
     mpp = units.image_mpp(sdata, key)
     if inplace:
         check_results(sdata, {name: "labels"}, overwrite=overwrite)
@@ -104,45 +107,41 @@ def tissue(
     step = max(1.0, WORKING_MPP / mpp)
     check_image_size(image, step)
     level = images.read_overview_level(image, step)
-    centres = measured_centres(sdata, key, level.grid)
-    mask = find_tissue(load_lazy(level.data), images.level_mpp(level, mpp), centres, sensitivity)
+    centres = measured_centres(sdata, key)
+    mask = find_tissue(level, images.level_mpp(level, mpp), centres, sensitivity)
     report_tissue(key, mask, centres)
-    labels = build.make_labels(mask.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
+    labels = build.make_labels(mask.values.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
     if not inplace:
         return labels
-    facts = {"kind": "tissue", "image": key, "mpp": images.level_mpp(level, mpp), "share": float(mask.mean())}
+    facts = {"kind": "tissue", "image": key, "mpp": images.level_mpp(level, mpp), "share": float(mask.values.mean())}
     attach(sdata, {name: labels}, {name: facts}, overwrite=overwrite)
     return None
 
 
-def find_tissue(image: np.ndarray, mpp: float, centres: np.ndarray, sensitivity: float | None) -> Mask:
+def find_tissue(level: images.Level, mpp: float, centres: np.ndarray, sensitivity: float | None) -> Raster:
     """Look again, for paler tissue, where that brings the measured shapes onto the mask."""
-    mask = tissue_mask(image, mpp, 1.0 if sensitivity is None else check_sensitivity(sensitivity))
+    image = load_lazy(level.data)
+    mask = Raster(tissue_mask(image, mpp, sensitivity or 1.0), level.grid.from_source)
     if sensitivity is None and share_on(mask, centres) < ENOUGH:
-        looser = tissue_mask(image, mpp, LOOSER)
+        looser = replace(mask, values=tissue_mask(image, mpp, LOOSER))
         return looser if share_on(looser, centres) >= ENOUGH else mask
     return mask
 
 
-def check_sensitivity(sensitivity: float) -> float:
-    if not 0 < sensitivity < np.inf:
+def check_sensitivity(sensitivity: float | None) -> None:
+    if sensitivity is not None and not 0 < sensitivity < np.inf:
         raise PixnetValueError(f"sensitivity={sensitivity!r} must be a positive number; 1.5 finds more.")
-    return float(sensitivity)
 
 
-def share_on(mask: Mask, centres: np.ndarray) -> float:
-    """Return the share of points (x, y) on the mask; 1 where there are none."""
-    if not len(centres):
-        return 1.0
-    x, y = np.floor(centres).astype(int).T
-    inside = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
-    return float(mask[y[inside], x[inside]].sum() / len(centres))
+def share_on(mask: Raster, centres: np.ndarray) -> float:
+    """Return the share of points on the mask; 1 where there are none."""
+    return tissue_share(mask, centres) if len(centres) else 1.0
 
 
-def report_tissue(key: str, mask: Mask, centres: np.ndarray) -> None:
+def report_tissue(key: str, mask: Raster, centres: np.ndarray) -> None:
     """Log the share of measured shapes on the tissue; warn where it is small, or where there is no tissue."""
     share = share_on(mask, centres)
-    if not mask.any():
+    if not mask.values.any():
         warn(f"No tissue was found on image {key!r}; it may be empty glass.")
     elif share < TOO_FEW:
         warn(
