@@ -101,7 +101,7 @@ def main() -> None:
         validation="four sections left out in turn",
         scores={gene: float(score) for gene, score in zip(genes, means, strict=True) if np.isfinite(score)},
     )
-    model = Model(members, genes, card, library_size=library_size(slides), appearance=domain.learn_domain(slides))
+    model = Model(members, genes, card, library_size=library_size(slides), stain_domain=domain.learn_domain(slides))
     model.save(options.out, overwrite=True)
     by_section = dict(zip(SECTIONS, np.nanmean(scores, axis=1).round(4).tolist(), strict=True))
     print(model)

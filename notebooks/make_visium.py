@@ -40,11 +40,11 @@ def make_visium(folder: str | Path, *, size_px: int = 1792, mpp: float = 0.5, se
     return str(folder)
 
 
-def write_positions(path: Path, barcodes: list[str], centres_px: np.ndarray, mpp: float) -> None:
-    x_um, y_um = ((centres_px - centres_px.min(axis=0)) * mpp).T
+def write_positions(path: Path, barcodes: list[str], centers_px: np.ndarray, mpp: float) -> None:
+    x_um, y_um = ((centers_px - centers_px.min(axis=0)) * mpp).T
     columns = {"barcode": barcodes, "in_tissue": 1}
     columns |= {"array_row": np.rint(y_um / ROW_UM).astype(int), "array_col": np.rint(x_um / COLUMN_UM).astype(int)}
-    columns |= {"pxl_row_in_fullres": centres_px[:, 1], "pxl_col_in_fullres": centres_px[:, 0]}
+    columns |= {"pxl_row_in_fullres": centers_px[:, 1], "pxl_col_in_fullres": centers_px[:, 0]}
     pd.DataFrame(columns).to_csv(path, index=False)
 
 

@@ -65,7 +65,7 @@ def test_genes_rank_as_they_do_in_truth(cells: AnnData, section: SpatialData) ->
     assert spearmanr(np.concatenate(scores), np.concatenate(folds)).statistic > 0.3
 
 
-def test_neighbourhoods_show_that_cells_of_a_type_lie_together(cells: AnnData) -> None:
+def test_neighborhoods_show_that_cells_of_a_type_lie_together(cells: AnnData) -> None:
     sq.gr.spatial_neighbors(cells, coord_type="generic", n_neighs=6)
     sq.gr.nhood_enrichment(cells, "cell_type", n_perms=50, seed=0, show_progress_bar=False)
     z = cells.uns["cell_type_nhood_enrichment"]["zscore"]

@@ -1,6 +1,6 @@
 """Folders as Space Ranger and Xenium's software write them, small, with a truth that is known.
 
-Each shape's place in the image has a colour of its own, and shape k is the only one that has counts of gene k + 1.
+Each shape's place in the image has a color of its own, and shape k is the only one that has counts of gene k + 1.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Truth:
 
     folder: Path
     ids: list[str]
-    colours: np.ndarray
-    """(shapes, 3): the colour of the image under each shape."""
+    colors: np.ndarray
+    """(shapes, 3): the color of the image under each shape."""
     counts: np.ndarray
     """(shapes, genes)."""
     mpp: float
 
 
-def colours_of(n: int) -> np.ndarray:
+def colors_of(n: int) -> np.ndarray:
     """No two are alike, and none is white."""
     k = np.arange(n)
     return np.column_stack([10 + k % 20 * 10, 10 + k // 20 % 20 * 10, 60 + k // 400 * 10]).astype(np.uint8)
@@ -64,14 +64,14 @@ def write_10x_h5(path: Path, counts: np.ndarray, barcodes: list[str], **attribut
         features["_all_tag_keys"] = np.array(["genome"], dtype="S")
 
 
-def painted(shape: tuple[int, int], masks: list[np.ndarray], colours: np.ndarray) -> np.ndarray:
+def painted(shape: tuple[int, int], masks: list[np.ndarray], colors: np.ndarray) -> np.ndarray:
     image = np.full((*shape, 3), WHITE, np.uint8)
-    for mask, colour in zip(masks, colours, strict=True):
-        image[mask] = colour
+    for mask, color in zip(masks, colors, strict=True):
+        image[mask] = color
     return image
 
 
-def pixel_centres(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def pixel_centers(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.indices(shape)
     return x + 0.5, y + 0.5
 
@@ -83,10 +83,10 @@ def visium(folder: Path, *, old: bool = False, prefix: str = "", mpp: float = 2.
     rows, columns = rows[on_array], columns[on_array]
     x, y = (rows * 50 * np.sqrt(3) + 60) / mpp, (columns * 50 + 50) / mpp
     n, shape = len(rows), (280, 240)
-    colours, barcodes = colours_of(n), [f"ACGT{k:012d}-1" for k in range(n)]
-    at_x, at_y = pixel_centres(shape)
+    colors, barcodes = colors_of(n), [f"ACGT{k:012d}-1" for k in range(n)]
+    at_x, at_y = pixel_centers(shape)
     masks = [(at_x - cx) ** 2 + (at_y - cy) ** 2 <= (40 / mpp) ** 2 for cx, cy in zip(x, y, strict=True)]
-    image = painted(shape, masks, colours)
+    image = painted(shape, masks, colors)
     spatial = folder / "spatial"
     spatial.mkdir(parents=True)
     tifffile.imwrite(folder / "section.tif", image, photometric="rgb", tile=(64, 64))
@@ -100,7 +100,7 @@ def visium(folder: Path, *, old: bool = False, prefix: str = "", mpp: float = 2.
     places.to_csv(spatial / name, index=False, header=not old)
     counts = counts_of(n)[2:]
     write_10x_h5(folder / f"{prefix}filtered_feature_bc_matrix.h5", counts, barcodes[2:], library_ids=[b"sample"])
-    return Truth(folder, barcodes[2:], colours[2:], counts, mpp)
+    return Truth(folder, barcodes[2:], colors[2:], counts, mpp)
 
 
 def positions(barcodes: list[str], rows: np.ndarray, columns: np.ndarray, x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
@@ -121,12 +121,12 @@ def visium_hd(folder: Path, *, turned_deg: float = 12.0, mpp: float = 0.5) -> di
     """8 x 8 bins of 16 µm with their 2 and 8 µm bins, on a lattice that is turned against the image."""
     side, turn, corner = 8, np.deg2rad(turned_deg), np.array([100.0, 50.0])
     axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / mpp  # 1 µm of the array in px
-    places = (np.stack(pixel_centres((400, 400)), axis=-1) - corner) @ np.linalg.inv(axes).T / 16
+    places = (np.stack(pixel_centers((400, 400)), axis=-1) - corner) @ np.linalg.inv(axes).T / 16
     column, row = np.floor(places).astype(int).transpose(2, 0, 1)
     inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
-    colours = colours_of(side * side)
+    colors = colors_of(side * side)
     image = np.full((*inside.shape, 3), WHITE, np.uint8)
-    image[inside] = colours[(row * side + column)[inside]]
+    image[inside] = colors[(row * side + column)[inside]]
     (folder / "microscope_image").mkdir(parents=True)
     file = folder / "microscope_image" / "section.btf"
     tifffile.imwrite(file, image, photometric="rgb", tile=(128, 128), bigtiff=True)
@@ -144,7 +144,7 @@ def write_bins(
     folder: Path, size: int, side: int, axes: np.ndarray, corner: np.ndarray, mpp: float, image: np.ndarray
 ) -> Truth:
     rows, columns = (a.ravel() for a in np.mgrid[0:side, 0:side])
-    centres = (np.column_stack([columns, rows]) + 0.5) * size @ axes.T + corner
+    centers = (np.column_stack([columns, rows]) + 0.5) * size @ axes.T + corner
     barcodes = [f"s_{size:03}um_{r:05}_{c:05}-1" for r, c in zip(rows, columns, strict=True)]
     under = (rows * size // 16) * 8 + columns * size // 16
     spatial = folder / "binned_outputs" / f"square_{size:03}um" / "spatial"
@@ -160,13 +160,13 @@ def write_bins(
     }
     (spatial / "scalefactors_json.json").write_text(json.dumps(scales))
     imsave(spatial / "tissue_hires_image.png", image[::2, ::2], check_contrast=False)
-    places = positions(barcodes, rows, columns, *centres.T)
+    places = positions(barcodes, rows, columns, *centers.T)
     places.to_parquet(spatial / "tissue_positions.parquet", index=False)
     kept = np.arange(len(rows)) % 5 != 0  # bins without tissue are not among the filtered counts
     counts = counts_of(64)[under[kept]]
     ids = [barcode for barcode, one in zip(barcodes, kept, strict=True) if one]
     write_10x_h5(spatial.parent / "filtered_feature_bc_matrix.h5", counts, ids)
-    return Truth(folder, ids, colours_of(64)[under[kept]], counts, mpp)
+    return Truth(folder, ids, colors_of(64)[under[kept]], counts, mpp)
 
 
 def xenium(folder: Path, *, planar: bool = False, he_mpp: float = 0.5, with_alignment: bool = True) -> Truth:
@@ -177,12 +177,12 @@ def xenium(folder: Path, *, planar: bool = False, he_mpp: float = 0.5, with_alig
     ids = [f"aaaaab{'abcdefghijklmnop'[k // 16]}{'abcdefghijklmnop'[k % 16]}-1" for k in range(n)]
     to_morphology = np.array([[0.0, he_mpp / pixel_um, -40.0], [he_mpp / pixel_um, 0.0, -30.0], [0.0, 0.0, 1.0]])
     shape = (320, 240)
-    at_x, at_y = pixel_centres(shape)
+    at_x, at_y = pixel_centers(shape)
     um_x = (to_morphology[0, 1] * at_y + to_morphology[0, 2]) * pixel_um
     um_y = (to_morphology[1, 0] * at_x + to_morphology[1, 2]) * pixel_um
     masks = [(abs(um_x - x) <= 8) & (abs(um_y - y) <= 8) for x, y in zip(x_um, y_um, strict=True)]
-    colours = colours_of(n)
-    image = painted(shape, masks, colours)
+    colors = colors_of(n)
+    image = painted(shape, masks, colors)
     layout = {"photometric": "minisblack", "metadata": {"axes": "CYX"}} if planar else {"photometric": "rgb"}
     tifffile.imwrite(
         folder / "sample_he_image.ome.tif", np.moveaxis(image, 2, 0) if planar else image, tile=(64, 64), **layout
@@ -194,7 +194,7 @@ def xenium(folder: Path, *, planar: bool = False, he_mpp: float = 0.5, with_alig
     counts = counts_of(n)
     write_10x_h5(folder / "cell_feature_matrix.h5", counts, ids)
     write_cells(folder, ids, x_um, y_um)
-    return Truth(folder, ids, colours, counts, he_mpp)
+    return Truth(folder, ids, colors, counts, he_mpp)
 
 
 def write_cells(folder: Path, ids: list[str], x_um: np.ndarray, y_um: np.ndarray) -> None:

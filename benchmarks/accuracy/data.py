@@ -54,15 +54,15 @@ def read_mob(section: str) -> SpatialData:
     places.index = pd.Index([f"{x}x{y}" for x, y in zip(places["x"], places["y"], strict=True)])
     counts = pd.read_csv(folder / f"{section}.tsv.gz", sep="\t", index_col=0)
     spots = places.index.intersection(counts.index, sort=False)
-    centres_px = places.loc[spots, ["pixel_x", "pixel_y"]].to_numpy()
+    centers_px = places.loc[spots, ["pixel_x", "pixel_y"]].to_numpy()
     matrix = sp.csr_matrix(counts.loc[spots].to_numpy(np.int32))
     systems = build.make_transformations({"global": np.eye(3), "micrometers": np.diag([MOB_MPP, MOB_MPP, 1.0])})
     picture = np.moveaxis(io.imread(folder / f"{section}.jpg"), -1, 0)
     genes = pd.DataFrame(index=counts.columns.astype(object))
     elements = {
         "he": build.make_image(picture, ["r", "g", "b"], systems, chunks=(3, 512, 512), pyramid=True),
-        "spots": build.make_circles(centres_px, SPOT_UM / 2 / MOB_MPP, spots, systems),
-        "spots_counts": build.make_table(matrix, genes, "spots", spots, spatial=centres_px * MOB_MPP),
+        "spots": build.make_circles(centers_px, SPOT_UM / 2 / MOB_MPP, spots, systems),
+        "spots_counts": build.make_table(matrix, genes, "spots", spots, spatial=centers_px * MOB_MPP),
     }
     return build.make_section(elements, {}, {"he": MOB_MPP})
 

@@ -1,4 +1,4 @@
-"""What is seen around each spot, computed once for each section: crops, the encoder's features of them, colour.
+"""What is seen around each spot, computed once for each section: crops, the encoder's features of them, color.
 
 A look is a square field around the spot's middle, brought to a fixed number of pixels, so that it means the same µm on
 every picture. Features are the encoder's five maps side by side on a lattice of 7 x 7 cells.
@@ -75,8 +75,8 @@ def encoded(study: Study, section: str, look: Look) -> Seen:
 
 
 @lru_cache(maxsize=8)
-def colour(study: Study, section: str) -> Seen:
-    return kept(study, section, "colour", lambda: colours(study, section))
+def color(study: Study, section: str) -> Seen:
+    return kept(study, section, "color", lambda: colors(study, section))
 
 
 def kept(study: Study, section: str, name: str, work: Callable[[], np.ndarray]) -> Seen:
@@ -97,7 +97,7 @@ def crops(study: Study, section: str, look: Look) -> Iterator[np.ndarray]:
     mpp, wanted = units.image_mpp(found.sdata, "he"), look.field_um / look.side_px
     picture, step = images.at_step(images.read_rgb(found.sdata, "he"), wanted / mpp)
     picture = replace(picture, data=picture.data.persist())  # a coarse level would be made again for every crop
-    corners = np.rint(found.centres_um / mpp / step - look.side_px / 2).astype(int)
+    corners = np.rint(found.centers_um / mpp / step - look.side_px / 2).astype(int)
     for x0, y0 in tqdm(corners, f"{section} {look}", unit="spot", leave=False):
         yield picture.read(Window(y0, x0, y0 + look.side_px, x0 + look.side_px))
 
@@ -112,7 +112,7 @@ def build_encoder(weights: int | None = None) -> Any:
     return model.eval()
 
 
-def normalised(crops_uint8: np.ndarray) -> Tensor:
+def normalized(crops_uint8: np.ndarray) -> Tensor:
     """(B, 3, H, W) as the encoder takes them: from -1 to 1."""
     return to_unit(crops_uint8, "cpu") * 2 - 1
 
@@ -122,7 +122,7 @@ def encode(pictures: Iterator[np.ndarray], look: Look) -> np.ndarray:
     """(spots, 7, 7, D): all maps, brought to the lattice by means. On training sections better than the last layer."""
     encoder, cells = build_encoder(look.weights), []
     for batch in batches(pictures):
-        maps = encoder.forward_intermediates(normalised(batch), intermediates_only=True)
+        maps = encoder.forward_intermediates(normalized(batch), intermediates_only=True)
         joined = torch.cat([F.adaptive_avg_pool2d(one, CELLS) for one in maps], dim=1)
         cells.append(joined.permute(0, 2, 3, 1).numpy())
     return np.concatenate(cells)
@@ -139,8 +139,8 @@ def batches(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.stack(batch)
 
 
-def colours(study: Study, section: str) -> np.ndarray:
-    """(spots, 1, 1, D): mean, SD and quantiles of red, green, blue, haematoxylin and eosin in each disc, at 1 µm/px."""
+def colors(study: Study, section: str) -> np.ndarray:
+    """(spots, 1, 1, D): mean, SD and quantiles of red, green, blue, hematoxylin and eosin in each disc, at 1 µm/px."""
     side = int(SPOT_UM)
     middle = np.arange(side) + 0.5 - side / 2
     inside = np.hypot(middle[:, None], middle) <= SPOT_UM / 2

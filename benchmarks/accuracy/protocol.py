@@ -47,7 +47,7 @@ class Section:
         return np.asarray(self.counts.sum(axis=1)).ravel().astype(float)
 
     @cached_property
-    def centres_um(self) -> np.ndarray:
+    def centers_um(self) -> np.ndarray:
         """(spots, 2)."""
         return np.asarray(self.table.obsm["spatial"])
 

@@ -26,7 +26,7 @@ class Row:
 
 ROWS = {
     "mean": Row("mean of the training spots", linear.mean, seeds=1, control=False),
-    "colour": Row("colour statistics + ridge", linear.on_colour, seeds=1),
+    "color": Row("color statistics + ridge", linear.on_color, seeds=1),
     "random": Row("random encoder + ridge", linear.on_random, seeds=1),
     "frozen": Row("frozen crop features + ridge (HEST)", linear.on_frozen, seeds=1),
     "wide": Row("the same and wide fields + ridge", linear.on_wide, seeds=1),

@@ -8,19 +8,19 @@ from pixnet_sd._metrics.alignment import (
     Raster,
     explained_share,
     expression_components,
-    move_centres,
+    move_centers,
     other_places,
     tissue_share,
 )
 
 HEIGHT, WIDTH = 40, 60
 RANDOM = np.random.default_rng(0)
-CENTRES = RANDOM.uniform([0, 0], [WIDTH, HEIGHT], (200, 2))
-COLOUR = Raster(RANDOM.normal(size=(3, HEIGHT, WIDTH)), np.eye(3))
+CENTERS = RANDOM.uniform([0, 0], [WIDTH, HEIGHT], (200, 2))
+COLOR = Raster(RANDOM.normal(size=(3, HEIGHT, WIDTH)), np.eye(3))
 
 
 def place(words: str) -> Place:
-    (found,) = (one for one in other_places((HEIGHT, WIDTH), CENTRES) if one.words.startswith(words))
+    (found,) = (one for one in other_places((HEIGHT, WIDTH), CENTERS) if one.words.startswith(words))
     return found
 
 
@@ -38,16 +38,16 @@ def place(words: str) -> Place:
     ],
 )
 def test_places_are_what_they_say(words: str, corner: tuple[float, float]) -> None:
-    np.testing.assert_allclose(move_centres(np.array([[1.0, 3.0]]), place(words)), [corner])
+    np.testing.assert_allclose(move_centers(np.array([[1.0, 3.0]]), place(words)), [corner])
 
 
 def test_no_place_is_the_one_they_have() -> None:
-    places = other_places((HEIGHT, WIDTH), CENTRES)
+    places = other_places((HEIGHT, WIDTH), CENTERS)
     assert not any(np.allclose(one.matrix, np.eye(3)) for one in places)
     assert len({one.words for one in places}) == len(places) == 7 + 6 + 120
 
 
-def test_the_share_on_tissue_counts_centres_beside_the_image_as_missed() -> None:
+def test_the_share_on_tissue_counts_centers_beside_the_image_as_missed() -> None:
     mask = np.zeros((4, 4), bool)
     mask[:, :2] = True
     halves = Raster(mask, np.diag([0.1, 0.1, 1.0]))
@@ -55,13 +55,13 @@ def test_the_share_on_tissue_counts_centres_beside_the_image_as_missed() -> None
     assert tissue_share(halves, points) == 0.5
 
 
-def test_expression_that_is_colour_is_explained_in_its_place_only() -> None:
-    under, _ = COLOUR.at(CENTRES)
+def test_expression_that_is_color_is_explained_in_its_place_only() -> None:
+    under, _ = COLOR.at(CENTERS)
     expression = under.T - under.T.mean(axis=0)
     expression /= np.linalg.norm(expression)
-    assert explained_share(COLOUR, CENTRES, expression) == pytest.approx(1)
+    assert explained_share(COLOR, CENTERS, expression) == pytest.approx(1)
     assert (
-        max(explained_share(COLOUR, move_centres(CENTRES, one), expression) for one in other_places((40, 60), CENTRES))
+        max(explained_share(COLOR, move_centers(CENTERS, one), expression) for one in other_places((40, 60), CENTERS))
         < 0.2
     )
 
@@ -70,7 +70,7 @@ def test_what_chance_explains_is_taken_off() -> None:
     noise = [
         expression_components(RANDOM.poisson(9.0, (200, 20)).astype(float), np.full(200, 180.0)) for _ in range(30)
     ]
-    found = [explained_share(COLOUR, CENTRES, one) for one in noise]
+    found = [explained_share(COLOR, CENTERS, one) for one in noise]
     assert np.mean(found) < 0.01
 
 

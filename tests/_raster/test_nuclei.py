@@ -23,7 +23,7 @@ OPTIONS = CellOptions(smallest=20.0, farthest=24)
 
 
 def blobs(seed: int, side: int = 520, count: int = 400) -> np.ndarray:
-    """Discs of haematoxylin of all sizes, many of which touch, on uneven eosin."""
+    """Discs of hematoxylin of all sizes, many of which touch, on uneven eosin."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side]
     h = random.uniform(0, 0.03, (side, side))
@@ -76,7 +76,7 @@ def test_cells_contain_their_nuclei_and_grow_no_farther_than_asked(picture: Pict
 
 
 @given(arrays(np.float32, (12, 15), elements=st.floats(0, 3, width=32)), arrays(np.bool_, (12, 15)))
-def test_each_pixel_goes_where_its_highest_neighbour_goes(height: np.ndarray, mask: np.ndarray) -> None:
+def test_each_pixel_goes_where_its_highest_neighbor_goes(height: np.ndarray, mask: np.ndarray) -> None:
     """That is why a watershed may be cut into tiles."""
     labels = split_mask(mask, height, (3, 5)).labels
     order = np.pad(np.where(mask, order_heights(height, (3, 5)), -1), 1, constant_values=-1)
@@ -87,7 +87,7 @@ def test_each_pixel_goes_where_its_highest_neighbour_goes(height: np.ndarray, ma
         assert labels[y, x] == labels[y + dy - 1, x + dx - 1]
 
 
-def test_neighbours_are_never_equally_high() -> None:
+def test_neighbors_are_never_equally_high() -> None:
     order = order_heights(np.zeros((40, 40), np.float32), (1000, 2040))
     assert len(np.unique(order)) == order.size
 
@@ -111,7 +111,7 @@ def test_a_square_is_traced_with_its_corners_cut() -> None:
     assert square.area == 12 - 4 * 0.125
 
 
-def test_neighbours_share_a_line_and_holes_stay() -> None:
+def test_neighbors_share_a_line_and_holes_stay() -> None:
     labels = np.ones((7, 7), np.int32)
     labels[3, 3] = 2
     outer, inner = trace_labels(labels, np.array([1, 2]))

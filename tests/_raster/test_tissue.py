@@ -11,14 +11,14 @@ from pixnet_sd._raster.tissue import Mask, close_mask, dilate_mask, edge_block_m
 
 MPP = 8.0
 SIDE = 160
-HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
+HEMATOXYLIN = np.array([0.65, 0.70, 0.29])
 EOSIN = np.array([0.07, 0.99, 0.11])
-GREY = np.array([1.0, 1.0, 1.0])
+GRAY = np.array([1.0, 1.0, 1.0])
 
 
-def disc(radius_um: float, centre_um: tuple[float, float] = (640, 640), mpp: float = MPP, side: int = SIDE) -> Mask:
+def disc(radius_um: float, center_um: tuple[float, float] = (640, 640), mpp: float = MPP, side: int = SIDE) -> Mask:
     y, x = (np.mgrid[:side, :side] + 0.5) * mpp
-    return np.hypot(y - centre_um[0], x - centre_um[1]) < radius_um
+    return np.hypot(y - center_um[0], x - center_um[1]) < radius_um
 
 
 def slide(*layers: tuple[np.ndarray, np.ndarray], white: float = 0.95) -> np.ndarray:
@@ -31,7 +31,7 @@ def slide(*layers: tuple[np.ndarray, np.ndarray], white: float = 0.95) -> np.nda
 def tissue(where: Mask, strength: float = 1.0) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Eosin everywhere, and nuclei of a pixel each in a third of the pixels."""
     nuclei = np.random.default_rng(0).random(where.shape) < 1 / 3
-    return (EOSIN, 0.15 * strength * where), (HAEMATOXYLIN, 0.6 * strength * (where & nuclei))
+    return (EOSIN, 0.15 * strength * where), (HEMATOXYLIN, 0.6 * strength * (where & nuclei))
 
 
 def overlap(a: Mask, b: Mask) -> float:
@@ -54,7 +54,7 @@ def test_a_disc_of_tissue_is_found_where_it_is(strength: float) -> None:
 
 def test_smooth_pale_tissue_is_found_and_a_smear_of_eosin_is_not() -> None:
     where = disc(400)
-    pale = slide((HAEMATOXYLIN, 0.1 * where), (EOSIN, 0.04 * where))
+    pale = slide((HEMATOXYLIN, 0.1 * where), (EOSIN, 0.04 * where))
     assert agrees(tissue_mask(pale, MPP), where)
     assert not tissue_mask(slide((EOSIN, 0.06 * where)), MPP).any()
 
@@ -63,7 +63,7 @@ def test_alveoli_are_tissue_with_their_air() -> None:
     """Walls of one pixel around squares of bare glass."""
     where = disc(500)
     walls = where & ((np.indices(where.shape) % 10 == 0).any(axis=0))
-    found = tissue_mask(slide((HAEMATOXYLIN, 0.3 * walls), (EOSIN, 0.2 * walls)), MPP)
+    found = tissue_mask(slide((HEMATOXYLIN, 0.3 * walls), (EOSIN, 0.2 * walls)), MPP)
     assert found[disc(400)].all()
     assert not found[~disc(520)].any()
 
@@ -75,7 +75,7 @@ def test_the_outline_is_right_to_a_pixel_and_a_half() -> None:
 
 def test_more_sensitivity_finds_paler_tissue() -> None:
     where = disc(400)
-    faint = slide((HAEMATOXYLIN, 0.05 * where), (EOSIN, 0.03 * where))
+    faint = slide((HEMATOXYLIN, 0.05 * where), (EOSIN, 0.03 * where))
     assert not tissue_mask(faint, MPP).any()
     assert agrees(tissue_mask(faint, MPP, sensitivity=2), where)
 
@@ -111,9 +111,9 @@ def test_padding_does_not_matter(value: float) -> None:
 
 
 @pytest.mark.parametrize("mpp", [2.0, 4.0, 8.0, 40.0])
-@pytest.mark.parametrize("colour", [(1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.98, 0.88, 0.93)])
-def test_an_empty_slide_has_no_tissue(colour: tuple[float, float, float], mpp: float) -> None:
-    flat = np.broadcast_to(np.array(colour)[:, None, None], (3, SIDE, SIDE))
+@pytest.mark.parametrize("color", [(1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.98, 0.88, 0.93)])
+def test_an_empty_slide_has_no_tissue(color: tuple[float, float, float], mpp: float) -> None:
+    flat = np.broadcast_to(np.array(color)[:, None, None], (3, SIDE, SIDE))
     noise = np.random.default_rng(0).normal(0, 0.05, flat.shape)
     assert not tissue_mask(flat, mpp).any()
     assert not tissue_mask(np.clip(flat + noise, 0, 1), mpp).any()
@@ -126,7 +126,7 @@ def test_a_smear_of_eosin_is_not_tissue() -> None:
     assert agrees(tissue_mask(slide(*tissue(truth), (EOSIN, 0.08 * smear)), MPP), truth)
 
 
-@pytest.mark.parametrize("dye", [GREY, HAEMATOXYLIN, EOSIN], ids=["grey", "blue", "pink"])
+@pytest.mark.parametrize("dye", [GRAY, HEMATOXYLIN, EOSIN], ids=["gray", "blue", "pink"])
 def test_printed_dots_are_not_tissue(dye: np.ndarray) -> None:
     dots = np.logical_or.reduce([disc(50, (y, x)) for y in range(120, 1280, 200) for x in range(120, 1280, 200)])
     assert not tissue_mask(slide((dye, 0.8 * dots)), MPP).any()
@@ -136,7 +136,7 @@ def test_a_blurred_frame_and_a_bubble_are_not_tissue() -> None:
     frame = ndimage.gaussian_filter(np.pad(np.zeros((120, 120)), 20, constant_values=1), 4)
     bubble = disc(150, (500, 900)) & ~disc(120, (500, 900))
     truth = disc(250, (900, 400))
-    image = slide(*tissue(truth), (GREY, 0.3 * frame), (GREY, 0.5 * bubble))
+    image = slide(*tissue(truth), (GRAY, 0.3 * frame), (GRAY, 0.5 * bubble))
     assert agrees(tissue_mask(image, MPP), truth)
 
 
@@ -146,7 +146,7 @@ def test_an_image_full_of_tissue_is_all_tissue() -> None:
     assert tissue_mask(slide((EOSIN, 0.3 * everywhere)), MPP).all()
 
 
-def test_tissue_without_colour_is_found_by_its_density() -> None:
+def test_tissue_without_color_is_found_by_its_density() -> None:
     truth = disc(400)
     image = slide(*tissue(truth)).mean(axis=0)
     assert agrees(tissue_mask(np.stack([image] * 3), MPP), truth)
@@ -262,7 +262,7 @@ def test_pale_brain_is_found_and_the_printed_frame_is_not(real_data: Path, secti
     assert ndimage.label(mask)[1] == 1
 
 
-def test_grey_glass_and_printed_rings_are_not_tissue(real_data: Path) -> None:
+def test_gray_glass_and_printed_rings_are_not_tissue(real_data: Path) -> None:
     """A mouse brain whose glass is at half the camera's range, inside a frame of fiducials."""
     with Image.open(real_data / "mousebrain_visium_mini" / "V1_Adult_Mouse_Brain_image_small.tif") as file:
         image = np.asarray(file.convert("RGB")).transpose(2, 0, 1)

@@ -81,7 +81,7 @@ def test_only_the_rows_of_the_region() -> None:
 @pytest.mark.parametrize(
     ("values", "instances", "message"),
     [
-        (-TRUTH, ["a", "b", "c"], "looks normalised"),
+        (-TRUTH, ["a", "b", "c"], "looks normalized"),
         (np.where(TRUTH == 7, np.nan, TRUTH), ["a", "b", "c"], "1 NaN or infinite"),
         (TRUTH, ["a", "b", "x"], r"1 of 3 rows.*\['x'\]"),
         (TRUTH, [0, 1, 2], r"3 of 3 rows.*int64.*(object|str)"),

@@ -16,7 +16,7 @@ IDENTITY = build.make_transformations({"global": np.eye(3)})
 
 
 def ramp(side: int) -> np.ndarray:
-    """Channel 0 is x, channel 1 is y, at pixel centres."""
+    """Channel 0 is x, channel 1 is y, at pixel centers."""
     y, x = np.indices((side, side)) + 0.5
     return np.stack([x, y]).astype(np.float32)
 

@@ -96,7 +96,7 @@ def test_opaque_alpha_is_dropped_and_clear_glass_is_white() -> None:
 @pytest.mark.parametrize(
     ("data", "channels", "message"),
     [
-        (np.zeros((1, 4, 4), np.uint8), ["grey"], "has 1 channels"),
+        (np.zeros((1, 4, 4), np.uint8), ["gray"], "has 1 channels"),
         (np.zeros((3, 4, 4), np.uint8), "bgr", "order r, g, b"),
         (np.zeros((3, 4, 4), np.uint16), "rgb", "black and white are unknown"),
         (np.zeros((3, 4, 4), np.float32), "rgb", "black and white are unknown"),

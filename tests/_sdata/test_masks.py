@@ -20,7 +20,7 @@ def slide(labels: np.ndarray, to_image: np.ndarray) -> SpatialData:
     )
 
 
-def test_a_turned_mask_is_looked_up_at_the_centre_of_each_pixel() -> None:
+def test_a_turned_mask_is_looked_up_at_the_center_of_each_pixel() -> None:
     labels = np.random.default_rng(0).integers(0, 2, (6, 5), dtype=np.uint8)
     tissue = masks.read_tissue(slide(labels, QUARTER_TURN), "he", None, GRID)
     assert tissue is not None

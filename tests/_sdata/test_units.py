@@ -12,9 +12,9 @@ from pixnet_sd._sdata import build, provenance, units
 def holding(systems: dict[str, np.ndarray], mpp: dict[str, float] | None = None) -> SpatialData:
     image = build.make_image(np.zeros((3, 8, 8), np.uint8), "rgb", build.make_transformations(systems))
     rows, columns = np.indices((4, 5)).reshape(2, -1)
-    centres = np.column_stack([columns * 200.0 + (rows % 2) * 100.0, rows * 200.0 * np.sqrt(3) / 2])
+    centers = np.column_stack([columns * 200.0 + (rows % 2) * 100.0, rows * 200.0 * np.sqrt(3) / 2])
     spots = build.make_circles(
-        centres, 55.0, pd.RangeIndex(20), build.make_transformations({name: np.eye(3) for name in systems})
+        centers, 55.0, pd.RangeIndex(20), build.make_transformations({name: np.eye(3) for name in systems})
     )
     return build.make_section({"he": image, "spots": spots}, {}, mpp or {})
 

@@ -32,8 +32,8 @@ def outlines(n=60, seed=0):
     rng = np.random.default_rng(seed)
     angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     reach = rng.uniform(1, 9, (n, 1)) * (1 + 0.3 * rng.uniform(-1, 1, (n, 20)))
-    centre = rng.uniform(-3, 100, (n, 1, 2))
-    return shapely.polygons(centre + np.stack([reach * np.cos(angle), reach * np.sin(angle)], -1))
+    center = rng.uniform(-3, 100, (n, 1, 2))
+    return shapely.polygons(center + np.stack([reach * np.cos(angle), reach * np.sin(angle)], -1))
 
 
 @pytest.fixture(scope="module")

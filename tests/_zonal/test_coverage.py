@@ -55,12 +55,12 @@ def test_hole_by_hand():
     assert coverage(ring, Window(0, 0, 3, 3)).nnz == 8
 
 
-def test_edges_on_pixel_borders_touch_no_neighbour():
+def test_edges_on_pixel_borders_touch_no_neighbor():
     block = Polygon([(2, 2), (5, 2), (5, 4), (5, 6), (2, 6), (2, 3)])
     assert coverage(polygons(block), Window(0, 0, 9, 9)).nnz == 12
 
 
-def test_rounding_of_a_border_touches_no_neighbour():
+def test_rounding_of_a_border_touches_no_neighbor():
     blunt = shapely.box(3 - 1e-12, 2, 7 + 2e-12, 5 + 1e-12)
     sharp = Polygon([(3, 2), (7 + 1e-12, 2), (7, 5), (5, 5 + 1e-12), (3, 5)])
     assert coverage(polygons(blunt, sharp), Window(0, 0, 9, 9)).nnz == 24
@@ -115,8 +115,8 @@ def test_vertices_that_only_denormals_tell_apart(tiny):
 def wobbly(rng, n, size_px, radius_px, vertices=24):
     angle = np.linspace(0, 2 * np.pi, vertices, endpoint=False)
     reach = radius_px * (1 + 0.4 * rng.uniform(-1, 1, (n, vertices)))
-    centre = rng.uniform(0, size_px, (n, 1, 2))
-    return shapely.polygons(centre + np.stack([reach * np.cos(angle), reach * np.sin(angle)], -1))
+    center = rng.uniform(0, size_px, (n, 1, 2))
+    return shapely.polygons(center + np.stack([reach * np.cos(angle), reach * np.sin(angle)], -1))
 
 
 def test_thousands_of_cells_equal_exactextract():
@@ -150,13 +150,13 @@ def test_slivers_keep_their_area():
 @pytest.mark.parametrize("matrix", [SAME, HALF_TURNED, np.array([[3.0, 1.0, 0.0], [0.2, -0.5, 20.0], [0, 0, 1]])])
 def test_ellipses_equal_fine_polygons(matrix):
     rng = np.random.default_rng(1)
-    centres, radius = rng.uniform(2, 20, (40, 2)), rng.uniform(0.1, 8, 40)
+    centers, radius = rng.uniform(2, 20, (40, 2)), rng.uniform(0.1, 8, 40)
     window, fine = Window(-5, -5, 60, 90), Point(0, 0).buffer(1, quad_segs=20_000)
-    shapes = from_circles(centres, radius, matrix)
+    shapes = from_circles(centers, radius, matrix)
     found = dense(shapes, window)
     for k in (0, 7, 23):
         outline = shapely.transform(
-            fine, lambda xy, k=k: (xy * radius[k] + centres[k]) @ matrix[:2, :2].T + matrix[:2, 2]
+            fine, lambda xy, k=k: (xy * radius[k] + centers[k]) @ matrix[:2, :2].T + matrix[:2, 2]
         )
         np.testing.assert_allclose(found[k], by_shapely(outline, window), atol=1e-6)
 
@@ -226,8 +226,8 @@ def star(vertices, size_px):
 
 
 def sieve(size_px):
-    centres = np.random.default_rng(6).uniform(5, size_px - 5, (200, 2))
-    holes = shapely.union_all(shapely.buffer(shapely.points(centres), 2))
+    centers = np.random.default_rng(6).uniform(5, size_px - 5, (200, 2))
+    holes = shapely.union_all(shapely.buffer(shapely.points(centers), 2))
     return shapely.box(0, 0, size_px, size_px).difference(holes)
 
 

@@ -108,14 +108,14 @@ def test_take_reorders_everything():
 
 @pytest.mark.parametrize("matrix", [SAME, ROTATED, SHEARED, FLIPPED])
 def test_circles_become_ellipses(matrix):
-    centres, radius = np.array([[3.0, 4.0], [10.0, -2.0]]), np.array([1.0, 2.5])
-    shapes = from_circles(centres, radius, matrix)
+    centers, radius = np.array([[3.0, 4.0], [10.0, -2.0]]), np.array([1.0, 2.5])
+    shapes = from_circles(centers, radius, matrix)
     fine = [affinity.scale(Point(0, 0).buffer(1, quad_segs=5000), r, r, origin=(0, 0)) for r in radius]
-    fine = transformed([affinity.translate(p, *xy) for p, xy in zip(fine, centres, strict=True)], matrix)
+    fine = transformed([affinity.translate(p, *xy) for p, xy in zip(fine, centers, strict=True)], matrix)
     assert shapes.kind.tolist() == [ELLIPSE, ELLIPSE]
     np.testing.assert_allclose(shapes.area, np.pi * radius**2 * abs(np.linalg.det(matrix)), rtol=1e-12)
     np.testing.assert_allclose(shapes.bounds, shapely.bounds(fine), atol=1e-5)
-    np.testing.assert_allclose(shapes.centroid, centres @ matrix[:2, :2].T + matrix[:2, 2], rtol=1e-12)
+    np.testing.assert_allclose(shapes.centroid, centers @ matrix[:2, :2].T + matrix[:2, 2], rtol=1e-12)
 
 
 @pytest.mark.parametrize("radius", [np.nan, 0.0, -1.0, np.inf])

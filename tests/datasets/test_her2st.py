@@ -22,8 +22,8 @@ def test_spots_lie_on_tissue(real_section: SpatialData) -> None:
     share = ps.tl.aggregate(real_section, "spots", raster_key="he", statistic="mean", inplace=False)
     assert share.n_obs == 187
     step = real_section["he"]["scale0"].sizes["x"] / labels.sizes["x"]
-    centres = (real_section["spots"].get_coordinates().to_numpy() / step).astype(int)
-    on_tissue = labels.values[centres[:, 1], centres[:, 0]]
+    centers = (real_section["spots"].get_coordinates().to_numpy() / step).astype(int)
+    on_tissue = labels.values[centers[:, 1], centers[:, 0]]
     assert on_tissue.mean() >= 0.97
     assert 0.10 <= float(labels.mean()) <= 0.25
     del real_section["tissue"]

@@ -55,7 +55,7 @@ def test_a_section_is_read_whole(filled: Path, name: str) -> None:
     section = read_section(name)
     assert len(section.spot_ids) == len(set(section.spot_ids)) == SPOTS[name]
     assert section.counts.shape == (SPOTS[name], len(section.genes))
-    assert section.centres_xy_px.shape == (SPOTS[name], 2)
+    assert section.centers_xy_px.shape == (SPOTS[name], 2)
     assert section.spots_without_counts == WITHOUT_COUNTS[name]
     assert len(set(section.genes)) == len(section.genes)
     assert section.mpp == pytest.approx(0.690, rel=0.01)
@@ -75,7 +75,7 @@ def test_counts_are_those_of_the_file(filled: Path, name: str) -> None:
 def test_spots_keep_their_places(filled: Path) -> None:
     section = read_section("C2")
     assert section.spot_ids[:2].tolist() == ["25x13", "24x13"]
-    assert section.centres_xy_px[:2].tolist() == [[6930.58, 3510.24], [6674.96, 3517.82]]
+    assert section.centers_xy_px[:2].tolist() == [[6930.58, 3510.24], [6674.96, 3517.82]]
 
 
 @pytest.mark.filterwarnings("ignore:Image size")
@@ -85,8 +85,8 @@ def test_the_image_holds_all_spots(filled: Path) -> None:
     with Image.open(section.image_path) as file:
         assert image.shape == (3, file.height, file.width)
     assert image.dtype == np.uint8
-    assert (section.centres_xy_px < image.shape[:0:-1]).all()
-    columns, rows = section.centres_xy_px.astype(int).T
+    assert (section.centers_xy_px < image.shape[:0:-1]).all()
+    columns, rows = section.centers_xy_px.astype(int).T
     assert image[1, rows, columns].mean() < image[1].mean() - 50  # tissue is darker than glass
 
 

@@ -39,7 +39,7 @@ def render(slide: Histology, window: Window) -> tuple[np.ndarray, np.ndarray]:
 
 
 def in_polygons(polygons: np.ndarray, side: int) -> np.ndarray:
-    """Pixels of a square image whose centre lies in a polygon."""
+    """Pixels of a square image whose center lies in a polygon."""
     y, x = np.mgrid[:side, :side] + 0.5
     inside = np.zeros(side * side, bool)
     inside[shapely.STRtree(shapely.points(x.ravel(), y.ravel())).query(polygons, predicate="contains")[1]] = True
@@ -97,9 +97,9 @@ def test_glass_is_white_and_tissue_is_not(image, tissue):
     assert np.median(brightness[tissue]) < 200
 
 
-def test_haematoxylin_tells_nuclei_from_the_rest_of_the_tissue(image, tissue, nuclei):
-    haematoxylin = separate_stains(image)[0]
-    inside, outside = haematoxylin[nuclei], haematoxylin[tissue & ~nuclei]
+def test_hematoxylin_tells_nuclei_from_the_rest_of_the_tissue(image, tissue, nuclei):
+    hematoxylin = separate_stains(image)[0]
+    inside, outside = hematoxylin[nuclei], hematoxylin[tissue & ~nuclei]
     assert np.quantile(inside, 0.1) > np.quantile(outside, 0.8)
 
 

@@ -433,10 +433,10 @@ ROWS = (
                 "zero radius", lambda: aggregate(zero_radius()), ValueError, ("positive, finite radius", "row 1: 0")
             ),
             Refusal(
-                "NaN centre",
+                "NaN center",
                 lambda: aggregate(section(a=discs([3, 3], ((np.nan, 5.0), (20.0, 20.0))))),
                 ValueError,
-                ("finite centres", "row 0"),
+                ("finite centers", "row 0"),
             ),
             Refusal(
                 "infinite vertex",
@@ -566,7 +566,7 @@ ROWS = (
         ("_sdata/test_counts.py::test_every_storage_gives_the_same", "_sdata/test_counts.py::test_backed_file"),
     ),
     Row(
-        "log-normalised, negative or missing values where counts are needed",
+        "log-normalized, negative or missing values where counts are needed",
         "An error that names the layer argument.",
         (
             Refusal(

@@ -41,11 +41,11 @@ def squares(geometries: Sequence[Any] = SQUARES, ids: Sequence[Any] | None = Non
 
 def discs(
     radius: Sequence[float],
-    centres: Any = ((5.0, 5.0), (20.0, 20.0)),
+    centers: Any = ((5.0, 5.0), (20.0, 20.0)),
     systems: Mapping[str, BaseTransformation] = GLOBAL,
 ) -> Any:
     """Circles whose radii are put in afterwards: parsing refuses some of what files hold."""
-    frame = build.make_circles(np.array(centres), 3.0, pd.RangeIndex(len(centres)), dict(systems))
+    frame = build.make_circles(np.array(centers), 3.0, pd.RangeIndex(len(centers)), dict(systems))
     frame["radius"] = radius
     return frame
 

@@ -56,8 +56,8 @@ def test_area_is_kept_through_any_chain_of_affines(of_image: Sequence, of_shapes
     )
     weights = ps.tl.coverage(sdata, "cells", "he")
     np.testing.assert_allclose(weights.sum(axis=1), [shape.area for shape in wanted], rtol=1e-5)
-    centres = aggregate(sdata, statistic="mean").obsm["spatial"] / 0.5
-    np.testing.assert_allclose(centres, [shape.centroid.coords[0] for shape in wanted], atol=1e-4)
+    centers = aggregate(sdata, statistic="mean").obsm["spatial"] / 0.5
+    np.testing.assert_allclose(centers, [shape.centroid.coords[0] for shape in wanted], atol=1e-4)
 
 
 @PROFILE
@@ -66,8 +66,8 @@ def test_a_circle_keeps_the_area_of_the_ellipse_it_becomes(chain: Sequence) -> N
     matrix = chain.to_affine_matrix(AXES, AXES)
     assume(np.linalg.cond(matrix[:2, :2]) < 30)
     radius = float(5 / np.linalg.norm(matrix[:2, :2], 2))
-    centre = (np.linalg.inv(matrix) @ [30, 24, 1])[:2]
-    frame = discs([radius], [centre], {"global": chain})
+    center = (np.linalg.inv(matrix) @ [30, 24, 1])[:2]
+    frame = discs([radius], [center], {"global": chain})
     weights = ps.tl.coverage(section(he=picture(ONES, "g"), cells=frame), "cells", "he")
     expected = np.pi * radius**2 * abs(np.linalg.det(matrix))
     np.testing.assert_allclose(weights.sum(), expected, rtol=1e-6)

@@ -121,7 +121,7 @@ def test_a_map_is_refused_once_the_size_of_its_pixels_was_corrected() -> None:
         sums(sdata, "he_programs")
 
 
-def test_without_a_map_the_colours_of_the_image_are_summed_only_by_name() -> None:
+def test_without_a_map_the_colors_of_the_image_are_summed_only_by_name() -> None:
     sdata = section(cells=squares())
     with pytest.raises(PixnetKeyError, match="No map has been predicted"):
         ps.tl.aggregate(sdata, "cells")

@@ -45,8 +45,8 @@ def test_levels_are_those_of_the_file(tmp_path: Path) -> None:
     assert [level.grid.step for level in image.levels] == [(1.0, 1.0), (4.0, 4.0)]
     assert (image.levels[1].data.compute() == 7).all()
     assert ps.pp.mpp(sdata) == ps.pp.mpp(sdata, coordinate_system="micrometers") == pytest.approx(0.5)
-    centres = sdata["he"]["scale1"]["image"].coords["x"].values
-    assert centres[[0, -1]] == pytest.approx([203 / 50 / 2, 203 - 203 / 50 / 2])
+    centers = sdata["he"]["scale1"]["image"].coords["x"].values
+    assert centers[[0, -1]] == pytest.approx([203 / 50 / 2, 203 - 203 / 50 / 2])
     sdata.write(tmp_path / "slide.zarr")
     again = sd.read_zarr(tmp_path / "slide.zarr")
     assert ps.pp.mpp(again) == pytest.approx(0.5)
@@ -92,17 +92,17 @@ def test_what_the_user_says_counts_and_a_difference_warns(tmp_path: Path) -> Non
         ps.io.slide(file, mpp=250)
 
 
-def test_planes_strips_alpha_and_grey(tmp_path: Path) -> None:
-    planes, grey, alpha = (tmp_path / f"{name}.tif" for name in ("planes", "grey", "alpha"))
+def test_planes_strips_alpha_and_gray(tmp_path: Path) -> None:
+    planes, gray, alpha = (tmp_path / f"{name}.tif" for name in ("planes", "gray", "alpha"))
     tifffile.imwrite(planes, np.moveaxis(PIXELS, 2, 0), photometric="minisblack", metadata={"axes": "CYX"})
-    tifffile.imwrite(grey, PIXELS[..., 0], photometric="minisblack", rowsperstrip=16)
+    tifffile.imwrite(gray, PIXELS[..., 0], photometric="minisblack", rowsperstrip=16)
     tifffile.imwrite(alpha, np.dstack([PIXELS, PIXELS[..., :1]]), photometric="rgb", extrasamples=["unassalpha"])
     names = {}
-    for file in (planes, grey, alpha):
+    for file in (planes, gray, alpha):
         sdata = ps.io.slide(file, mpp=1)
         names[file.stem] = images.read_image(sdata, "he").channels
         assert np.array_equal(pixels_of(sdata)[..., 0], PIXELS[..., 0])
-    assert names == {"planes": ("0", "1", "2"), "grey": ("0",), "alpha": ("r", "g", "b", "a")}
+    assert names == {"planes": ("0", "1", "2"), "gray": ("0",), "alpha": ("r", "g", "b", "a")}
 
 
 def test_a_level_travels_between_processes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Visium: every spot lies on its own colour, and its counts are its own."""
+"""Visium: every spot lies on its own color, and its counts are its own."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ pytest.importorskip("spatialdata_io", reason="spatialdata-io is not installed: p
 
 
 def check(sdata: SpatialData, truth: vendor_folders.Truth) -> None:
-    """The mean colour under each spot is that spot's own, and the rows of the table are the spots', in order."""
+    """The mean color under each spot is that spot's own, and the rows of the table are the spots', in order."""
     table = sdata["spots_counts"]
     assert list(sdata["spots"].index) == list(table.obs["instance_id"]) == list(table.obs_names)
     rows = table.obs_names.get_indexer(truth.ids)
@@ -27,8 +27,8 @@ def check(sdata: SpatialData, truth: vendor_folders.Truth) -> None:
     assert np.array_equal(table.X.toarray()[rows], truth.counts)
     assert list(table.var_names[:2]) == ["GENE0", "GENE1"]
     assert list(table.var["gene_ids"][:1]) == ["ENSG00000000000"]
-    colours = ps.tl.aggregate(sdata, "spots", raster_key="he", statistic="mean", inplace=False)
-    assert colours.X[rows] == pytest.approx(truth.colours, abs=1e-3)
+    colors = ps.tl.aggregate(sdata, "spots", raster_key="he", statistic="mean", inplace=False)
+    assert colors.X[rows] == pytest.approx(truth.colors, abs=1e-3)
 
 
 @pytest.mark.parametrize(("old", "prefix"), [(False, ""), (True, "V1_Brain_")])

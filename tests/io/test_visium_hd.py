@@ -31,23 +31,23 @@ def rows_of(sdata: SpatialData, size: int, truth: vendor_folders.Truth) -> np.nd
     return rows
 
 
-def test_turned_bins_have_their_own_colour_at_their_centre(truths: dict[int, vendor_folders.Truth]) -> None:
+def test_turned_bins_have_their_own_color_at_their_center(truths: dict[int, vendor_folders.Truth]) -> None:
     sdata = ps.io.visium_hd(truths[2].folder, [2, 8, 16])
     assert ps.pp.mpp(sdata) == pytest.approx(0.5)
     pixels = affine.finest_array(sdata["he"]).values
     for size, truth in truths.items():
         rows = rows_of(sdata, size, truth)
         x, y = sdata[f"bins_{size}um"].centroid.get_coordinates().to_numpy()[rows].astype(int).T
-        assert np.array_equal(pixels[:, y, x].T, truth.colours)
+        assert np.array_equal(pixels[:, y, x].T, truth.colors)
 
 
-def test_straight_bins_have_the_mean_of_their_own_colour(tmp_path: Path) -> None:
+def test_straight_bins_have_the_mean_of_their_own_color(tmp_path: Path) -> None:
     truths = vendor_folders.visium_hd(tmp_path / "outs", turned_deg=0)
     sdata = ps.io.visium_hd(truths[2].folder, (2, 16))
     for size in (2, 16):
         rows = rows_of(sdata, size, truths[size])
         seen = ps.tl.aggregate(sdata, f"bins_{size}um", raster_key="he", statistic="mean", inplace=False)
-        assert seen.X[rows] == pytest.approx(truths[size].colours, abs=1e-3)
+        assert seen.X[rows] == pytest.approx(truths[size].colors, abs=1e-3)
 
 
 def test_bins_are_squares_that_neither_overlap_nor_leave_gaps(truths: dict[int, vendor_folders.Truth]) -> None:

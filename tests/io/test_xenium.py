@@ -1,4 +1,4 @@
-"""Xenium: the H&E image is turned, mirrored and moved, and every cell still lies on its own colour."""
+"""Xenium: the H&E image is turned, mirrored and moved, and every cell still lies on its own color."""
 
 from pathlib import Path
 
@@ -22,9 +22,9 @@ def test_cells_on_the_aligned_image(tmp_path: Path, planar: bool) -> None:
     table = sdata["cells_counts"]
     assert list(sdata["cells"].index) == list(table.obs["instance_id"]) == truth.ids
     assert np.array_equal(table.X.toarray(), truth.counts)
-    colours = ps.tl.aggregate(sdata, "cells", raster_key="he", statistic="mean", inplace=False)
-    assert pytest.approx(truth.colours, abs=1e-3) == colours.X
-    assert colours.obs["coverage"].to_numpy() == pytest.approx(1)
+    colors = ps.tl.aggregate(sdata, "cells", raster_key="he", statistic="mean", inplace=False)
+    assert pytest.approx(truth.colors, abs=1e-3) == colors.X
+    assert colors.obs["coverage"].to_numpy() == pytest.approx(1)
     cells = pd.read_parquet(truth.folder / "cells.parquet")
     assert table.obsm["spatial"] == pytest.approx(cells[["x_centroid", "y_centroid"]].to_numpy(), abs=1e-4)
 

@@ -19,11 +19,11 @@ def test_pooling_is_the_mean_of_squares():
     assert pool_maps(torch.arange(16.0).reshape(1, 1, 4, 4), 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
 
 
-def test_upsampling_keeps_pixel_centres():
+def test_upsampling_keeps_pixel_centers():
     ramp = torch.arange(8.0).expand(1, 1, 4, 8)
     finer = upsample_maps(ramp, 4)[0, 0, 0]
-    centres = (torch.arange(32) + 0.5) / 4 - 0.5
-    torch.testing.assert_close(finer[2:-2], centres[2:-2])
+    centers = (torch.arange(32) + 0.5) / 4 - 0.5
+    torch.testing.assert_close(finer[2:-2], centers[2:-2])
 
 
 @pytest.mark.parametrize(("stride", "to"), [(4, 4), (4, 16), (16, 4)])

@@ -14,24 +14,24 @@ from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import build
 
-CENTRES = {"ul": (16, 16), "ur": (48, 16), "ll": (16, 48), "lr": (48, 48)}
+CENTERS = {"ul": (16, 16), "ur": (48, 16), "ll": (16, 48), "lr": (48, 48)}
 
 
 def test_only_the_quadrant_with_expression_is_colored() -> None:
     ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map"))
-    assert {name for name, place in CENTRES.items() if not is_blank(ax, *place)} == {"ul"}
+    assert {name for name, place in CENTERS.items() if not is_blank(ax, *place)} == {"ul"}
     assert color_at(ax, 16, 16).max() < 60  # the dark end of the map
 
 
 @pytest.mark.parametrize("over", [True, False])
 def test_missing_is_drawn_as_nothing(over: bool) -> None:
     ax = single(pl.expression(quadrant_section(missing=True), "GENEA", raster_key="map", over=over))
-    assert {name for name, place in CENTRES.items() if not is_blank(ax, *place)} == {"ul"}
+    assert {name for name, place in CENTERS.items() if not is_blank(ax, *place)} == {"ul"}
 
 
 def test_zero_is_a_color_where_the_map_is_drawn_alone() -> None:
     ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map", over=False))
-    assert not is_blank(ax, *CENTRES["lr"])
+    assert not is_blank(ax, *CENTERS["lr"])
 
 
 @pytest.mark.parametrize("mpp", [0.5, 0.23, 3.0])
@@ -119,7 +119,7 @@ def test_a_predicted_map_is_found_with_the_image_that_it_came_from() -> None:
     elements = {**images, "he_programs_loadings": loadings}
     sdata = build.make_section(elements, {"he_programs": {"kind": "programs", "image": "he"}}, {})
     ax = single(pl.expression(sdata, "GENEA"))
-    assert not is_blank(ax, *CENTRES["ul"])
+    assert not is_blank(ax, *CENTERS["ul"])
 
 
 def test_a_stored_object_is_drawn_like_one_in_memory(tmp_path: Path) -> None:
@@ -127,5 +127,5 @@ def test_a_stored_object_is_drawn_like_one_in_memory(tmp_path: Path) -> None:
     sdata.write(tmp_path / "s.zarr")
     here = single(pl.expression(sdata, "GENEA", raster_key="map"))
     there = single(pl.expression(sd.read_zarr(tmp_path / "s.zarr"), "GENEA", raster_key="map"))
-    for place in CENTRES.values():
+    for place in CENTERS.values():
         np.testing.assert_array_equal(color_at(here, *place), color_at(there, *place))

@@ -38,5 +38,5 @@ def test_the_map_is_drawn_in_its_place_also_from_a_store(predicted: SpatialData,
     for sdata in (predicted, sd.read_zarr(tmp_path / "s.zarr")):
         values, ends = drawn(sdata)
         np.testing.assert_array_equal(values, sdata["he_expression"].sel(c=GENE))
-        # It puts the centre of the first pixel at 0, half a pixel (2 px of the H&E) off our convention.
+        # It puts the center of the first pixel at 0, half a pixel (2 px of the H&E) off our convention.
         np.testing.assert_allclose(ends, [[0, 0], [512, 512]], atol=2.01)

@@ -31,8 +31,8 @@ def test_nuclei_lie_where_they_are(mpp: float, method: Any) -> None:
     ps.pp.nuclei(sdata, method=method, progress=False)
     found = sdata["nuclei"]
     assert found.index.tolist() == list(range(25))
-    centres = np.column_stack([found.geometry.centroid.x, found.geometry.centroid.y]) * mpp
-    np.testing.assert_allclose(centres % PITCH_UM, 15, atol=0.5)
+    centers = np.column_stack([found.geometry.centroid.x, found.geometry.centroid.y]) * mpp
+    np.testing.assert_allclose(centers % PITCH_UM, 15, atol=0.5)
     np.testing.assert_allclose(np.sqrt(found["area_um2"] / np.pi), RADIUS_UM, atol=0.8)
     np.testing.assert_allclose(found["area_um2"], found.geometry.area * mpp**2)
     assert (get_record(sdata, "nuclei") or {})["kind"] == "nuclei"

@@ -64,8 +64,8 @@ def pale_section(measured: bool) -> SpatialData:
     systems = build.make_transformations({"global": np.eye(3)})
     picture = np.full((3, 100, 100), 240, np.uint8)
     picture[:, 20:80, 20:80] = np.array([224, 213, 230], np.uint8)[:, None, None]
-    centres = np.array([(30.0, 30.0), (30.0, 70.0), (70.0, 30.0), (5.0, 5.0)])
-    spots = build.make_circles(centres, 5.0, pd.RangeIndex(4), systems)
+    centers = np.array([(30.0, 30.0), (30.0, 70.0), (70.0, 30.0), (5.0, 5.0)])
+    spots = build.make_circles(centers, 5.0, pd.RangeIndex(4), systems)
     elements = {"he": build.make_image(picture, "rgb", systems), "spots": spots}
     if measured:
         counts = np.array([[3], [2], [1], [0]])

@@ -170,8 +170,8 @@ def test_results_are_added_and_not_replaced_unless_asked(toy: SpatialData) -> No
     with pytest.raises(PixnetKeyError, match="overwrite=True"):
         ps.tl.aggregate(toy, "cells", raster_key="truth")
     ps.tl.aggregate(toy, "cells", raster_key="truth", overwrite=True)
-    ps.tl.aggregate(toy, "cells", raster_key="he", key_added="colour", statistic="median")
-    assert {"cells_expression", "colour"} <= set(toy.tables)
+    ps.tl.aggregate(toy, "cells", raster_key="he", key_added="color", statistic="median")
+    assert {"cells_expression", "color"} <= set(toy.tables)
 
 
 def test_unknown_names_list_what_there_is(toy_section: SpatialData) -> None:

@@ -149,7 +149,7 @@ def test_units_are_stated_never_guessed() -> None:
         scores(predicted(COUNTS - 1.0 - COUNTS.min()))
 
 
-def test_normalised_values_are_no_measurement() -> None:
+def test_normalized_values_are_no_measurement() -> None:
     with pytest.raises(PixnetValueError, match="layer='counts'"):
         scores(predicted(COUNTS), np.log1p(COUNTS))
 
@@ -212,17 +212,17 @@ def test_the_measured_counts_of_few_genes_score_their_panel_ceiling() -> None:
     assert "panel_ceiling" not in scores(predicted(np.log1p(counts), "log1p"), counts)
 
 
-def normalised(values: np.ndarray, *, log: bool = True) -> np.ndarray:
+def normalized(values: np.ndarray, *, log: bool = True) -> np.ndarray:
     same = 1e3 * values / values.sum(axis=1, keepdims=True)
     return np.log1p(same) if log else same
 
 
-CHANGED = {"normalised": normalised(COUNTS, log=False), "logged": normalised(COUNTS)}
+CHANGED = {"normalized": normalized(COUNTS, log=False), "logged": normalized(COUNTS)}
 
 
 @pytest.mark.parametrize("values", CHANGED.values(), ids=CHANGED)
 @pytest.mark.parametrize("unit", ["counts", "counts/um2"])
-def test_a_prediction_that_was_normalised_in_place_is_refused(values: np.ndarray, unit: str) -> None:
+def test_a_prediction_that_was_normalized_in_place_is_refused(values: np.ndarray, unit: str) -> None:
     prediction = predicted(values.astype(np.float32), unit)
     with pytest.raises(PixnetValueError, match=rf"states that it holds '{unit}', but all 60 rows .*add up to 1000"):
         scores(prediction)
@@ -241,5 +241,5 @@ def test_a_prediction_that_scanpy_logged_is_refused_and_its_layer_of_counts_offe
     np.testing.assert_allclose(scores(prediction, unit="counts")["pearson"], 1.0)
 
 
-def test_a_prediction_without_pattern_was_not_normalised() -> None:
+def test_a_prediction_without_pattern_was_not_normalized() -> None:
     assert scores(predicted(np.tile(COUNTS.mean(axis=0), (60, 1)))).attrs["PCC@M"] == 0

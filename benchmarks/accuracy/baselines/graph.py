@@ -1,4 +1,4 @@
-"""SGN/EGGN-like: attention along the graph of neighbouring spots of a section, on frozen features.
+"""SGN/EGGN-like: attention along the graph of neighboring spots of a section, on frozen features.
 
 After EGGN (Yang et al., Pattern Recognition 145 (2024) 109966, arXiv 2210.16721) and its loss, squared error and half
 of 1 - Pearson over the section's spots; exemplars are left out. A node sees its own crop, as published, or fields of
@@ -22,7 +22,7 @@ from pixnet_sd.nn.training.loss import paper_loss
 from .training import Inputs, Recipe, Standardise, start_at
 
 WIDTH, HEADS, LAYERS, DROPOUT = 128, 4, 2, 0.3
-NEIGHBOURS = 9
+NEIGHBORS = 9
 """With the spot itself."""
 
 
@@ -40,15 +40,15 @@ class GraphNetwork(nn.Module):
 
     def forward(self, nodes: Tensor, places_um: Tensor) -> Tensor:
         """(spots, D), (spots, 2) of one whole section -> (spots, genes)."""
-        state, apart = self.enter(nodes)[None], ~neighbours(places_um)
+        state, apart = self.enter(nodes)[None], ~neighbors(places_um)
         for layer in self.attend:
             state = layer(state, src_mask=apart)
         return self.leave(state[0])
 
 
-def neighbours(places_um: Tensor) -> Tensor:
+def neighbors(places_um: Tensor) -> Tensor:
     """(spots, spots): whether a column is among the nearest of a row, or the other way round."""
-    nearest = torch.cdist(places_um, places_um).topk(NEIGHBOURS, largest=False).indices
+    nearest = torch.cdist(places_um, places_um).topk(NEIGHBORS, largest=False).indices
     near = torch.zeros(len(places_um), len(places_um), dtype=torch.bool).scatter_(1, nearest, True)
     return near | near.T
 
@@ -56,7 +56,7 @@ def neighbours(places_um: Tensor) -> Tensor:
 def see(study: Study, section: str, fields: Sequence[Look]) -> tuple[Inputs, float]:
     looks = [encoded(study, section, look) for look in fields]
     nodes = np.concatenate([look.whole for look in looks], axis=1)
-    places = torch.from_numpy(study.section(section).centres_um).float()
+    places = torch.from_numpy(study.section(section).centers_um).float()
     return (torch.from_numpy(nodes), places), sum(look.seconds for look in looks)
 
 

@@ -1,4 +1,4 @@
-"""Rows in closed form: the mean, and ridge regressions on colour, on random and on frozen features of the spot's crop.
+"""Rows in closed form: the mean, and ridge regressions on color, on random and on frozen features of the spot's crop.
 
 The recipe on features is that of HEST-1k (Jaume et al., NeurIPS 2024, arXiv 2406.16192): standardise, 256 principal
 components, ridge. The penalty is chosen by leaving out each training section in turn.
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from benchmarks.accuracy.features import FAR, NEAR, SPOT, Look, Seen, colour, encoded
+from benchmarks.accuracy.features import FAR, NEAR, SPOT, Look, Seen, color, encoded
 from benchmarks.accuracy.protocol import Fold, Prediction, Study
 
 from pixnet_sd._metrics.scores import pearson
@@ -28,8 +28,8 @@ def mean(study: Study, fold: Fold, seed: int) -> Prediction:
     return Prediction(np.tile(level, (spots, 1)), time.perf_counter() - start, 0.0)
 
 
-def on_colour(study: Study, fold: Fold, seed: int) -> Prediction:
-    return ridge(study, fold, lambda name: [colour(study, name)])
+def on_color(study: Study, fold: Fold, seed: int) -> Prediction:
+    return ridge(study, fold, lambda name: [color(study, name)])
 
 
 def on_random(study: Study, fold: Fold, seed: int) -> Prediction:
@@ -78,14 +78,14 @@ class Components:
     def __init__(self, features: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
         joined, wanted = np.concatenate(features), np.concatenate(targets)
         scale = joined.std(axis=0)
-        self.centre, self.level = joined.mean(axis=0), wanted.mean(axis=0)
-        self.scale = np.where(scale > 1e-8 * (np.abs(self.centre) + 1), scale, np.inf)
-        left, spread, directions = np.linalg.svd((joined - self.centre) / self.scale, full_matrices=False)
+        self.center, self.level = joined.mean(axis=0), wanted.mean(axis=0)
+        self.scale = np.where(scale > 1e-8 * (np.abs(self.center) + 1), scale, np.inf)
+        left, spread, directions = np.linalg.svd((joined - self.center) / self.scale, full_matrices=False)
         self.spread, self.directions = spread[:COMPONENTS], directions[:COMPONENTS].T
         self.rotated = left[:, :COMPONENTS].T @ (wanted - self.level)
 
     def predict(self, features: np.ndarray, penalty: float) -> np.ndarray:
-        components = (features - self.centre) / self.scale @ self.directions
+        components = (features - self.center) / self.scale @ self.directions
         return components * (self.spread / (self.spread**2 + penalty)) @ self.rotated + self.level
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from benchmarks.accuracy.features import BATCH, Look, batches, build_encoder, crops, kept, normalised
+from benchmarks.accuracy.features import BATCH, Look, batches, build_encoder, crops, kept, normalized
 from benchmarks.accuracy.protocol import Study
 from torch import Tensor, nn
 
@@ -57,7 +57,7 @@ def turned(pictures: Iterator[np.ndarray]) -> np.ndarray:
     encoder, found = build_encoder(), []
     low = nn.Sequential(encoder.conv_stem, encoder.bn1, *encoder.blocks[:FROZEN_STAGES])
     for batch in batches(pictures):
-        views = [torch.rot90(normalised(batch), turn, (2, 3)) for turn in range(TURNS)]
+        views = [torch.rot90(normalized(batch), turn, (2, 3)) for turn in range(TURNS)]
         found.append(torch.stack([low(view) for view in views], dim=1).numpy())
     return np.concatenate(found)
 

@@ -61,8 +61,8 @@ def head(means: np.ndarray) -> nn.Module:
 
 def waves(places_um: Tensor) -> Tensor:
     """Sine and cosine of both coordinates from the section's middle."""
-    centred = places_um - places_um.mean(0)
-    angles = torch.cat([2 * torch.pi * centred / length for length in FREQUENCIES_UM], dim=1)
+    centered = places_um - places_um.mean(0)
+    angles = torch.cat([2 * torch.pi * centered / length for length in FREQUENCIES_UM], dim=1)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
@@ -77,7 +77,7 @@ def loss(predicted: Tensor, target: Tensor) -> Tensor:
 def see(study: Study, section: str) -> tuple[Inputs, float]:
     looks = [encoded(study, section, look) for look in (SPOT, NEAR, FAR)]
     own, near, far = (torch.from_numpy(look.cells) for look in looks)
-    places = torch.from_numpy(study.section(section).centres_um).float()
+    places = torch.from_numpy(study.section(section).centers_um).float()
     inputs = coarse(own, 3), torch.cat([coarse(near, 2), coarse(far, 3)], 1), places
     return inputs, sum(look.seconds for look in looks)
 

@@ -1,7 +1,7 @@
 """Do shapes lie where they belong on an image? Compare their place with others they might have had. numpy only.
 
-Two measures tell places apart: the share of centres on tissue, which needs glass in the image, and how much of the
-measured expression the colour under the shapes explains, which needs counts but no glass.
+Two measures tell places apart: the share of centers on tissue, which needs glass in the image, and how much of the
+measured expression the color under the shapes explains, which needs counts but no glass.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class Raster:
     from_image: np.ndarray
     """3 x 3 on (x, y, 1): pixels of the image's finest level to those of the overview."""
 
-    def at(self, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Look up values under points (n, 2) of the image, and which points are on it; values are of those only."""
-        x, y = np.floor(centres @ self.from_image[:2, :2].T + self.from_image[:2, 2]).astype(int).T
+        x, y = np.floor(centers @ self.from_image[:2, :2].T + self.from_image[:2, 2]).astype(int).T
         height, width = self.values.shape[-2:]
         on = (x >= 0) & (y >= 0) & (x < width) & (y < height)
         return self.values[..., y[on], x[on]], on
 
 
-def other_places(size_px: tuple[int, int], centres: np.ndarray) -> list[Place]:
-    """Yield the centres turned and mirrored about an image of (height, width), in another scale, or shifted."""
-    return [*rotated_places(*size_px), *scaled_places(), *shifted_places(np.ptp(centres, axis=0))]
+def other_places(size_px: tuple[int, int], centers: np.ndarray) -> list[Place]:
+    """Yield the centers turned and mirrored about an image of (height, width), in another scale, or shifted."""
+    return [*rotated_places(*size_px), *scaled_places(), *shifted_places(np.ptp(centers, axis=0))]
 
 
 def rotated_places(height: float, width: float) -> Iterator[Place]:
@@ -82,14 +82,14 @@ def compose_matrix(first: list[float], second: list[float]) -> np.ndarray:
     return np.array([first, second, [0, 0, 1]], float)
 
 
-def move_centres(centres: np.ndarray, place: Place) -> np.ndarray:
-    return centres @ place.matrix[:2, :2].T + place.matrix[:2, 2]
+def move_centers(centers: np.ndarray, place: Place) -> np.ndarray:
+    return centers @ place.matrix[:2, :2].T + place.matrix[:2, 2]
 
 
-def tissue_share(tissue: Raster, centres: np.ndarray) -> float:
+def tissue_share(tissue: Raster, centers: np.ndarray) -> float:
     """Compute the share on tissue of all centers, also those beside the image."""
-    found, _ = tissue.at(centres)
-    return float(found.sum() / len(centres))
+    found, _ = tissue.at(centers)
+    return float(found.sum() / len(centers))
 
 
 def expression_components(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
@@ -101,12 +101,12 @@ def expression_components(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
     return leading / length if length > ROUNDING else np.zeros_like(leading)
 
 
-def explained_share(colour: Raster, centres: np.ndarray, expression: np.ndarray) -> float:
+def explained_share(color: Raster, centers: np.ndarray, expression: np.ndarray) -> float:
     """Compute the share of expression that is linear in the color under the shapes, less that by chance.
 
     Shapes beside the image count as unexplained, so places that keep few of them on it do not win.
     """
-    values, on = colour.at(centres)
+    values, on = color.at(centers)
     number, channels = int(on.sum()), len(values)
     if number <= channels + 1:
         return 0.0

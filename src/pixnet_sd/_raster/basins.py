@@ -1,7 +1,7 @@
 """Split a mask into objects, one for each peak of a height, so that a tile gives what the whole image would.
 
-A watershed spreads from its seeds without end, yet where every peak within the mask is a seed and no two neighbours
-are equally high, each pixel goes where its highest neighbour goes: up the steepest path to a peak. So an object that
+A watershed spreads from its seeds without end, yet where every peak within the mask is a seed and no two neighbors
+are equally high, each pixel goes where its highest neighbor goes: up the steepest path to a peak. So an object that
 does not touch the edge of a window is the object of the whole image, and one that is small enough never has to.
 Knows neither torch nor spatialdata.
 """
@@ -19,9 +19,9 @@ from pixnet_sd._raster.grid import Window
 LEVELS = 2**16
 """Steps of height that count; what is equal to within one is ordered by place."""
 PERIOD = 1024
-"""Pixels after which the order by place repeats. Only neighbours must differ."""
+"""Pixels after which the order by place repeats. Only neighbors must differ."""
 BEYOND = 2
-"""Pixels between the largest object and the edge of a window, so that its neighbours are seen as well."""
+"""Pixels between the largest object and the edge of a window, so that its neighbors are seen as well."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Basins:
 
 
 def split_mask(mask: np.ndarray, height: np.ndarray, corner_yx: tuple[int, int]) -> Basins:
-    """Make one object of each local maximum of `height` in `mask` (8 neighbours); `corner_yx` places the window."""
+    """Make one object of each local maximum of `height` in `mask` (8 neighbors); `corner_yx` places the window."""
     order = np.where(mask, order_heights(height, corner_yx), -1.0)
     peaks = mask & (order == ndimage.maximum_filter(order, 3, mode="constant", cval=-1.0))
     seeds = np.argwhere(peaks)
@@ -50,7 +50,7 @@ def split_mask(mask: np.ndarray, height: np.ndarray, corner_yx: tuple[int, int])
 
 
 def order_heights(height: np.ndarray, corner_yx: tuple[int, int]) -> np.ndarray:
-    """Return heights of at least 0 as whole numbers (float64) that differ between all pixels of a neighbourhood."""
+    """Return heights of at least 0 as whole numbers (float64) that differ between all pixels of a neighborhood."""
     rows, columns = (
         np.arange(corner, corner + size) % PERIOD for corner, size in zip(corner_yx, height.shape, strict=True)
     )

@@ -12,7 +12,7 @@ def trace_labels(labels: np.ndarray, numbers: np.ndarray, corner_xy: tuple[int, 
     """Return a valid polygon (x, y, in pixels) for each of `numbers`, all of which must be among the labels.
 
     Outlines pass half-way between a pixel of the object and one that is none, so corners are cut by half a pixel, for
-    two neighbours along the same line. Of an object in several pieces, the largest counts.
+    two neighbors along the same line. Of an object in several pieces, the largest counts.
     """
     boxes = ndimage.find_objects(labels)
     corners = [np.array([boxes[n - 1][1].start, boxes[n - 1][0].start]) + corner_xy for n in numbers]
@@ -22,7 +22,7 @@ def trace_labels(labels: np.ndarray, numbers: np.ndarray, corner_xy: tuple[int, 
 
 def trace_object(inside: np.ndarray, corner_xy: np.ndarray) -> shapely.Polygon:
     contours = find_contours(np.pad(largest_piece(inside), 1).astype(np.float32), 0.5, fully_connected="low")
-    # Minus a pixel of padding, plus half of one, where its centre lies.
+    # Minus a pixel of padding, plus half of one, where its center lies.
     rings = (contour[:, ::-1] + (corner_xy - 0.5) for contour in contours)
     outer, *holes = sorted(rings, key=spanned, reverse=True)
     return shapely.Polygon(outer, holes)

@@ -31,7 +31,7 @@ DEEPEST_PX = 12.0
 DEPTH_BLUR_PX = 2.0
 STAIN_BLUR_PX = 3.0
 STAIN_WEIGHT = 20.0
-"""Pixels of depth that a density of 1 is worth: dark centres part nuclei that touch on a broad front."""
+"""Pixels of depth that a density of 1 is worth: dark centers part nuclei that touch on a broad front."""
 TRUNCATE = 4.0
 """Sigmas after which a Gaussian ends."""
 REACH = 192
@@ -51,7 +51,7 @@ def depth_of(mask: np.ndarray) -> np.ndarray:
 
 
 def nuclear_stain(rgb_cyx: np.ndarray) -> np.ndarray:
-    """Return the density of haematoxylin as red light measures it.
+    """Return the density of hematoxylin as red light measures it.
 
     Least squares over three channels add the noise of green and blue, where eosin absorbs most: on 105 tiles with
     outlines, red alone parts nuclei from what surrounds them better (F1 .63 where the two stains' fit gave .60).

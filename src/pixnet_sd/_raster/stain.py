@@ -1,4 +1,4 @@
-"""Optical density of H&E images, and the haematoxylin and eosin in it. Arrays only (numpy), axes (c, y, x).
+"""Optical density of H&E images, and the hematoxylin and eosin in it. Arrays only (numpy), axes (c, y, x).
 
 Beer and Lambert: light that passes a stain of concentration c leaves as 10^(-c v), v being the stain's absorption of
 red, green and blue. So densities add where intensities do not, and two known stains come apart by least squares.
@@ -9,7 +9,7 @@ import numpy as np
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 
-HAEMATOXYLIN = (0.65, 0.70, 0.29)
+HEMATOXYLIN = (0.65, 0.70, 0.29)
 EOSIN = (0.07, 0.99, 0.11)
 LEVELS = 256
 
@@ -19,7 +19,7 @@ def unit_rows(vectors: object) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-STAINS = unit_rows([HAEMATOXYLIN, EOSIN])
+STAINS = unit_rows([HEMATOXYLIN, EOSIN])
 
 
 def optical_density(rgb_cyx: np.ndarray) -> np.ndarray:
@@ -33,14 +33,14 @@ def optical_density(rgb_cyx: np.ndarray) -> np.ndarray:
 def separate_stains(rgb_cyx: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
     """Compute concentrations (stain, y, x), float32, that explain the optical density best (least squares).
 
-    `stains` has one unit vector a row. Values may be slightly negative: colours that no mixture of the stains has.
+    `stains` has one unit vector a row. Values may be slightly negative: colors that no mixture of the stains has.
     """
     weights = np.linalg.pinv(stains.T).astype(np.float32)
     return np.einsum("sc,cyx->syx", weights, optical_density(rgb_cyx))
 
 
 def compose_rgb(h: np.ndarray, e: np.ndarray, stains: np.ndarray = STAINS) -> np.ndarray:
-    """Compose uint8 RGB (3, y, x) from haematoxylin `h` and eosin `e`, each (y, x)."""
+    """Compose uint8 RGB (3, y, x) from hematoxylin `h` and eosin `e`, each (y, x)."""
     if h.shape != e.shape:
         raise PixnetValueError(f"Both stains must cover the same pixels; got {h.shape} and {e.shape}.")
     return from_density(mix_stains(h, e, stains))

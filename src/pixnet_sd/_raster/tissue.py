@@ -1,7 +1,7 @@
 """Where on a slide there is tissue, from a thumbnail. Arrays only: knows neither torch nor spatialdata.
 
-Stain is coloured and uneven; what else lies on glass lacks one of the two. Shadows, frames, dust and bubbles absorb all
-colours alike, and smears of dye are smooth. So every pixel gets the spread of its optical density over the channels
+Stain is colored and uneven; what else lies on glass lacks one of the two. Shadows, frames, dust and bubbles absorb all
+colors alike, and smears of dye are smooth. So every pixel gets the spread of its optical density over the channels
 (Beer-Lambert, as in Macenko et al. 2009; a uniform veil cancels in it), and tissue is where that is either strong, or
 weak but textured, or comes with red light absorbed, which eosin that has bled onto the glass leaves alone. Thresholds
 are absolute, not Otsu's, so slides with no tissue and with no glass need no special case.
@@ -24,11 +24,11 @@ WORKING_MPP = 8.0
 """Finer images are averaged to about this: a pixel is then a nucleus, the grain that tells tissue from smears."""
 
 DARKEST = 0.06
-"""Intensity below which a camera counts noise and not dye: padding, frames and folds carry no colour there."""
+"""Intensity below which a camera counts noise and not dye: padding, frames and folds carry no color there."""
 
 GRAIN_UM = 10.0
 """Radius (sigma) over which light is averaged first, against the noise of the camera and of JPEG."""
-NEIGHBOURHOOD_UM = 15.0
+NEIGHBORHOOD_UM = 15.0
 """Radius (sigma) of the local mean and spread: a few cells. Twice as wide, smears beside tissue come with it."""
 
 PADDING_DENSITY = 0.001
@@ -36,37 +36,37 @@ PADDING_DENSITY = 0.001
 BLACK_DENSITY = 1.0
 """Density above which flat pixels are padding or frame: no lamp is set so low."""
 BLACK_NEAR = 0.001
-"""Share of such pixels in a neighbourhood above which its spread is that of an edge of padding, not of walls."""
+"""Share of such pixels in a neighborhood above which its spread is that of an edge of padding, not of walls."""
 GLASS_TEXTURE = 0.004
-"""Spread of optical density within a neighbourhood up to which it is as flat as glass (measured: 0.001 to 0.004)."""
+"""Spread of optical density within a neighborhood up to which it is as flat as glass (measured: 0.001 to 0.004)."""
 GLASS_STAIN = 0.08
 """Stain against pure white up to which flat pixels may be glass, tinted by lamp or dye (measured: 0.00 to 0.05)."""
 GLASS_SHARE = 0.01
-"""Share of the image that must look like glass before its colour is taken for that of the lamp."""
+"""Share of the image that must look like glass before its color is taken for that of the lamp."""
 GLASS_BINS = 64
-"""Bins of intensity in which the commonest glass is sought; one is 4 of 255 grey levels wide."""
+"""Bins of intensity in which the commonest glass is sought; one is 4 of 255 gray levels wide."""
 
-GREY_STAIN = 0.01
-"""An image whose strongest stain is below this has no colour; its density stands in for stain."""
-GREY_DENSITY = 0.06
-"""Density that is tissue where it is uneven, in an image without colour."""
-GREY_TEXTURE = 0.006
+GRAY_STAIN = 0.01
+"""An image whose strongest stain is below this has no color; its density stands in for stain."""
+GRAY_DENSITY = 0.06
+"""Density that is tissue where it is uneven, in an image without color."""
+GRAY_TEXTURE = 0.006
 """Spread of density that goes with it: above that of glass."""
 STRONG_STAIN = 0.10
 """Stain that is tissue however smooth it is: above the densest smear of eosin seen (0.066), below most tissue."""
 WEAK_STAIN = 0.03
 """Stain that is tissue where it is uneven: above the tint of bare glass."""
 FIBRE_TEXTURE = 0.012
-"""Spread of stain within a neighbourhood that fibres have and smears do not (measured there: up to 0.006)."""
+"""Spread of stain within a neighborhood that fibres have and smears do not (measured there: up to 0.006)."""
 NUCLEI = 0.016
-"""Haematoxylin that nuclei leave in any neighbourhood: smears of eosin reach 0.011, pale brain has 0.05."""
+"""Hematoxylin that nuclei leave in any neighborhood: smears of eosin reach 0.011, pale brain has 0.05."""
 NUCLEI_TEXTURE = 0.003
 """Spread of stain around nuclei even where they are dense: bluish shadows and blurred print stay below."""
 PALE_STAIN, PALE_RED = 0.045, 0.035
 """Stain and density of red that are tissue together however smooth it is (measured in pale neuropil: from 0.053 and
 0.050); smears of eosin reach that stain with a density of red up to 0.017, printed dots and shadows the reverse."""
 MESH_STAIN, MESH_TEXTURE = 0.015, 0.02
-"""Stain, and spread of the density of red within a neighbourhood, of alveoli and fat: thin walls around bare glass."""
+"""Stain, and spread of the density of red within a neighborhood, of alveoli and fat: thin walls around bare glass."""
 
 BARE_STAIN, BARE_DENSITY = 0.025, 0.12
 """Stain and density, against the glass, up to which a pixel is bare glass, also in a lamp's shade."""
@@ -93,7 +93,7 @@ def tissue_mask(image: NDArray[np.generic], mpp: float, sensitivity: float = 1.0
     """Find the tissue on an RGB image (3, y, x) of 2 to 40 µm per pixel; True where there is some.
 
     The image is uint8, or floats from 0 (black) to 1 (white). Thresholds of stain are divided by `sensitivity`. The
-    outline is right to about 10 µm; on an image without any colour, dark print and bubbles count as tissue.
+    outline is right to about 10 µm; on an image without any color, dark print and bubbles count as tissue.
     """
     intensity = as_intensity(image)
     if not 0 < mpp < np.inf:
@@ -152,7 +152,7 @@ def gaussian_blur(image: Floats, sigma_px: float) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class LocalStatistics:
-    """What a neighbourhood looks like, for every pixel."""
+    """What a neighborhood looks like, for every pixel."""
 
     mean: Floats
     """Gaussian mean."""
@@ -161,45 +161,45 @@ class LocalStatistics:
 
 
 def local_statistics(image: Floats, mpp: float) -> LocalStatistics:
-    sigma_px = max(NEIGHBOURHOOD_UM / mpp, 1.0)
+    sigma_px = max(NEIGHBORHOOD_UM / mpp, 1.0)
     mean = gaussian_blur(image, sigma_px)
     # In single precision the difference may fall below 0 where the image is flat.
     return LocalStatistics(mean, np.sqrt(np.maximum(gaussian_blur(image**2, sigma_px) - mean**2, 0)))
 
 
 def stain_unevenness(density: Floats) -> Floats:
-    """Measure how unevenly the channels absorb: 0 for anything grey, whatever its darkness."""
+    """Measure how unevenly the channels absorb: 0 for anything gray, whatever its darkness."""
     return np.ptp(density, axis=0)
 
 
-def haematoxylin(density: Floats) -> Floats:
-    """Measure absorption of red and green over blue: above 0 for haematoxylin, 0 for grey, below for eosin."""
+def hematoxylin(density: Floats) -> Floats:
+    """Measure absorption of red and green over blue: above 0 for hematoxylin, 0 for gray, below for eosin."""
     return np.minimum(density[0], density[1]) - density[2]
 
 
 def glass_density(density: Floats, mpp: float) -> Floats:
     """Estimate the optical density (3,) of glass: the mode of flat, uncolored pixels, or 0 if these are few."""
-    grey = density.mean(axis=0)
-    lit = (grey > PADDING_DENSITY) & (grey < BLACK_DENSITY)
-    glass = lit & (local_statistics(grey, mpp).spread < GLASS_TEXTURE) & (stain_unevenness(density) < GLASS_STAIN)
+    gray = density.mean(axis=0)
+    lit = (gray > PADDING_DENSITY) & (gray < BLACK_DENSITY)
+    glass = lit & (local_statistics(gray, mpp).spread < GLASS_TEXTURE) & (stain_unevenness(density) < GLASS_STAIN)
     if glass.mean() < GLASS_SHARE:
         return np.zeros(3, np.float32)
-    bins = np.floor(10 ** -grey[glass] * GLASS_BINS).astype(int)
+    bins = np.floor(10 ** -gray[glass] * GLASS_BINS).astype(int)
     commonest = np.bincount(bins).argmax()
     return np.median(density[:, glass][:, abs(bins - commonest) <= 1], axis=1)
 
 
 def find_stained(density: Floats, mpp: float) -> Mask:
-    """Find pixels that are strongly coloured, or uneven in colour, or hold haematoxylin, or absorb red as well.
+    """Find pixels that are strongly colored, or uneven in color, or hold hematoxylin, or absorb red as well.
 
-    In an image without any colour, those that are dark and uneven.
+    In an image without any color, those that are dark and uneven.
     """
-    colour = stain_unevenness(density)
-    if colour.max() < GREY_STAIN:
+    color = stain_unevenness(density)
+    if color.max() < GRAY_STAIN:
         around = local_statistics(density.mean(axis=0), mpp)
-        return (around.mean > GREY_DENSITY) & (around.spread > GREY_TEXTURE)
-    around, red = local_statistics(colour, mpp), local_statistics(density[0], mpp)
-    nuclei = (local_statistics(haematoxylin(density), mpp).mean > NUCLEI) & (around.spread > NUCLEI_TEXTURE)
+        return (around.mean > GRAY_DENSITY) & (around.spread > GRAY_TEXTURE)
+    around, red = local_statistics(color, mpp), local_statistics(density[0], mpp)
+    nuclei = (local_statistics(hematoxylin(density), mpp).mean > NUCLEI) & (around.spread > NUCLEI_TEXTURE)
     fibres = (around.mean > WEAK_STAIN) & (around.spread > FIBRE_TEXTURE)
     pale = (around.mean > PALE_STAIN) & (red.mean > PALE_RED)
     mesh = (around.mean > MESH_STAIN) & (red.spread > MESH_TEXTURE)

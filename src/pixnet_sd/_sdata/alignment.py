@@ -1,4 +1,4 @@
-"""Read what tells whether shapes lie where they belong: their centres, the tissue and colour below, their counts."""
+"""Read what tells whether shapes lie where they belong: their centers, the tissue and color below, their counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORKING_MPP = 8.0
 MOST_SHAPES = 4000
 """So many, evenly drawn, stand for all."""
 LEAST_SHAPES = 20
-"""With counts; fewer say nothing of whether expression follows colour."""
+"""With counts; fewer say nothing of whether expression follows color."""
 GENES = 200
 """The commonest; the others are noise in a single shape."""
 
@@ -35,7 +35,7 @@ IN_TISSUE = "in_tissue"
 class MeasuredShapes:
     """Expression of some shapes."""
 
-    centres: np.ndarray
+    centers: np.ndarray
     """(n, 2) in finest pixels of the image."""
     expression: np.ndarray
     """(n, k), see `programs`."""
@@ -58,7 +58,7 @@ def read_tissue_overview(sdata: SpatialData, image_key: str, level: images.Level
     return Raster(tissue_mask(load_lazy(level.data), mpp), level.grid.from_source)
 
 
-def read_colour(level: images.Level, diameter_px: float) -> Raster:
+def read_color(level: images.Level, diameter_px: float) -> Raster:
     """Optical density of each channel, averaged over about a shape."""
     pixels = load_lazy(level.data)
     white = 255 if pixels.dtype == np.uint8 else 1
@@ -92,7 +92,7 @@ def measured_table(sdata: SpatialData, shapes_key: str, asked: str | None) -> st
 
 
 def read_measured_expression(
-    sdata: SpatialData, shapes_key: str, centres: np.ndarray, table_key: str, layer: str | None
+    sdata: SpatialData, shapes_key: str, centers: np.ndarray, table_key: str, layer: str | None
 ) -> MeasuredShapes:
     """Expression of the shapes with counts, evenly drawn."""
     table = sdata.tables[table_key]
@@ -102,16 +102,16 @@ def read_measured_expression(
     matrix = counts.to_csr(table[np.flatnonzero(selected)[drawn]], layer, table_key)
     counts.check_counts(matrix, table_key, layer)
     totals = np.asarray(matrix.sum(axis=1)).ravel()
-    kept = (totals > 0) & np.isfinite(centres[rows]).all(axis=1)
+    kept = (totals > 0) & np.isfinite(centers[rows]).all(axis=1)
     if kept.sum() < LEAST_SHAPES:
         raise PixnetValueError(f"{kept.sum()} shapes have counts, and {LEAST_SHAPES} are needed to tell")
     commonest = np.argsort(-np.asarray(matrix.sum(axis=0)).ravel(), kind="stable")[:GENES]
     dense = matrix[kept][:, commonest].toarray().astype(float)
-    return MeasuredShapes(centres[rows[kept]], expression_components(dense, totals[kept]))
+    return MeasuredShapes(centers[rows[kept]], expression_components(dense, totals[kept]))
 
 
-def measured_centres(sdata: SpatialData, image_key: str) -> np.ndarray:
-    """Return the centres (n, 2), x and y, of all measured shapes over an image, in its finest pixels."""
+def measured_centers(sdata: SpatialData, image_key: str) -> np.ndarray:
+    """Return the centers (n, 2), x and y, of all measured shapes over an image, in its finest pixels."""
     found = [np.empty((0, 2))]
     for key in elements.measured_tables(sdata):
         for shapes in annotated_regions(sdata.tables[key]):
@@ -121,13 +121,13 @@ def measured_centres(sdata: SpatialData, image_key: str) -> np.ndarray:
                 except PixnetValueError as error:
                     logger.warning("%r are not used to find the tissue: %s", shapes, error)
                     continue
-                found.append(centres_with_counts(sdata, key, shapes) @ to_image[:2, :2].T + to_image[:2, 2])
-    centres = np.concatenate(found)
-    return centres[np.isfinite(centres).all(axis=1)]
+                found.append(centers_with_counts(sdata, key, shapes) @ to_image[:2, :2].T + to_image[:2, 2])
+    centers = np.concatenate(found)
+    return centers[np.isfinite(centers).all(axis=1)]
 
 
-def centres_with_counts(sdata: SpatialData, table_key: str, shapes_key: str) -> np.ndarray:
-    """Return the centres of shapes that hold counts and, where the table says so, lie under tissue."""
+def centers_with_counts(sdata: SpatialData, table_key: str, shapes_key: str) -> np.ndarray:
+    """Return the centers of shapes that hold counts and, where the table says so, lie under tissue."""
     table, frame = sdata.tables[table_key], sdata.shapes[shapes_key]
     selected, instances = counts.annotating_rows(table, table_key, shapes_key)
     rows = table[selected]
@@ -136,4 +136,4 @@ def centres_with_counts(sdata: SpatialData, table_key: str, shapes_key: str) -> 
     measured = np.asarray(rows.X.sum(axis=1)).ravel() > 0
     if IN_TISSUE in rows.obs:
         measured &= rows.obs[IN_TISSUE].to_numpy() == 1
-    return placement.get_centres(frame[frame.index.isin(instances[measured])])
+    return placement.get_centers(frame[frame.index.isin(instances[measured])])

@@ -62,8 +62,8 @@ def make_labels(data: np.ndarray, transformations: Transformations) -> Any:
     return Labels2DModel.parse(data, dims=("y", "x"), transformations=transformations)
 
 
-def make_circles(centres_xy: np.ndarray, radius: float, index: pd.Index, transformations: Transformations) -> Any:
-    frame = gpd.GeoDataFrame({"radius": np.full(len(index), float(radius))}, geometry=shapely.points(centres_xy))
+def make_circles(centers_xy: np.ndarray, radius: float, index: pd.Index, transformations: Transformations) -> Any:
+    frame = gpd.GeoDataFrame({"radius": np.full(len(index), float(radius))}, geometry=shapely.points(centers_xy))
     return ShapesModel.parse(frame.set_index(index), transformations=transformations)
 
 
@@ -130,12 +130,12 @@ def from_levels(levels: Sequence[da.Array], channels: Sequence[str], transformat
 
 
 def level_node(level: da.Array, channels: Sequence[str], finest: tuple[int, ...]) -> xr.Dataset:
-    """Make one level, with pixel centres in pixels of the finest."""
+    """Make one level, with pixel centers in pixels of the finest."""
     pixels = build.make_image(level, channels, {}, chunks=chunks_of(level))
-    centres = {
+    centers = {
         axis: (np.arange(n) + 0.5) * (of / n) for axis, n, of in zip("yx", level.shape[1:], finest[1:], strict=True)
     }
-    return xr.Dataset({"image": pixels.assign_coords(centres)})
+    return xr.Dataset({"image": pixels.assign_coords(centers)})
 
 
 def chunks_of(level: da.Array) -> tuple[int, int, int]:

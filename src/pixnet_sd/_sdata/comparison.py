@@ -25,19 +25,19 @@ SAME_SUMS = 1e-4
 """Row sums that agree to this share are equal: single precision, and sums over tens of thousands of genes."""
 
 LARGEST_LOG = 16.0
-"""ln of nine million: normalised counts are below."""
+"""ln of nine million: normalized counts are below."""
 
 
 def unit_of(table: AnnData, table_key: str, asked: str | None) -> str:
-    """Find the unit of a prediction: as asked, or as the table states unless it was normalised or logged since."""
+    """Find the unit of a prediction: as asked, or as the table states unless it was normalized or logged since."""
     unit = check_unit(asked or table.uns.get(SLOT, {}).get("unit"), table_key)
     sign = None if asked else sign_of_change(table, table_key, unit)
     if sign is None:
         return unit
     before, again = f"sdata[{table_key!r}].X = sdata[{table_key!r}].layers['counts']", "Predict it again"
-    remedy = f"Put back what was predicted, {before}" if "counts" in table.layers else f"{again} and normalise a copy"
+    remedy = f"Put back what was predicted, {before}" if "counts" in table.layers else f"{again} and normalize a copy"
     raise PixnetValueError(
-        f"The prediction {table_key!r} states that it holds {unit!r}, but {sign}: it was normalised or logged after it "
+        f"The prediction {table_key!r} states that it holds {unit!r}, but {sign}: it was normalized or logged after it "
         f"was predicted. {remedy}, or say what X holds now: unit={LOG!r} for ln(1 + counts per 10,000), or "
         f"unit={unit!r} if X is as it was predicted."
     )

@@ -103,7 +103,7 @@ def check_counts(matrix: sp.csr_array, table_key: str, layer: str | None) -> Non
     if (values < 0).any() or (values != np.round(values)).any():
         odd = values[(values < 0) | (values != np.round(values))][:3]
         raise PixnetValueError(
-            f"Raw counts are needed, but {place} holds {odd.tolist()}: it looks normalised or logged. "
+            f"Raw counts are needed, but {place} holds {odd.tolist()}: it looks normalized or logged. "
             "Pass the layer that holds the counts, e.g. layer='counts'."
         )
 

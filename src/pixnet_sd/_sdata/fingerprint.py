@@ -58,7 +58,7 @@ def same_scale(of: Mapping[str, Any], element: Any, key: str) -> bool:
 
 
 def sample(data: Any) -> dict[str, Any]:
-    """Read a few neighbouring pixels of the first channels, and where they are."""
+    """Read a few neighboring pixels of the first channels, and where they are."""
     height, width = data.shape[-2:]
     for down, right in PLACES:
         place = [int(down * height), int(right * width)]

@@ -114,7 +114,7 @@ RGB_NAMES = (("r", "g", "b"), ("red", "green", "blue"), ("0", "1", "2"))
 RGBA_NAMES = tuple((*names, last) for names, last in zip(RGB_NAMES, ("a", "alpha", "3"), strict=True))
 
 
-def is_colour(sdata: SpatialData, key: str) -> bool:
+def is_color(sdata: SpatialData, key: str) -> bool:
     """Check whether channels are named red, green, blue; numbers count as colors only for uint8."""
     pixels = affine.finest_array(sdata.images[key])
     names = tuple(str(name).lower() for name in pixels.coords["c"].values) if "c" in pixels.coords else ()
@@ -166,8 +166,8 @@ def rgb_block(block: np.ndarray, key: str, *, black: float, white: float, block_
     scaled = np.clip((block.astype(np.float32) - black) / (white - black), 0, 1)
     if len(scaled) == 3:
         return scaled
-    colour, alpha = scaled[:3], scaled[3:]
-    return colour * alpha + (1 - alpha)
+    color, alpha = scaled[:3], scaled[3:]
+    return color * alpha + (1 - alpha)
 
 
 def check_finite(block: np.ndarray, key: str, block_info: Any) -> None:

@@ -277,9 +277,9 @@ def find_map(sdata: SpatialData, key: str | None) -> str:
     """Predicted maps come first: with one of them, the H&E image beside it is not a candidate."""
     predicted = [] if key is not None else [name for name in sdata.images if is_predicted(sdata, name)]
     candidates = list(predicted or sdata.images)
-    if key is None and len(candidates) == 1 and images.is_colour(sdata, candidates[0]):
+    if key is None and len(candidates) == 1 and images.is_color(sdata, candidates[0]):
         raise PixnetKeyError(
-            f"No map has been predicted: the only image, {candidates[0]!r}, is a colour image. Run tl.predict, or name "
+            f"No map has been predicted: the only image, {candidates[0]!r}, is a color image. Run tl.predict, or name "
             "an image with raster_key=..."
         )
     return resolve_key("images", key, candidates, "raster_key")

@@ -18,7 +18,7 @@ from pixnet_sd._settings import logger
 
 @dataclass(frozen=True)
 class Tissue:
-    """Where there is tissue: a pixel of the raster counts by its centre."""
+    """Where there is tissue: a pixel of the raster counts by its center."""
 
     labels: da.Array
     """(1, y, x): 1 on tissue."""
@@ -28,8 +28,8 @@ class Tissue:
     def on(self, window: Window) -> np.ndarray:
         """Boolean (y, x) for a window of the raster. Beyond the labels there is no tissue."""
         rows, columns = np.indices(window.shape).reshape(2, -1) + 0.5
-        centres = np.stack([columns + window.x0, rows + window.y0, np.ones_like(rows)])
-        x, y = np.floor((self.from_raster @ centres)[:2]).astype(int)
+        centers = np.stack([columns + window.x0, rows + window.y0, np.ones_like(rows)])
+        x, y = np.floor((self.from_raster @ centers)[:2]).astype(int)
         height, width = self.labels.shape[1:]
         inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
         found = np.zeros(len(x), bool)

@@ -52,7 +52,7 @@ def are_circles(frame: GeoDataFrame) -> bool:
     return "radius" in frame.columns and bool((there == shapely.GeometryType.POINT).all())
 
 
-def get_centres(frame: GeoDataFrame) -> np.ndarray:
+def get_centers(frame: GeoDataFrame) -> np.ndarray:
     """Return (n, 2) centers of circles, or centroids of polygons."""
     points = frame.geometry if are_circles(frame) else frame.geometry.centroid
     return np.column_stack([points.x.to_numpy(), points.y.to_numpy()])

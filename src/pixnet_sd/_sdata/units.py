@@ -12,7 +12,7 @@ from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import suggest_names
 from pixnet_sd._sdata import affine
 from pixnet_sd._sdata.provenance import recorded_scale
-from pixnet_sd._sdata.shapes import get_centres
+from pixnet_sd._sdata.shapes import get_centers
 
 # Twice "µm": the micro sign and the Greek letter look alike.
 MICROMETRE_NAMES = {"um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"}
@@ -89,8 +89,8 @@ def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) 
 def mpp_from_pitch(
     sdata: SpatialData, image_key: str, spots_key: str, pitch_um: float, coordinate_system: str | None = None
 ) -> float:
-    """Compute µm per pixel from neighbouring spots of known pitch."""
-    spots = get_centres(sdata.shapes[spots_key])
+    """Compute µm per pixel from neighboring spots of known pitch."""
+    spots = get_centers(sdata.shapes[spots_key])
     if len(spots) < 2:
         raise PixnetValueError(f"{spots_key!r} has {len(spots)} spots; a pitch needs at least 2.")
     to_image = affine.matrix_between(sdata, spots_key, image_key, coordinate_system)
@@ -99,15 +99,15 @@ def mpp_from_pitch(
     if not pitch_px > 0:
         raise PixnetValueError(
             f"The {len(spots)} spots of {spots_key!r} have no pitch: their median distance is {pitch_px:g} px. "
-            "Centres must be finite, and most of them in different places."
+            "Centers must be finite, and most of them in different places."
         )
     return pitch_um / pitch_px
 
 
 def lattice_pitch(points: np.ndarray) -> float:
-    """Estimate the distance of neighbours on a square or hexagonal lattice whose points stray a little.
+    """Estimate the distance of neighbors on a square or hexagonal lattice whose points stray a little.
 
-    The nearest neighbour alone would be biased: it is the one that strayed towards the point. So all direct neighbours
+    The nearest neighbor alone would be biased: it is the one that strayed towards the point. So all direct neighbors
     count, and those along the diagonal of a square do not.
     """
     tree = cKDTree(points)

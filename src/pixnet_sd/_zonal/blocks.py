@@ -78,7 +78,7 @@ def band_height(raster: np.ndarray, limit_bytes: int) -> int:
 
 
 def merge_chunks(sizes: tuple[int, ...], most: int) -> list[tuple[int, int]]:
-    """Merge neighbouring chunks into ranges of at most `most`."""
+    """Merge neighboring chunks into ranges of at most `most`."""
     edges = [0]
     for before, after in pairwise(accumulate(sizes, initial=0)):
         if before > edges[-1] and after - edges[-1] > most:

@@ -71,7 +71,7 @@ def chord_ends(inverse, y):
 
 @njit(nogil=True)
 def disc_in_pixel(inverse, x, y):
-    """Area of the unit disc within the image of the pixel whose upper left corner is (x, y) from the centre."""
+    """Area of the unit disc within the image of the pixel whose upper left corner is (x, y) from the center."""
     ux, uy, vx, vy = inverse[0, 0], inverse[1, 0], inverse[0, 1], inverse[1, 1]
     px, py = ux * x + vx * y, uy * x + vy * y
     qx, qy, rx, ry = px + ux, py + uy, px + vx, py + vy

@@ -1,4 +1,4 @@
-"""Which shapes meet a window, and in an order that keeps neighbours together. numpy and numba only.
+"""Which shapes meet a window, and in an order that keeps neighbors together. numpy and numba only.
 
 Measured against `shapely.STRtree` over boxes, for a million shapes on 60,000 px a side, on one core: 28 bytes per shape
 where the tree and its boxes take 503; 1.35 s to build and to query every block of 1024 px where the tree takes 1.49 s.
@@ -32,7 +32,7 @@ class ShapeFinder:
         return grid_shapes(self.bounds)
 
     def meeting(self, window: Window) -> np.ndarray:
-        """Find rows of the shapes whose bounds meet the window, neighbours near each other."""
+        """Find rows of the shapes whose bounds meet the window, neighbors near each other."""
         x0, y0, x1, y1 = self.extent
         holds_all = window.x0 <= x0 and window.y0 <= y0 and window.x1 >= x1 and window.y1 >= y1
         if holds_all and self.mean_step_px <= SMALLEST_CELL_PX:

@@ -65,7 +65,7 @@ def add_edge(cells, ax, ay, bx, by, sign):
         return
     slope = (bx - ax) / (by - ay)
     first, last = max(floor(ay), 0), min(floor(by), height - 1)
-    # The ends of an edge are its vertices to the last bit, so that neighbouring edges meet.
+    # The ends of an edge are its vertices to the last bit, so that neighboring edges meet.
     y, x = (ay, ax) if ay >= 0 else (0.0, ax - ay * slope)
     for row in range(first, last + 1):
         next_y, next_x = (by, bx) if by <= row + 1 else (row + 1.0, ax + (row + 1 - ay) * slope)

@@ -177,7 +177,7 @@ def ring_area(ring):
 
 @njit(nogil=True)
 def is_surely_simple(ring):
-    """Return True only if no two edges meet but neighbours at their vertex; False means "ask GEOS", far slower."""
+    """Return True only if no two edges meet but neighbors at their vertex; False means "ask GEOS", far slower."""
     edges = len(ring) - 1
     if edges < 3:
         return False

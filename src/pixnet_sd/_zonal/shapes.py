@@ -1,4 +1,4 @@
-"""Shapes in raster pixels, normalised once here so that the kernels can trust them. numpy, numba and shapely only."""
+"""Shapes in raster pixels, normalized once here so that the kernels can trust them. numpy, numba and shapely only."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Shapes:
     @property
     def centroid(self) -> np.ndarray:
         """Return centroids (n, 2): x, y; NaN for empty shapes."""
-        centre = (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
-        over_ranges(centroid_range, len(self), self.geometry, centre)
-        return centre
+        center = (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
+        over_ranges(centroid_range, len(self), self.geometry, center)
+        return center
 
     @property
     def geometry(self) -> Geometry:
@@ -89,16 +89,16 @@ def from_polygons(geometries: np.ndarray, to_pixels: np.ndarray) -> Shapes:
     return check_distance(filled)
 
 
-def from_circles(centres_xy: np.ndarray, radius: np.ndarray | float, to_pixels: np.ndarray) -> Shapes:
+def from_circles(centers_xy: np.ndarray, radius: np.ndarray | float, to_pixels: np.ndarray) -> Shapes:
     """Make circles, which the matrix maps to exact ellipses. A radius must be positive and finite."""
-    centres_xy, to_pixels = np.asarray(centres_xy, float), check_matrix(to_pixels)
-    radius = np.broadcast_to(np.asarray(radius, float), len(centres_xy))
+    centers_xy, to_pixels = np.asarray(centers_xy, float), check_matrix(to_pixels)
+    radius = np.broadcast_to(np.asarray(radius, float), len(centers_xy))
     raise_for_rows(~(np.isfinite(radius) & (radius > 0)), "Circles need a positive, finite radius", radius)
-    raise_for_rows(~np.isfinite(centres_xy).all(1), "Circles need finite centres", centres_xy)
+    raise_for_rows(~np.isfinite(centers_xy).all(1), "Circles need finite centers", centers_xy)
     linear, shift = to_pixels[:2, :2], to_pixels[:2, 2]
     ellipses = radius[:, None, None] * linear
     # The rows' lengths are the half extents of an ellipse, whatever its axes.
-    middle, half = centres_xy @ linear.T + shift, np.hypot(ellipses[:, :, 0], ellipses[:, :, 1])
+    middle, half = centers_xy @ linear.T + shift, np.hypot(ellipses[:, :, 0], ellipses[:, :, 1])
     area = np.pi * radius**2 * abs(np.linalg.det(linear))
     kind = np.full(len(radius), ELLIPSE, np.uint8)
     return check_distance(Shapes(kind, np.hstack([middle - half, middle + half]), area, empty_rings(), ellipses))
@@ -220,11 +220,11 @@ def make_valid(geometry: shapely.Geometry) -> shapely.Geometry:
 
 
 @njit(nogil=True)
-def centroid_range(begin, end, geometry, centre):
+def centroid_range(begin, end, geometry, center):
     """Put the centroid in the place of the middle of the bounds, which is right for all but polygons."""
     for i in range(begin, end):
         if geometry.kind[i] == POLYGON:
-            x0, y0 = centre[i, 0], centre[i, 1]
+            x0, y0 = center[i, 0], center[i, 1]
             area, x, y = 0.0, 0.0, 0.0
             for r in range(geometry.first[i], geometry.first[i + 1]):
                 ring = geometry.xy[geometry.start[r] : geometry.start[r + 1]]
@@ -235,4 +235,4 @@ def centroid_range(begin, end, geometry, centre):
                     area += cross
                     x += (ax + bx) * cross / 3
                     y += (ay + by) * cross / 3
-            centre[i] = x0 + x / area, y0 + y / area
+            center[i] = x0 + x / area, y0 + y / area

@@ -77,9 +77,9 @@ def spread_range(begin, end, geometry, rows, window, flat, area, missing, flawed
                     missing[i, c] += covered[e] - valid
                     flawed[i] = True
                 if valid > 0:
-                    centre = added / valid
-                    part = squares_about(centre, plane, places, cuts, weights, first[e], first[e + 1])
-                    merged = merge_spread(weight[i, c], mean[i, c], squares[i, c], valid, centre, part)
+                    center = added / valid
+                    part = squares_about(center, plane, places, cuts, weights, first[e], first[e + 1])
+                    merged = merge_spread(weight[i, c], mean[i, c], squares[i, c], valid, center, part)
                     weight[i, c], mean[i, c], squares[i, c] = merged
         for e in range(runs):
             area[owner[e]] += covered[e]
@@ -128,11 +128,11 @@ def least_of(plane, places, cuts, begin, end, sign):
 
 
 @njit(nogil=True)
-def squares_about(centre, plane, places, cuts, weights, begin, end):
+def squares_about(center, plane, places, cuts, weights, begin, end):
     total = 0.0
     for s in range(begin, end):
         for k in range(cuts[s], cuts[s + 1]):
-            apart = plane[places[s] + k - cuts[s]] - centre
+            apart = plane[places[s] + k - cuts[s]] - center
             total += 0.0 if isnan(apart) else weights[k] * apart * apart
     return total
 

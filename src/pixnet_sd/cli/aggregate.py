@@ -12,7 +12,7 @@ HELP = "a table for shapes from a map, or from any image"
 EXAMPLES = """\
 examples:
   pixnet-sd aggregate a.zarr --shapes cells
-  pixnet-sd aggregate a.zarr --shapes cells --raster he --statistic mean --table cells_colour
+  pixnet-sd aggregate a.zarr --shapes cells --raster he --statistic mean --table cells_color
 """
 
 

@@ -39,8 +39,8 @@ def her2st(section: str = "C2") -> SpatialData:
     genes = pd.DataFrame(index=pd.Index(found.genes.astype(object)))
     elements = {
         "he": build.make_image(found.image(), ["r", "g", "b"], systems, chunks=(3, 1024, 1024), pyramid=True),
-        "spots": build.make_circles(found.centres_xy_px, SPOT_DIAMETER_UM / 2 / found.mpp, spots, systems),
-        "spots_counts": build.make_table(found.counts, genes, "spots", spots, spatial=found.centres_xy_px * found.mpp),
+        "spots": build.make_circles(found.centers_xy_px, SPOT_DIAMETER_UM / 2 / found.mpp, spots, systems),
+        "spots_counts": build.make_table(found.counts, genes, "spots", spots, spatial=found.centers_xy_px * found.mpp),
     }
     logger.info("her2st %s: %d spots; %d under tissue have no counts", section, len(spots), found.spots_without_counts)
     return build.make_section(elements, {}, {"he": found.mpp})

@@ -26,7 +26,7 @@ from pixnet_sd.datasets._fetch import RemoteFile, fetch_file
 SOURCE = "https://raw.githubusercontent.com/almaan/her2st/85df7411b987a7dec3feff9718b869a7a82091ec/data"
 SPOT_DIAMETER_UM = 100.0
 SPOT_PITCH_UM = 200.0
-"""Distance of neighbouring spots along a row or column of the array."""
+"""Distance of neighboring spots along a row or column of the array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class MeasuredSection:
     """As in `FILES`."""
     spot_ids: NDArray[np.str_]
     """Column and row on the array, as in "10x21"."""
-    centres_xy_px: NDArray[np.float64]
-    """(spots, 2): centres on the image."""
+    centers_xy_px: NDArray[np.float64]
+    """(spots, 2): centers on the image."""
     counts: sparse.csr_matrix
     """(spots, genes): raw counts, int32."""
     genes: NDArray[np.str_]
@@ -123,7 +123,7 @@ def read_section(name: str) -> MeasuredSection:
     return MeasuredSection(
         name=name,
         spot_ids=both.to_numpy(dtype=str),
-        centres_xy_px=spots.loc[both, ["pixel_x", "pixel_y"]].to_numpy(),
+        centers_xy_px=spots.loc[both, ["pixel_x", "pixel_y"]].to_numpy(),
         counts=sparse.csr_matrix(counts.loc[both].to_numpy()),
         genes=counts.columns.to_numpy(dtype=str),
         mpp=SPOT_PITCH_UM / pitch_px(spots),

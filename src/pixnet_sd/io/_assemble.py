@@ -62,7 +62,7 @@ class ReadShapes:
         return pd.Index(self.counts.obs_names.astype(object))
 
     @property
-    def centres(self) -> np.ndarray:
+    def centers(self) -> np.ndarray:
         """Return the centers (n, 2) in "global"."""
         xy = shapely.get_coordinates(shapely.centroid(self.geometries))
         return xy @ self.to_global[:2, :2].T + self.to_global[:2, 2]
@@ -104,14 +104,14 @@ def table_of(one: ReadShapes, frame: GlobalFrame) -> AnnData:
     """Make a table of the counts, with the vendor's annotations of genes and shapes."""
     annotations = {name: column.to_numpy() for name, column in one.counts.obs.items() if name not in SPATIAL}
     return build.make_table(
-        one.counts.X, one.counts.var.copy(), one.name, one.ids, obs=annotations, spatial=one.centres * frame.um
+        one.counts.X, one.counts.var.copy(), one.name, one.ids, obs=annotations, spatial=one.centers * frame.um
     )
 
 
 def warn_if_elsewhere(one: ReadShapes, scan: Scan, frame: GlobalFrame) -> None:
     """Warn if most shapes are outside the image, as if they were aligned to another one; raise if all are."""
     inverse = np.linalg.inv(frame.image)
-    x, y = (one.centres @ inverse[:2, :2].T + inverse[:2, 2]).T
+    x, y = (one.centers @ inverse[:2, :2].T + inverse[:2, 2]).T
     height, width = scan.shape
     share = float(((x >= 0) & (x <= width) & (y >= 0) & (y <= height)).mean())
     message = (

@@ -25,20 +25,20 @@ class Lattice:
         # The determinant is negative if the array is mirrored in the image.
         return float(np.sqrt(step_um[0] * step_um[1] / abs(np.linalg.det(self.step_px))))
 
-    def cells(self, centres_xy: np.ndarray) -> np.ndarray:
+    def cells(self, centers_xy: np.ndarray) -> np.ndarray:
         """Return the parallelogram around each center; together they have neither overlaps nor gaps."""
         corners = self.step_px @ np.array([[-0.5, 0.5, 0.5, -0.5], [-0.5, -0.5, 0.5, 0.5]])
-        return np.asarray(shapely.polygons(centres_xy[:, None, :] + corners.T[None]))
+        return np.asarray(shapely.polygons(centers_xy[:, None, :] + corners.T[None]))
 
 
-def fit_lattice(columns: np.ndarray, rows: np.ndarray, centres_xy: np.ndarray, what: str) -> Lattice:
+def fit_lattice(columns: np.ndarray, rows: np.ndarray, centers_xy: np.ndarray, what: str) -> Lattice:
     """Fit the lattice to all positions by least squares; three that are not in line suffice."""
     positions = np.column_stack([columns, rows]).astype(float)
     positions -= positions.mean(axis=0) if len(positions) else 0.0
-    if len(positions) < 3 or np.linalg.matrix_rank(positions) < 2 or not np.isfinite(centres_xy).all():
+    if len(positions) < 3 or np.linalg.matrix_rank(positions) < 2 or not np.isfinite(centers_xy).all():
         raise PixnetValueError(
             f"The {len(positions)} {what} do not define a lattice, which needs at least 3 with finite "
             "centers, not in one line. Check the positions file."
         )
-    step, *_ = np.linalg.lstsq(positions, centres_xy - centres_xy.mean(axis=0))
+    step, *_ = np.linalg.lstsq(positions, centers_xy - centers_xy.mean(axis=0))
     return Lattice(step.T)

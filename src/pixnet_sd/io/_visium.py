@@ -41,13 +41,13 @@ def visium(path: str | Path, *, image: str | Path | None = None, mpp: float | No
     >>> sdata = ps.io.visium("outs", image="section.tif")  # doctest: +SKIP
     """
     folder = _vendor.folder_of(path, COUNTS, "a folder of Space Ranger")
-    counts, centres = read_visium_spots(folder)
-    fit = _lattice.fit_lattice(counts.obs["array_col"].to_numpy(), counts.obs["array_row"].to_numpy(), centres, "spots")
+    counts, centers = read_visium_spots(folder)
+    fit = _lattice.fit_lattice(counts.obs["array_col"].to_numpy(), counts.obs["array_row"].to_numpy(), centers, "spots")
     scan, to_global = read_visium_image(folder / "spatial", image)
     scale = to_global[0, 0]
     known = {"the spots' pitch of 100 µm": fit.mpp(_lattice.VISIUM_STEP_UM) * scale, **scan.stated_mpp}
     frame = _assemble.GlobalFrame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
-    spots = _assemble.ReadShapes("spots", shapely.points(centres), counts, radius=SPOT_DIAMETER_UM / 2 / frame.um)
+    spots = _assemble.ReadShapes("spots", shapely.points(centers), counts, radius=SPOT_DIAMETER_UM / 2 / frame.um)
     return _assemble.assemble_section(scan, frame, [spots])
 
 

@@ -111,8 +111,8 @@ def view_of_both(view: MapView, shapes: Shapes) -> MapView:
 
 
 def describe_shapes(key: str, shapes: Shapes, tissue: Raster) -> str:
-    centres = shapes.centroid[shapes.area > 0]
-    return f"{key}: {100 * tissue_share(tissue, centres[even_rows(len(centres))]):.0f} % on tissue"
+    centers = shapes.centroid[shapes.area > 0]
+    return f"{key}: {100 * tissue_share(tissue, centers[even_rows(len(centers))]):.0f} % on tissue"
 
 
 def outline_style(count: int, theme: Theme) -> Style:

@@ -96,7 +96,7 @@ def nuclei(
 ) -> GeoDataFrame | None:
     """Find nuclei on an H&E image, as one polygon each; with `expand_um`, cells around them.
 
-    Nuclei are what is darker in red light, where haematoxylin absorbs and eosin hardly does, than its surroundings.
+    Nuclei are what is darker in red light, where hematoxylin absorbs and eosin hardly does, than its surroundings.
     Those that touch are parted by a watershed from the peaks of depth and stain. The image is resampled to 0.5 µm per
     pixel and read in tiles; the result is that of the whole image at once, and outlines never overlap.
 

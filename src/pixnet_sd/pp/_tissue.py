@@ -15,7 +15,7 @@ from pixnet_sd._keys import tissue_key
 from pixnet_sd._metrics.alignment import Raster, tissue_share
 from pixnet_sd._raster.tissue import tissue_mask
 from pixnet_sd._sdata import affine, build, elements, images, units
-from pixnet_sd._sdata.alignment import measured_centres
+from pixnet_sd._sdata.alignment import measured_centers
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._settings import logger
 
@@ -107,9 +107,9 @@ def tissue(
     step = max(1.0, WORKING_MPP / mpp)
     check_image_size(image, step)
     level = images.read_overview_level(image, step)
-    centres = measured_centres(sdata, key)
-    mask = find_tissue(level, images.level_mpp(level, mpp), centres, sensitivity)
-    report_tissue(key, mask, centres)
+    centers = measured_centers(sdata, key)
+    mask = find_tissue(level, images.level_mpp(level, mpp), centers, sensitivity)
+    report_tissue(key, mask, centers)
     labels = build.make_labels(mask.values.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
     if not inplace:
         return labels
@@ -118,13 +118,13 @@ def tissue(
     return None
 
 
-def find_tissue(level: images.Level, mpp: float, centres: np.ndarray, sensitivity: float | None) -> Raster:
+def find_tissue(level: images.Level, mpp: float, centers: np.ndarray, sensitivity: float | None) -> Raster:
     """Look again, for paler tissue, where that brings the measured shapes onto the mask."""
     image = load_lazy(level.data)
     mask = Raster(tissue_mask(image, mpp, sensitivity or 1.0), level.grid.from_source)
-    if sensitivity is None and share_on(mask, centres) < ENOUGH:
+    if sensitivity is None and share_on(mask, centers) < ENOUGH:
         looser = replace(mask, values=tissue_mask(image, mpp, LOOSER))
-        return looser if share_on(looser, centres) >= ENOUGH else mask
+        return looser if share_on(looser, centers) >= ENOUGH else mask
     return mask
 
 
@@ -133,24 +133,24 @@ def check_sensitivity(sensitivity: float | None) -> None:
         raise PixnetValueError(f"sensitivity={sensitivity!r} must be a positive number; 1.5 finds more.")
 
 
-def share_on(mask: Raster, centres: np.ndarray) -> float:
+def share_on(mask: Raster, centers: np.ndarray) -> float:
     """Return the share of points on the mask; 1 where there are none."""
-    return tissue_share(mask, centres) if len(centres) else 1.0
+    return tissue_share(mask, centers) if len(centers) else 1.0
 
 
-def report_tissue(key: str, mask: Raster, centres: np.ndarray) -> None:
+def report_tissue(key: str, mask: Raster, centers: np.ndarray) -> None:
     """Log the share of measured shapes on the tissue; warn where it is small, or where there is no tissue."""
-    share = share_on(mask, centres)
+    share = share_on(mask, centers)
     if not mask.values.any():
         warn(f"No tissue was found on image {key!r}; it may be empty glass.")
     elif share < TOO_FEW:
         warn(
-            f"Only {share:.0%} of the {len(centres):,} measured shapes lie on the tissue found on {key!r}: it may be "
+            f"Only {share:.0%} of the {len(centers):,} measured shapes lie on the tissue found on {key!r}: it may be "
             "too tight for pale tissue. Pass sensitivity=2 for more, or run tl.check_alignment to see whether "
             "the shapes lie where they belong."
         )
-    elif len(centres):
-        logger.info("%.1f %% of the %s measured shapes lie on the tissue of %r", 100 * share, f"{len(centres):,}", key)
+    elif len(centers):
+        logger.info("%.1f %% of the %s measured shapes lie on the tissue of %r", 100 * share, f"{len(centers):,}", key)
 
 
 def check_image_size(image: images.Image, step: float) -> None:

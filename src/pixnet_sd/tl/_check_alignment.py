@@ -10,22 +10,22 @@ import pandas as pd
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._metrics.alignment import Place, Raster, explained_share, move_centres, other_places, tissue_share
+from pixnet_sd._metrics.alignment import Place, Raster, explained_share, move_centers, other_places, tissue_share
 from pixnet_sd._sdata import alignment, elements, images, maps, units
 from pixnet_sd._zonal.coverage import coverage as coverage_weights
 from pixnet_sd._zonal.shapes import ELLIPSE, Shapes
 
 OK, CHECK, UNKNOWN = "ok", "check", "not checked"
 ON_IMAGE, ON_TISSUE, COVERED = 0.95, 0.5, 0.95
-"""Least shares of centres on the image, of centres on tissue, and of the shapes' area that the raster covers."""
+"""Least shares of centers on the image, of centers on tissue, and of the shapes' area that the raster covers."""
 MORE_TISSUE = 0.1
-"""Another place must have so many more centres on tissue before it is believed."""
+"""Another place must have so many more centers on tissue before it is believed."""
 MORE_EXPLAINED, TIMES_EXPLAINED = 0.02, 1.2
 """Another place must explain so much more expression, as a difference and as a ratio."""
 PITCH = 0.05
 """Tolerance of distances."""
 ARRAYS_UM = {"Visium": (55, 100), "Visium, as Space Ranger writes it": (65, 100), "Spatial Transcriptomics": (100, 200)}
-"""Diameter of a spot, and centre to centre."""
+"""Diameter of a spot, and center to center."""
 COLUMNS = ["check", "value", "verdict", "finding"]
 
 
@@ -54,11 +54,11 @@ def check_alignment(
     """Report whether shapes lie where they belong on the H&E: a verdict and plain words for each check.
 
     The shapes are compared with themselves mirrored, turned, shifted by tenths of their extent and in other scales. A
-    place is doubted when another has clearly more centres on tissue, or when the colour of another explains clearly
+    place is doubted when another has clearly more centers on tissue, or when the color of another explains clearly
     more of what was measured. Up to 4000 shapes, evenly drawn, stand for all.
 
     It cannot see shifts below a tenth of the extent. On an image that tissue fills, only counts of 20 shapes or more
-    can tell a mirrored place, and where colour explains little of the expression even these hardly do. Symmetric
+    can tell a mirrored place, and where color explains little of the expression even these hardly do. Symmetric
     tissue looks the same either way. So ``"ok"`` means that nothing better was found; look at ``pl.alignment`` too.
 
     Parameters
@@ -76,7 +76,7 @@ def check_alignment(
     layer
         The layer with raw counts; by default X.
     pitch_um
-        Distance of neighbouring spots, centre to centre. By default those of known arrays are tried.
+        Distance of neighboring spots, center to center. By default those of known arrays are tried.
     coordinate_system
         The one in which elements lie over each other; only needed where several disagree.
     value_range
@@ -97,18 +97,18 @@ def check_alignment(
     """
     image, key = elements.find_image_key(sdata, image_key), elements.find_shapes_key(sdata, shapes_key)
     shapes = alignment.read_shapes_in_image(sdata, key, image, coordinate_system)
-    centres = np.where((shapes.area > 0)[:, None], shapes.centroid, np.nan)
-    known = centres[np.isfinite(centres).all(axis=1)]
+    centers = np.where((shapes.area > 0)[:, None], shapes.centroid, np.nan)
+    known = centers[np.isfinite(centers).all(axis=1)]
     drawn = known[alignment.even_rows(len(known))]
     size_px = images.read_image(sdata, image).grid.shape
     places = other_places(size_px, known)
     level = alignment.read_overview(sdata, image, value_range)
     tissue = alignment.read_tissue_overview(sdata, image, level)
-    colour = alignment.read_colour(level, float(np.sqrt(np.median(shapes.area))))
+    color = alignment.read_color(level, float(np.sqrt(np.median(shapes.area))))
     lines = [
         image_line(drawn, size_px, image),
         *tissue_line(tissue, drawn, places),
-        expression_line(sdata, (key, table_key, layer), centres, colour, places),
+        expression_line(sdata, (key, table_key, layer), centers, color, places),
         covered_share(sdata, key, raster_key or image, coordinate_system),
         *pitch_line(sdata, image, shapes, known, pitch_um),
     ]
@@ -119,18 +119,18 @@ def verdict_word(good: bool) -> str:
     return OK if good else CHECK
 
 
-def image_line(centres: np.ndarray, size_px: tuple[int, int], image_key: str) -> ReportLine:
+def image_line(centers: np.ndarray, size_px: tuple[int, int], image_key: str) -> ReportLine:
     height, width = size_px
-    share = float(((centres >= 0) & (centres < [width, height])).all(axis=1).mean())
-    finding = f"{share:.0%} of the centres lie on image {image_key!r} of {width} x {height} px"
+    share = float(((centers >= 0) & (centers < [width, height])).all(axis=1).mean())
+    finding = f"{share:.0%} of the centers lie on image {image_key!r} of {width} x {height} px"
     return ReportLine("on the image", share, verdict_word(share >= ON_IMAGE), finding)
 
 
-def tissue_line(tissue: Raster, centres: np.ndarray, places: Sequence[Place]) -> list[ReportLine]:
+def tissue_line(tissue: Raster, centers: np.ndarray, places: Sequence[Place]) -> list[ReportLine]:
     """Format the share as placed, and that of the best other place."""
-    here = tissue_share(tissue, centres)
-    place, there = best_place(places, lambda place: tissue_share(tissue, move_centres(centres, place)))
-    finding = f"{here:.0%} of the centres lie on tissue, which fills {tissue.values.mean():.0%} of the image"
+    here = tissue_share(tissue, centers)
+    place, there = best_place(places, lambda place: tissue_share(tissue, move_centers(centers, place)))
+    finding = f"{here:.0%} of the centers lie on tissue, which fills {tissue.values.mean():.0%} of the image"
     fits = there <= here + MORE_TISSUE
     other = f"{place.words}, {there:.0%} would lie on tissue" if not fits else "no other place tried has clearly more"
     return [
@@ -148,26 +148,26 @@ def best_place(places: Sequence[Place], score: Callable[[Place], float]) -> tupl
 def expression_line(
     sdata: SpatialData,
     keys: tuple[str, str | None, str | None],
-    centres: np.ndarray,
-    colour: Raster,
+    centers: np.ndarray,
+    color: Raster,
     places: Sequence[Place],
 ) -> ReportLine:
-    """Whether colour explains more of the counts from another place; `keys` name shapes, table and layer."""
+    """Whether color explains more of the counts from another place; `keys` name shapes, table and layer."""
     shapes_key, table_key, layer = keys
     name = "expression, against other places"
     try:
         table = alignment.measured_table(sdata, shapes_key, table_key)
-        measured = alignment.read_measured_expression(sdata, shapes_key, centres, table, layer)
+        measured = alignment.read_measured_expression(sdata, shapes_key, centers, table, layer)
     except PixnetValueError as error:
         if table_key is not None:
             raise
         return ReportLine(name, float("nan"), UNKNOWN, str(error))
-    here = explained_share(colour, measured.centres, measured.expression)
+    here = explained_share(color, measured.centers, measured.expression)
     place, there = best_place(
-        places, lambda place: explained_share(colour, move_centres(measured.centres, place), measured.expression)
+        places, lambda place: explained_share(color, move_centers(measured.centers, place), measured.expression)
     )
     fits = there <= max(here + MORE_EXPLAINED, here * TIMES_EXPLAINED)
-    finding = f"colour explains {here:.1%} of the expression; {place.words}, it would explain {there:.1%}"
+    finding = f"color explains {here:.1%} of the expression; {place.words}, it would explain {there:.1%}"
     return ReportLine(name, there, verdict_word(fits), finding)
 
 
@@ -184,15 +184,15 @@ def covered_share(sdata: SpatialData, shapes_key: str, raster_key: str, coordina
 
 
 def pitch_line(
-    sdata: SpatialData, image_key: str, shapes: Shapes, centres: np.ndarray, stated_um: float | None
+    sdata: SpatialData, image_key: str, shapes: Shapes, centers: np.ndarray, stated_um: float | None
 ) -> list[ReportLine]:
-    """µm per pixel by the distance of neighbouring spots, against the one that is stated; only for equal circles."""
+    """µm per pixel by the distance of neighboring spots, against the one that is stated; only for equal circles."""
     diameters = np.sqrt(shapes.area * 4 / np.pi)
     equal = (shapes.kind == ELLIPSE).all() and np.ptp(diameters) < PITCH * diameters.max()
-    if len(centres) < 2 or not equal:
+    if len(centers) < 2 or not equal:
         return []
     mpp = units.image_mpp(sdata, image_key)
-    pitch_px, diameter_um = units.lattice_pitch(centres), float(diameters.mean() * mpp)
+    pitch_px, diameter_um = units.lattice_pitch(centers), float(diameters.mean() * mpp)
     found = f"spots of {diameter_um:.0f} µm stand {pitch_px * mpp:.0f} µm apart by {mpp:.4g} µm per pixel"
     if stated_um is not None:
         fits = is_near(pitch_px * mpp, stated_um)

@@ -57,7 +57,7 @@ def evaluate(
       prediction of all genes agrees perfectly, in rank and in error; with some of the genes, as far as their share is
       the same everywhere: for 250 genes with a third of the counts of a section of breast cancer, up to a correlation
       of 0.98, far above the ceiling by noise. Totals over the shared genes on both sides would close that gap, but the
-      target would depend on the model, and be easier: a mean of neighbouring spots scored 0.02 to 0.03 better. With few
+      target would depend on the model, and be easier: a mean of neighboring spots scored 0.02 to 0.03 better. With few
       genes the loss is large; ``panel_ceiling`` says how large: what the measured counts of these genes would score.
     - Expected counts of a single gene have no profile. They are compared as rates, ln(1 + 1e4 y / mean total), where
       the depth is one number for the section and differences in depth between shapes stay in the measurement.

@@ -31,7 +31,7 @@ def make() -> None:
 
 @torch.inference_mode()
 def stages(network: PixNet, image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What each stage gives, by name: `features` holds encoder, colour and context, one map per source."""
+    """What each stage gives, by name: `features` holds encoder, color and context, one map per source."""
     maps = network.features(image)
     decoded = network.decoder(maps)
     programs = network.head(decoded)

@@ -1,4 +1,4 @@
-"""Colour: the torch encoder agrees with the numpy one, and its statistics are those of the pixels."""
+"""Color: the torch encoder agrees with the numpy one, and its statistics are those of the pixels."""
 
 import numpy as np
 import torch

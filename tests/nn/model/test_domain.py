@@ -1,4 +1,4 @@
-"""Tissue like that of the training is not strange; other colours, other tissue and no tissue are."""
+"""Tissue like that of the training is not strange; other colors, other tissue and no tissue are."""
 
 import json
 from dataclasses import replace
@@ -59,11 +59,11 @@ def test_of_the_training_itself_one_per_cent_is_strange(slides: list[Slide], kno
     assert np.mean([share(known, slide) for slide in slides[:2]]) == pytest.approx(0.01, abs=0.01)
 
 
-@pytest.mark.parametrize("fault", ["grey", "exchanged", "inverted", "noise"])
-def test_other_colours_are_strange(slides: list[Slide], known: StainDomain, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["gray", "exchanged", "inverted", "noise"])
+def test_other_colors_are_strange(slides: list[Slide], known: StainDomain, fault: str) -> None:
     pixels = slides[2].picture.data.compute()
     faulty = {
-        "grey": np.repeat(pixels.mean(0, keepdims=True).astype(np.uint8), 3, axis=0),
+        "gray": np.repeat(pixels.mean(0, keepdims=True).astype(np.uint8), 3, axis=0),
         "exchanged": pixels[::-1].copy(),
         "inverted": 255 - pixels,
         "noise": np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8),
@@ -86,10 +86,10 @@ def test_a_patch_is_told_by_known_numbers() -> None:
 
 
 def test_patches_come_from_all_over_a_slide(slides: list[Slide]) -> None:
-    centres = sample_places(slides[0])
-    assert len(centres) == min(PATCHES, len(slides[0].measured[0].shapes))
-    assert np.ptp(centres, axis=0) == pytest.approx(np.ptp(slides[0].measured[0].shapes.centroid, axis=0), rel=0.1)
-    assert next(iter(read_patches(slides[0].picture, centres))).shape == (3, SIDE_PX, SIDE_PX)
+    centers = sample_places(slides[0])
+    assert len(centers) == min(PATCHES, len(slides[0].measured[0].shapes))
+    assert np.ptp(centers, axis=0) == pytest.approx(np.ptp(slides[0].measured[0].shapes.centroid, axis=0), rel=0.1)
+    assert next(iter(read_patches(slides[0].picture, centers))).shape == (3, SIDE_PX, SIDE_PX)
 
 
 def test_one_flat_slide_has_an_appearance_too(slides: list[Slide]) -> None:
@@ -112,7 +112,7 @@ def test_the_bundled_model_knows_breast_cancer_from_what_it_never_saw(
     real_data: Path, slides: list[Slide], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIXNET_SD_DATA_DIR", str(real_data))
-    known = ps.Model.load("default").appearance
+    known = ps.Model.load("default").stain_domain
     assert known is not None
     section = ps.datasets.her2st("C3")
     reading = ReadOptions("he", ["spots_counts"], None, ["KRT19"], 0.7, None, False)

@@ -37,7 +37,7 @@ def test_where_a_tile_sees_enough_the_map_is_exact(model: Model) -> None:
     assert torch.allclose(found[..., inside, inside], expected(model, image)[..., inside, inside], atol=1e-5)
 
 
-def test_a_tile_of_one_colour_has_no_border(model: Model) -> None:
+def test_a_tile_of_one_color_has_no_border(model: Model) -> None:
     """It goes on beyond its borders as it is, so all of it is the same."""
     image = torch.full((1, 3, 48, 64), 0.6)
     found = ps.MarkerMap(model).predict(image)
@@ -61,7 +61,7 @@ def test_tiles_that_do_not_fit_the_stride_are_refused(model: Model) -> None:
         ps.MarkerMap(model).predict(torch.rand(1, 3, 64, 66))
 
 
-def test_pixels_become_the_colours_that_the_network_takes(model: Model) -> None:
+def test_pixels_become_the_colors_that_the_network_takes(model: Model) -> None:
     tile = np.random.default_rng(0).integers(0, 255, (8, 12, 3), dtype=np.uint8)
     taken = ps.MarkerMap(model).get_transform()(tile)
     assert taken.shape == (3, 8, 12)

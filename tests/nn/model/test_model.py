@@ -146,7 +146,7 @@ def test_another_format_version(saved, version):
         ({"genes": None}, "does not describe a model"),
         ({"members": []}, "one or more networks"),
         ({"members": [{"margin": 8, "rim": 0}]}, "does not describe a model: 'network'"),
-        ({"card": {"colour": "red"}}, "colour"),
+        ({"card": {"color": "red"}}, "color"),
     ],
 )
 def test_a_description_that_is_wrong(saved, changes, message):

@@ -19,7 +19,7 @@ class Box(nn.Module):
 
 
 class DownAndUp(nn.Module):
-    """Each pixel of a 4-fold upsampling sees one neighbour of its coarse pixel: 4 input pixels further."""
+    """Each pixel of a 4-fold upsampling sees one neighbor of its coarse pixel: 4 input pixels further."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return upsample_maps(pool_maps(image, 4), 4)

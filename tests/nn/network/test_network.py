@@ -63,8 +63,8 @@ CASES = {
     "cnn": {"encoder": "tf_efficientnet_lite0", "levels": (0, 1, 2)},
     "overview": {"encoder": "resnet10t", "levels": (0, 1), "overview": 2, "context_um": (8.0, 24.0)},
     "full resolution": {"encoder": "resnet10t", "levels": (0, 1), "stride": 1},
-    "colour only": {"encoder": "stain"},
-    "no colour": {"encoder": "resnet10t", "levels": (0, 1, 2), "stain": False, "head": "log"},
+    "color only": {"encoder": "stain"},
+    "no color": {"encoder": "resnet10t", "levels": (0, 1, 2), "stain": False, "head": "log"},
     "readout": {"encoder": "resnet10t", "levels": (0, 1, 2), "decoder": "readout"},
     "windows": {"encoder": "efficientnet_b0", "levels": (0, 1, 2), "window_px": 32},
 }
@@ -141,8 +141,8 @@ def test_a_configuration_survives_json():
 def test_a_configuration_of_another_version_is_refused():
     values = NetworkConfig().to_json()
     del values["mpp"]
-    with pytest.raises(PixnetValueError, match=r"unknown keys \['colour'\] and lacks \['mpp'\]"):
-        NetworkConfig.from_json({**values, "colour": True})
+    with pytest.raises(PixnetValueError, match=r"unknown keys \['color'\] and lacks \['mpp'\]"):
+        NetworkConfig.from_json({**values, "color": True})
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_a_plain_view_shows_the_image() -> None:
         torch.testing.assert_close(view.undo(view.apply(image)), image)
 
 
-def test_colour_changes_in_optical_density_so_glass_stays_white() -> None:
+def test_color_changes_in_optical_density_so_glass_stays_white() -> None:
     image = torch.ones(1, 3, 4, 4)
     stronger = CropView(0, 1.5 * ONE, ZERO, blurred=False)
     torch.testing.assert_close(stronger.apply(image), image)

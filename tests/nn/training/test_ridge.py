@@ -96,7 +96,7 @@ def noise(seed: int, side: int = 20) -> Slide:
 
 
 def test_an_image_that_says_nothing_of_smooth_counts_scores_0() -> None:
-    """Blocks that touch see each other's pixels, and neighbours have similar counts: they scored 0.1."""
+    """Blocks that touch see each other's pixels, and neighbors have similar counts: they scored 0.1."""
     means = [np.mean(list(train([noise(seed)]).card.scores.values())) for seed in range(8)]
     assert abs(np.mean(means)) < 0.05, means
 

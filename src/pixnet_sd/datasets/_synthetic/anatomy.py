@@ -173,7 +173,7 @@ def nearest_gland(glands, y, x):
 
 @njit(nogil=True)
 def gland_depth(plan, glands, y, x):
-    """Depth in the nearest gland, its epithelium's thickness there, its secretion. Neighbours never merge."""
+    """Depth in the nearest gland, its epithelium's thickness there, its secretion. Neighbors never merge."""
     seed = plan.seed + 61
     y_w = y + 8.0 * smooth_noise(x, y, 42.0, seed) + 2.2 * smooth_noise(x, y, 13.0, seed + 1)
     x_w = x + 8.0 * smooth_noise(x, y, 42.0, seed + 2) + 2.2 * smooth_noise(x, y, 13.0, seed + 3)

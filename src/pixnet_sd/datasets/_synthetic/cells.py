@@ -16,7 +16,7 @@ class NearestCells(NamedTuple):
     """Planes (y, x) that say whose cell a pixel lies in."""
 
     radius: np.ndarray
-    """Distance from the nearest nucleus' centre, 1 on its outline; `REACH` where no cell reaches."""
+    """Distance from the nearest nucleus' center, 1 on its outline; `REACH` where no cell reaches."""
     runner_up: np.ndarray
     """The same to the second nearest nucleus: equal on the border between two cells."""
     owner: np.ndarray
@@ -27,7 +27,7 @@ class NearestCells(NamedTuple):
 
 @njit(nogil=True)
 def relative_radius(form, dy, dx):
-    """Distance from a nucleus' centre as a multiple of its outline's in that direction."""
+    """Distance from a nucleus' center as a multiple of its outline's in that direction."""
     u, v = (dx * form[3] + dy * form[2]) / form[0], (dy * form[3] - dx * form[2]) / form[1]
     square = u * u + v * v
     if square < 1e-12:
@@ -80,7 +80,7 @@ def outlines_um(nuclei: Nuclei) -> np.ndarray:
 
 
 def whole_outlines_px(nuclei: Nuclei, within: Window, image: Window, mpp: float) -> tuple[np.ndarray, np.ndarray]:
-    """Polygons of the nuclei centred in `within`, and their rows; those cut by the image's border are left out."""
+    """Polygons of the nuclei centered in `within`, and their rows; those cut by the image's border are left out."""
     y, x = nuclei.y_um / mpp, nuclei.x_um / mpp
     rows = np.flatnonzero((y >= within.y0) & (y < within.y1) & (x >= within.x0) & (x < within.x1))
     points = outlines_um(nuclei.subset(rows)) / mpp

@@ -119,6 +119,6 @@ def edge_of(plan: Plan, window: Window, mpp: float) -> np.ndarray:
 
 
 def sample_fields(plan: Plan, window: Window, mpp: float) -> Fields:
-    """All planes of a window; its pixels are sampled at their centres."""
+    """All planes of a window; its pixels are sampled at their centers."""
     glands = gland_table(plan, window.y0 * mpp, window.x0 * mpp, window.y1 * mpp, window.x1 * mpp)
     return Fields(*survey_window(plan, glands, window.y0, window.x0, window.height, window.width, mpp))

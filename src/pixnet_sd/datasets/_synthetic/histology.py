@@ -20,7 +20,7 @@ from pixnet_sd.datasets._synthetic.programs import program_rates
 from pixnet_sd.datasets._synthetic.section import SectionWindow, section_of
 from pixnet_sd.datasets._synthetic.shading import stain_concentrations
 
-# Haematoxylin and eosin as scanners see them, with more blue in both than in Ruifrok and Johnston's.
+# Hematoxylin and eosin as scanners see them, with more blue in both than in Ruifrok and Johnston's.
 SLIDE_STAINS = unit_rows([(0.60, 0.71, 0.36), (0.16, 0.83, 0.49)])
 GLASS_DENSITY = np.array([0.018, 0.021, 0.030], np.float32)[:, None, None]
 CAMERA_SD_LEVELS = 1.6

@@ -27,11 +27,11 @@ CELL_TYPES = ("epithelial", "fibroblast", "lymphocyte", "tumour")
 EPITHELIAL, FIBROBLAST, LYMPHOCYTE, TUMOUR = range(4)
 
 REACH = 2.3
-"""How far a cell reaches from its nucleus' centre, in radii of the nucleus."""
+"""How far a cell reaches from its nucleus' center, in radii of the nucleus."""
 REACH_UM = 25.0
 """No cell reaches farther than this."""
 RING_REACH_UM = 95.0
-"""No nucleus of a gland lies farther than this from the gland's centre."""
+"""No nucleus of a gland lies farther than this from the gland's center."""
 RING_SPACING_UM = 5.6
 BEND_UM = 20.0
 """No lattice site is bent away farther than this."""
@@ -153,7 +153,7 @@ def ring_sites(glands: GlandTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
 def place_on_rays(
     plan: Plan, glands: GlandTable, gland: np.ndarray, angle: np.ndarray, wanted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Walk along each ray from the gland's centre to the wanted depth; says where, and the depth reached there."""
+    """Walk along each ray from the gland's center to the wanted depth; says where, and the depth reached there."""
     across, along = gland[:, 3] * np.sin(angle), gland[:, 2] * np.cos(angle)
     ray_y, ray_x = along * gland[:, 4] + across * gland[:, 5], along * gland[:, 5] - across * gland[:, 4]
     length = np.hypot(ray_y, ray_x)

@@ -1,4 +1,4 @@
-"""How much haematoxylin and eosin each pixel of a synthetic section holds. Arrays (y, x) only."""
+"""How much hematoxylin and eosin each pixel of a synthetic section holds. Arrays (y, x) only."""
 
 import numpy as np
 

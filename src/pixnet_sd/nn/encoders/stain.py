@@ -1,4 +1,4 @@
-"""Stain as an encoder without parameters: optical density, haematoxylin and eosin, with local mean and SD.
+"""Stain as an encoder without parameters: optical density, hematoxylin and eosin, with local mean and SD.
 
 Formulas after Ruifrok & Johnston, "Quantification of histochemical staining by color deconvolution", Anal. Quant.
 Cytol. Histol. 23 (2001) 291-299. On real sections stain statistics alone predict about as well as frozen ImageNet
@@ -15,7 +15,7 @@ from torch import Tensor
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.ops import box_mean, pool_maps
 
-# Optical density (R, G, B) of haematoxylin and eosin, as published; rows are scaled to unit length.
+# Optical density (R, G, B) of hematoxylin and eosin, as published; rows are scaled to unit length.
 STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
 
 # An 8-bit value v has density -log10((v + 1) / 256): 0 for white, and finite for black.
@@ -29,13 +29,13 @@ SMALLEST_VARIANCE = 1e-4
 
 
 def unmixing_matrix() -> Tensor:
-    """Return the 2 x 3 matrix from optical density to the haematoxylin and eosin that fit it best (least squares)."""
+    """Return the 2 x 3 matrix from optical density to the hematoxylin and eosin that fit it best (least squares)."""
     stains = torch.tensor(STAINS, dtype=torch.float64)
     return torch.linalg.pinv((stains / stains.norm(dim=1, keepdim=True)).T).float()
 
 
 class StainEncoder(Encoder):
-    """Per level: three optical densities, haematoxylin, eosin, and the mean and SD of these five in boxes."""
+    """Per level: three optical densities, hematoxylin, eosin, and the mean and SD of these five in boxes."""
 
     has_stain = True
 

@@ -101,14 +101,14 @@ def is_glass(density: np.ndarray) -> bool:
 
 
 def describe_patches(density: np.ndarray) -> np.ndarray:
-    grey = density.mean(axis=0)
-    changes = [measure_change(grey, step) + measure_change(grey.T, step) for step in STEPS_PX]
+    gray = density.mean(axis=0)
+    changes = [measure_change(gray, step) + measure_change(gray.T, step) for step in STEPS_PX]
     variation = np.array([*density.std(axis=(1, 2)), *changes])
     return np.concatenate([density.mean(axis=(1, 2)), np.log(variation + SMALLEST)])
 
 
-def measure_change(grey: np.ndarray, step: int) -> float:
-    return float(np.abs(grey[step:] - grey[:-step]).mean())
+def measure_change(gray: np.ndarray, step: int) -> float:
+    return float(np.abs(gray[step:] - gray[:-step]).mean())
 
 
 def measure_distances(found: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ class Model:
         Counts over all genes in a training shape of size factor 1: the library size that rates refer to.
     history
         Training curves, by name.
-    appearance
+    stain_domain
         Stain domain of the training data, where known.
     """
 
@@ -87,13 +87,13 @@ class Model:
         ensembl: Sequence[str] | None = None,
         library_size: float | None = None,
         history: Mapping[str, Sequence[float]] | None = None,
-        appearance: StainDomain | None = None,
+        stain_domain: StainDomain | None = None,
     ) -> None:
         self.network = Ensemble(members).eval()
         self.genes, self.card, self.library_size = tuple(genes), card, library_size
         self.ensembl = None if ensembl is None else tuple(ensembl)
         self.history = {key: list(values) for key, values in (history or {}).items()}
-        self.appearance = appearance
+        self.stain_domain = stain_domain
         check_genes(self.genes, self.ensembl, self.network.loadings.shape[1])
 
     @property
@@ -142,7 +142,7 @@ class Model:
             "shared_features": self.network.shares_features,
             "card": {**asdict(self.card), "scores": dict(self.card.scores)},
             "history": self.history,
-            "appearance": None if self.appearance is None else self.appearance.to_json(),
+            "stain_domain": None if self.stain_domain is None else self.stain_domain.to_json(),
         }
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -230,7 +230,7 @@ def from_description(description: dict[str, Any]) -> Model:
         ensembl=description["ensembl"],
         library_size=description["library_size"],
         history=description["history"],
-        appearance=description["appearance"] and StainDomain.from_json(description["appearance"]),
+        stain_domain=description["stain_domain"] and StainDomain.from_json(description["stain_domain"]),
     )
     for name in ("unit", "mpp"):
         if getattr(model, name) != description[name]:

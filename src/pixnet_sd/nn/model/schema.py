@@ -34,7 +34,7 @@ def is_history(history: Any) -> bool:
     return isinstance(history, dict) and all(all_of(curve, is_curve_value) for curve in history.values())
 
 
-def is_appearance(found: Any) -> bool:
+def is_stain_domain(found: Any) -> bool:
     if found is None:
         return True
     if not isinstance(found, dict) or set(found) != {"mean", "precision", "limit"}:
@@ -62,12 +62,12 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "shared_features": (lambda value: isinstance(value, bool), "true or false"),
     "card": (is_card, "texts, and numbers for `scores`"),
     "history": (is_history, "lists of numbers by name"),
-    "appearance": (is_appearance, "null or numbers for `mean`, `precision` and `limit` that fit together"),
+    "stain_domain": (is_stain_domain, "null or numbers for `mean`, `precision` and `limit` that fit together"),
 }
 
 
 # Keys that models of earlier releases lack, with the value that stands for them.
-LATER: Mapping[str, Any] = {"appearance": None}
+LATER: Mapping[str, Any] = {"stain_domain": None}
 
 
 def check_description(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Features(nn.Module):
         coarsest = max(*encoder.levels, stride)
         self.levels = tuple(2**power for power in range(12) if stride <= 2**power <= coarsest)
         # The name is part of the names of stored tensors.
-        self.colour = StainEncoder(self.levels) if stain and not encoder.has_stain else None
+        self.color = StainEncoder(self.levels) if stain and not encoder.has_stain else None
         self.wide_stride = max(encoder.strides) * overview or coarsest
         self.boxes = box_sides(context_px, self.wide_stride)
         self.sources = self.describe()
@@ -44,7 +44,7 @@ class Features(nn.Module):
         """List one source per map, in the order of `forward`."""
         sources = [
             self.source(channels, stride, self.nearest_level(level))
-            for encoder in (self.encoder, self.colour)
+            for encoder in (self.encoder, self.color)
             if encoder is not None
             for channels, stride, level in zip(encoder.channels, encoder.strides, encoder.levels, strict=True)
         ]
@@ -68,8 +68,8 @@ class Features(nn.Module):
     def compute(self, image: Tensor, around: Tensor, encoder: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
         """Compute maps of an image with an encoder; `around` is the image with its rim."""
         maps = list(encoder(image))
-        if self.colour is not None:
-            maps += self.colour(image)
+        if self.color is not None:
+            maps += self.color(image)
         maps = [pool_to_stride(m, source, image) for m, source in zip(maps, self.sources, strict=False)]
         if not self.boxes:
             return maps

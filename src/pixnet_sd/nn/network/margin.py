@@ -41,9 +41,9 @@ def measure_reach(forward: Callable[[Tensor], Tensor], alignment: int, stride: i
     while blocks * alignment <= FARTHEST_PX:
         touched = touched_pixels(forward, alignment, blocks, axis)
         first, last = int(touched[0]), int(touched[-1]) + 1
-        centre, length = blocks * alignment // stride, (2 * blocks + 1) * alignment // stride
+        center, length = blocks * alignment // stride, (2 * blocks + 1) * alignment // stride
         if first > 0 and last < length:
-            beyond = max(centre - first, last - centre - alignment // stride, 0)
+            beyond = max(center - first, last - center - alignment // stride, 0)
             return round_up(beyond * stride, alignment)
         blocks *= 2
     raise PixnetValueError(

@@ -65,7 +65,7 @@ def train_pixnet(
         card,
         library_size=library_size(training) if network.head.additive else None,
         history=join_curves([state.history for state in states]),
-        appearance=learn_domain(training),
+        stain_domain=learn_domain(training),
     )
 
 

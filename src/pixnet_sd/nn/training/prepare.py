@@ -148,9 +148,9 @@ def decoder_margin(network: PixNet) -> int:
     """Measure the input pixels beyond which a pixel's features do not matter to the decoder."""
 
     def decode(image: Tensor) -> Tensor:
-        grey = image.mean(dim=1, keepdim=True).to(next(network.parameters()).device)
+        gray = image.mean(dim=1, keepdim=True).to(next(network.parameters()).device)
         return network.decode(
-            [pool_maps(grey, s.stride).expand(-1, s.channels, -1, -1) for s in network.features.sources]
+            [pool_maps(gray, s.stride).expand(-1, s.channels, -1, -1) for s in network.features.sources]
         )
 
     return measure_margin(network, decode, network.alignment, network.stride)

@@ -46,7 +46,7 @@ def train_ridge(
         warn_not_scored(slides[0].name, apart_um)
         fit = fit_ridge(pooled.features, pooled.profiles, pooled.touching_folds(), rank=config.programs)
     network.load_ridge(pad_fit(fit, config.programs))
-    return Model([network.cpu()], genes, card, appearance=learn_domain(slides))
+    return Model([network.cpu()], genes, card, stain_domain=learn_domain(slides))
 
 
 def warn_not_scored(name: str, apart_um: float) -> None:

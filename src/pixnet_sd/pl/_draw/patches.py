@@ -52,6 +52,6 @@ def draw_ellipses(shapes: Shapes, rows: np.ndarray, ax: Axes) -> Collection:
     """Draw transformed circles; singular values of the matrix give axes and angle."""
     turns, axes, _ = np.linalg.svd(shapes.ellipses[rows])
     degrees = np.rad2deg(np.arctan2(turns[:, 1, 0], turns[:, 0, 0]))
-    centres = (shapes.bounds[rows, :2] + shapes.bounds[rows, 2:]) / 2
+    centers = (shapes.bounds[rows, :2] + shapes.bounds[rows, 2:]) / 2
     long, short = 2 * axes.T
-    return EllipseCollection(long, short, degrees, units="xy", offsets=centres, offset_transform=ax.transData)
+    return EllipseCollection(long, short, degrees, units="xy", offsets=centers, offset_transform=ax.transData)

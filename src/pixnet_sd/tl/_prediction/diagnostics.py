@@ -16,13 +16,13 @@ from pixnet_sd.tl._prediction.plan import PredictionPlan
 PATCHES, ANYWHERE = 64, 256
 """Looked at where tissue is marked, and where glass is among them."""
 STRANGE = 0.5
-"""Share of strange patches from which a picture is. Measured in `benchmarks/appearance.py`: sections of the same
+"""Share of strange patches from which a picture is. Measured in `benchmarks/stain_domain.py`: sections of the same
 patient have up to 0.06, other tissue and synthetic tissue 0.85 and more."""
 
 
 def warn_if_unfamiliar(plan: PredictionPlan) -> None:
     """One warning where most of the tissue looks like none that the model learnt from."""
-    known = plan.model.appearance
+    known = plan.model.stain_domain
     if known is None or not plan.tiles:
         return
     share = known.outlier_share(read_patches(plan.picture, patch_places(plan)))

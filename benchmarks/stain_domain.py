@@ -3,7 +3,7 @@
 Patches of held-out sections, of other tissue, and of spoiled copies of a section, and the share of them that is strange
 to what was learnt from her2st C2 to C5. Needs PIXNET_SD_DATA_DIR.
 
-    python -m benchmarks.appearance
+    python -m benchmarks.stain_domain
 """
 
 import logging
