@@ -2,7 +2,7 @@
 
     python benchmarks/aggregate.py [--quick] [--out results.md]
 
-Ours is timed from an array of shapely geometries (or of centres and a radius) and a raster in memory to the sums, best
+Ours is timed from an array of shapely geometries (or of centers and a radius) and a raster in memory to the sums, best
 of three, compiled code on disk. A peer that would take too long is timed on a part of the work and scaled; its row says
 of what. Peers that are not installed have no row.
 """
@@ -43,7 +43,7 @@ class Case:
     """What every peer is given."""
     raster: np.ndarray
     """(c, y, x) float32."""
-    centres: np.ndarray | None = None
+    centers: np.ndarray | None = None
     radius: float = 0.0
     """Ours takes circles as circles."""
 
@@ -52,8 +52,8 @@ class Case:
         return self.raster.shape[1]
 
     def shapes(self):
-        if self.centres is not None:
-            return from_circles(self.centres, self.radius, SAME)
+        if self.centers is not None:
+            return from_circles(self.centers, self.radius, SAME)
         return from_polygons(self.polygons, SAME)
 
     def crop(self, n: int, n_channels: int) -> Case:
@@ -89,8 +89,8 @@ def seconds_of(work: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
 def cells(n: int, size: int, radius: float, vertices: int = 24) -> np.ndarray:
     rng, angle = np.random.default_rng(0), np.linspace(0, 2 * np.pi, vertices, endpoint=False)
     reach = radius * (1 + 0.25 * rng.uniform(-1, 1, (n, vertices)))
-    centre = rng.uniform(1.5 * radius, size - 1.5 * radius, (n, 1, 2))
-    return shapely.polygons(centre + np.stack([reach * np.cos(angle), reach * np.sin(angle)], -1))
+    center = rng.uniform(1.5 * radius, size - 1.5 * radius, (n, 1, 2))
+    return shapely.polygons(center + np.stack([reach * np.cos(angle), reach * np.sin(angle)], -1))
 
 
 def bins(side: int, step: float = 2.0, corner: float = 0.3) -> np.ndarray:
@@ -103,11 +103,11 @@ def cases(quick: bool) -> Iterator[Case]:
     rng = np.random.default_rng(1)
     channels = (1, 8) if quick else (1, 8, 64)
     raster = rng.random((channels[-1], size, size), np.float32)
-    centres = rng.uniform(15, size - 15, (5000 // share, 2))
-    discs = shapely.buffer(shapely.points(centres), 12.0, quad_segs=16)
+    centers = rng.uniform(15, size - 15, (5000 // share, 2))
+    discs = shapely.buffer(shapely.points(centers), 12.0, quad_segs=16)
     outlines = cells(20_000 // share, size, 5.5)
     for c in channels:
-        yield Case(f"{len(discs):,} circles", discs, raster[:c], centres, 12.0)
+        yield Case(f"{len(discs):,} circles", discs, raster[:c], centers, 12.0)
     for c in channels:
         yield Case(f"{len(outlines):,} cells", outlines, raster[:c])
     squares = bins(1000 // (4 if quick else 1))
@@ -209,7 +209,7 @@ def rasterstats_zonal(case: Case, budget_s: float) -> Row:
         sums = [[row["sum"] for row in zonal_stats(features, plane, **placed)] for plane in part.raster]
         return np.array(sums, float).T
 
-    return scaled(case, "rasterstats (pixel centres)", run, budget_s, channels=1)
+    return scaled(case, "rasterstats (pixel centers)", run, budget_s, channels=1)
 
 
 def labels_of(case: Case) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Import time of pixnet_sd beside its neighbours: each in fresh processes, medians, one table."""
+"""Import time of pixnet_sd beside its neighbors: each in fresh processes, medians, one table."""
 
 import argparse
 import statistics

@@ -49,7 +49,7 @@ class Slide:
         return self.size_px / self.side
 
     def cells(self, rows: int) -> np.ndarray:
-        """The outlines of the first rows of cells, of which each touches its neighbours."""
+        """The outlines of the first rows of cells, of which each touches its neighbors."""
         random = np.random.default_rng(0)
         y, x = np.mgrid[:rows, : self.side].reshape(2, -1)
         angle = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)

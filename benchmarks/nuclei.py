@@ -31,7 +31,7 @@ from torch import Tensor
 import pixnet_sd as ps
 from pixnet_sd._raster import nuclei as by_stain
 from pixnet_sd._raster.basins import split_mask
-from pixnet_sd._raster.stain import EOSIN, HAEMATOXYLIN, unit_rows
+from pixnet_sd._raster.stain import EOSIN, HEMATOXYLIN, unit_rows
 from pixnet_sd.nn.nuclei import NucleusNet, detect_with, fold_norms
 
 Detect = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -44,8 +44,8 @@ TRAIN_MPP = 0.4
 """Finer than what the network sees, so that crops can be turned and scaled."""
 CROP_PX, BATCH = 96, 8
 RATE = 3e-3
-STAINS = torch.from_numpy(unit_rows([HAEMATOXYLIN, EOSIN, (0.27, 0.57, 0.78)])).float()
-"""Haematoxylin, eosin, and a third that makes a basis."""
+STAINS = torch.from_numpy(unit_rows([HEMATOXYLIN, EOSIN, (0.27, 0.57, 0.78)])).float()
+"""Hematoxylin, eosin, and a third that makes a basis."""
 
 
 @dataclass(frozen=True)

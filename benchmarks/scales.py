@@ -202,25 +202,25 @@ def crops(study: Study) -> Predict:
 @torch.inference_mode()
 def crop_features(sdata: SpatialData, key: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
     """(shapes, D): the encoder's features averaged over each crop."""
-    centres = shapes_of(sdata, key).centroid[rows]
+    centers = shapes_of(sdata, key).centroid[rows]
     network = PixNet(replace(NETWORK, mpp=mpp_of(sdata)), GENES, encoder_weights=None).eval()
     picture, _ = images.at_step(images.read_rgb(sdata, "he", None), 1.0)
-    found = np.full((len(centres), network.decoder.readout.dim), np.nan)
+    found = np.full((len(centers), network.decoder.readout.dim), np.nan)
     for tile in make_tiles(
         *picture.grid.shape, size=1024, stride=network.alignment, margin=CROP_PX // 2 + network.margin
     ):
         low, high = np.array([[tile.core.x0, tile.core.y0], [tile.core.x1, tile.core.y1]])
-        inside = np.flatnonzero(((centres >= low) & (centres < high)).all(axis=1))
+        inside = np.flatnonzero(((centers >= low) & (centers < high)).all(axis=1))
         if len(inside):
             dense = network.decoder.readout.dense(network.features(to_unit(picture.read(tile.read)[None], "cpu")))
-            places = (centres[inside] - (tile.read.x0, tile.read.y0)) / network.stride
+            places = (centers[inside] - (tile.read.x0, tile.read.y0)) / network.stride
             found[inside] = aggregate(dense[0].numpy(), squares(places, CROP_PX / network.stride), "mean").values
     return found
 
 
-def squares(centres: np.ndarray, side: float) -> Shapes:
+def squares(centers: np.ndarray, side: float) -> Shapes:
     half = side / 2
-    boxes = shapely.box(*(centres - half).T, *(centres + half).T)
+    boxes = shapely.box(*(centers - half).T, *(centers + half).T)
     return shapes.to_pixel_shapes(ShapesModel.parse(gpd.GeoDataFrame(geometry=boxes)), np.eye(3))
 
 

@@ -49,7 +49,7 @@ def spoiled(slide: Slide) -> Iterator[tuple[str, Picture, float]]:
     picture = slide.picture
     pixels = picture.data.compute()
     faults = {
-        "grey": np.repeat(pixels.mean(0, keepdims=True), 3, axis=0),
+        "gray": np.repeat(pixels.mean(0, keepdims=True), 3, axis=0),
         "blue and red exchanged": pixels[::-1],
         "inverted": 255 - pixels,
         "blurred, sigma 2 px": np.stack([gaussian_filter(channel, 2) for channel in pixels]),

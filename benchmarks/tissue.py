@@ -21,7 +21,7 @@ from spatialdata import SpatialData
 import pixnet_sd as ps
 from pixnet_sd._metrics.alignment import Raster, tissue_share
 from pixnet_sd._sdata import affine, build
-from pixnet_sd._sdata.shapes import get_centres
+from pixnet_sd._sdata.shapes import get_centers
 
 MOB_MPP = 4.44
 
@@ -62,8 +62,8 @@ def bulb(path: Path) -> SpatialData:
     systems = build.make_transformations({"global": np.eye(3)})
     table = pd.read_csv(path.with_name(f"alignment_table_{path.stem}.tsv.gz"), sep="\t").query("selected == 1")
     pixels = np.moveaxis(io.imread(path), -1, 0)
-    centres = table[["pixel_x", "pixel_y"]].to_numpy(float)
-    spots = build.make_circles(centres, 50 / MOB_MPP, pd.RangeIndex(len(centres)), systems)
+    centers = table[["pixel_x", "pixel_y"]].to_numpy(float)
+    spots = build.make_circles(centers, 50 / MOB_MPP, pd.RangeIndex(len(centers)), systems)
     return build.make_section({"he": build.make_image(pixels, "rgb", systems), "spots": spots}, {}, {"he": MOB_MPP})
 
 
@@ -72,7 +72,7 @@ def share(section: SpatialData, labels: Any) -> float:
         affine.to_matrix(affine.get_transformations(labels)["global"]),
         affine.to_matrix(affine.get_transformations(section["spots"])["global"]),
     )
-    return tissue_share(Raster(labels.values > 0, to_labels), get_centres(section["spots"]))
+    return tissue_share(Raster(labels.values > 0, to_labels), get_centers(section["spots"]))
 
 
 if __name__ == "__main__":
