@@ -8,7 +8,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._sdata import build
 from pixnet_sd._settings import logger
-from pixnet_sd.datasets._her2st_files import SPOT_DIAMETER_UM, read_section
+from pixnet_sd.datasets._her2st_files import SPOT_DIAMETER_UM, MeasuredSection, read_section
 
 
 def her2st(section: str = "C2") -> SpatialData:
@@ -34,6 +34,17 @@ def her2st(section: str = "C2") -> SpatialData:
     >>> sdata = ps.datasets.her2st("C2")  # doctest: +SKIP
     """
     found = read_section(section)
+    logger.info(
+        "her2st %s: %d spots; %d under tissue have no counts",
+        section,
+        len(found.spot_ids),
+        found.spots_without_counts,
+    )
+    return make_real_section(found)
+
+
+def make_real_section(found: MeasuredSection) -> SpatialData:
+    """Make the object of a section from its arrays; all elements are in pixels of its image."""
     systems = build.make_transformations({"global": np.eye(3), "micrometers": np.diag([found.mpp, found.mpp, 1.0])})
     spots = pd.Index(found.spot_ids.astype(object))
     genes = pd.DataFrame(index=pd.Index(found.genes.astype(object)))
@@ -42,5 +53,4 @@ def her2st(section: str = "C2") -> SpatialData:
         "spots": build.make_circles(found.centers_xy_px, SPOT_DIAMETER_UM / 2 / found.mpp, spots, systems),
         "spots_counts": build.make_table(found.counts, genes, "spots", spots, spatial=found.centers_xy_px * found.mpp),
     }
-    logger.info("her2st %s: %d spots; %d under tissue have no counts", section, len(spots), found.spots_without_counts)
     return build.make_section(elements, {}, {"he": found.mpp})

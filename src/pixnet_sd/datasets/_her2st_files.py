@@ -27,6 +27,15 @@ SOURCE = "https://raw.githubusercontent.com/almaan/her2st/85df7411b987a7dec3feff
 SPOT_DIAMETER_UM = 100.0
 SPOT_PITCH_UM = 200.0
 """Distance of neighboring spots along a row or column of the array."""
+BREAST_CROP_PX = (2320, 1380, 6672, 4276)
+"""The part of section C5 that is in the package: x0, y0, x1, y1. The bundled model is trained without its spots."""
+BREAST_FOLDER = Path(__file__).parent / "_data"
+BREAST_ATTRIBUTION = (
+    "Part of section C5 of patient C, H&E and Spatial Transcriptomics of HER2-positive breast cancer. "
+    "Andersson et al., Nature Communications 12, 6012 (2021), doi 10.1038/s41467-021-26271-2; "
+    "https://github.com/almaan/her2st. License: CC BY 4.0, https://creativecommons.org/licenses/by/4.0/. "
+    "Changes: cropped to 4352 x 2896 px, compressed again, spots that lie in it kept."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,21 @@ def read_section(name: str) -> MeasuredSection:
         image_path=image_path,
         spots_without_counts=len(spots) - len(both),
     )
+
+
+def read_breast() -> MeasuredSection:
+    """Read the section that is in the package."""
+    with np.load(BREAST_FOLDER / "breast.npz") as file:
+        return MeasuredSection(
+            name="breast",
+            spot_ids=file["spot_ids"],
+            centers_xy_px=file["centers_xy_px"],
+            counts=sparse.csr_matrix(file["counts"].astype(np.int32)),
+            genes=file["genes"],
+            mpp=float(file["mpp"]),
+            image_path=BREAST_FOLDER / "breast.jpg",
+            spots_without_counts=0,
+        )
 
 
 def files_of(name: str) -> SectionFiles:
