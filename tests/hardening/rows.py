@@ -145,7 +145,8 @@ ROWS = (
     ),
     Row(
         "image coarser than the model",
-        "An error, unless `allow_upsample=True`. Finer ones are resampled while they are read.",
+        "An error, unless `allow_upsample=True`. Training makes the model as coarse, which the log says. Finer ones "
+        "are resampled while they are read.",
         (
             Refusal(
                 "2 µm for a model of 0.5",
@@ -157,6 +158,7 @@ ROWS = (
         (
             "tl/test_predict.py::test_an_image_too_coarse_for_the_model_is_refused",
             "tl/test_predict.py::test_an_image_of_another_resolution_is_resampled",
+            "tl/test_train.py::test_the_model_reads_what_the_coarsest_image_has_or_what_it_is_told",
         ),
     ),
     Row(
@@ -481,9 +483,12 @@ ROWS = (
     ),
     Row(
         "a table that annotates several regions",
-        "Filtered by region and instance.",
+        "Filtered by region and instance; where several lie on one image, `shapes_key` says which.",
         (),
-        ("_sdata/test_counts.py::test_only_the_rows_of_the_region",),
+        (
+            "_sdata/test_counts.py::test_only_the_rows_of_the_region",
+            "_sdata/test_elements.py::test_a_table_of_two_regions_is_told_which",
+        ),
     ),
     Row(
         "genes missing, repeated, in another case, by another kind of name; in an Index, in no list",

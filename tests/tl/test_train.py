@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import spatialdata as sd
 from precision import assert_close
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError, PixnetWarning
+from pixnet_sd._raster.grid import Window
 from pixnet_sd._settings import logger
 from pixnet_sd.nn.device import best_device
-from pixnet_sd.tl._train import resolve_device
+from pixnet_sd.tl._slides import ReadOptions, find_measured_sections, read_slide
+from pixnet_sd.tl._train import marked_genes, resolve_device, resolve_mpp
 
 
 def test_a_model_trained_on_bins_predicts_another_section(toy: SpatialData, learnt: ps.Model) -> None:
@@ -74,14 +78,77 @@ def test_one_member_has_no_spread_and_shapes_need_one_table(toy: SpatialData) ->
         ps.tl.aggregate(toy, "cells", raster_key="he", uncertainty=True, inplace=False)
     with pytest.raises(PixnetKeyError, match="tables that annotate shapes 'cells'"):
         ps.tl.train(toy, shapes_key=["cells"])
-    with pytest.raises(PixnetValueError, match="not both"):
-        ps.tl.train(toy, shapes_key="spots", table_key="spots_counts")
+    with pytest.raises(PixnetValueError, match=r"0 of the tables \['bins_8um_counts'\] annotate the shapes 'spots'"):
+        ps.tl.train(toy, shapes_key="spots", table_key="bins_8um_counts")
 
 
-def test_an_image_coarser_than_the_model_is_refused() -> None:
+def test_the_model_reads_what_the_coarsest_image_has_or_what_it_is_told() -> None:
+    config = ps.TrainConfig()
+    own = config.network.mpp
+    images = [own / 2, 2 * own]
+    assert resolve_mpp(config, None, images[:1], None, False) == config
+    assert resolve_mpp(config, None, images, None, False).network.mpp == 2 * own
+    assert resolve_mpp(config, None, images, None, True) == config
+    assert resolve_mpp(config, 3 * own, images, None, False).network.mpp == 3 * own
+    with pytest.raises(PixnetValueError, match=r"mpp.* positive"):
+        resolve_mpp(config, -1.0, images, None, False)
+
+
+def test_an_image_coarser_than_asked_is_refused_and_a_model_keeps_its_scale() -> None:
     coarse = ps.datasets.toy(size_px=256, mpp=1.0)
+    model = ps.tl.train(
+        coarse, table_key="bins_8um_counts", config=ps.TrainConfig(steps=1), validation=None, progress=False
+    )
+    assert model.mpp == 1.0
     with pytest.raises(PixnetValueError, match="1 µm per pixel, the model reads 0.5"):
-        ps.tl.train(coarse, table_key="bins_8um_counts", progress=False)
+        ps.tl.train(coarse, mpp=0.5, table_key="bins_8um_counts", progress=False)
+    with pytest.raises(PixnetValueError, match="keeps its µm per pixel, 1; got mpp=2"):
+        ps.tl.train(coarse, model=model, mpp=2.0, table_key="bins_8um_counts")
+
+
+def test_marks_of_scanpy_are_taken_over_and_those_of_select_genes_first(caplog: pytest.LogCaptureFixture) -> None:
+    section = ps.datasets.toy(1, size_px=256)
+    var = section["bins_8um_counts"].var
+    (found,) = find_measured_sections([section], None, "bins_8um", None)
+    assert marked_genes(found) == list(var.index)
+    var["highly_variable"] = np.arange(len(var)) < 3
+    logger.addHandler(caplog.handler)
+    assert marked_genes(found) == list(var.index[:3])
+    assert "the 3 genes that are 'highly_variable' in table 'bins_8um_counts' are modelled" in caplog.text
+    var["selected"] = np.arange(len(var)) < 2
+    assert marked_genes(found) == list(var.index[:2])
+    var["selected"] = [None, True] * (len(var) // 2)
+    with pytest.raises(PixnetValueError, match="must be True or False"):
+        marked_genes(found)
+
+
+def test_a_concatenated_object_holds_the_sections_that_it_was_made_of() -> None:
+    sections = [ps.datasets.toy(seed, size_px=256) for seed in (1, 2)]
+    apart = read_all(sections, None, "bins_8um", None)
+    for together in (False, True):
+        joined = sd.concatenate(dict(zip("ab", sections, strict=True)), concatenate_tables=together)
+        shapes = ["bins_8um-a", "bins_8um-b"]
+        tables = "bins_8um_counts" if together else ["bins_8um_counts-a", "bins_8um_counts-b"]
+        for keys in (
+            (None, shapes, None),
+            (None, None, tables),
+            (None, shapes, tables),
+            (["he-a", "he-b"], shapes, None),
+        ):
+            assert read_all([joined], *keys) == apart
+    assert read_all([joined], "he-b", None, "bins_8um_counts") == apart[1:]
+    model = ps.tl.train(joined, shapes_key=shapes, config=ps.TrainConfig(steps=1), validation=None, progress=False)
+    assert model.card.data.startswith("2 section(s), ")
+
+
+def read_all(objects: list[SpatialData], *keys: Any) -> list[tuple[float, bytes, bytes]]:
+    genes = list(objects[0].tables.values())[0].var_names
+    how = ReadOptions(None, genes, 0.5, None, False)
+    slides = [read_slide(section, "", how) for section in find_measured_sections(objects, *keys)]
+    return [
+        (one.mpp, np.asarray(one.picture.read(Window(0, 0, 256, 256))).tobytes(), one.measured[0].totals.tobytes())
+        for one in slides
+    ]
 
 
 def test_what_cannot_be_is_refused(toy: SpatialData) -> None:
@@ -96,7 +163,11 @@ def test_what_cannot_be_is_refused(toy: SpatialData) -> None:
     with pytest.raises(PixnetTypeError, match="got str"):
         ps.tl.train("slide.zarr")
     with pytest.raises(PixnetValueError, match="leave it out for all"):
-        ps.tl.train(toy, genes=[])
+        ps.tl.train(toy, table_key="spots_counts", genes=[])
+    with pytest.raises(PixnetTypeError, match=r"genes=250 is no list of names. pp.select_genes"):
+        ps.tl.train(toy, table_key="spots_counts", genes=250)  # type: ignore[arg-type]
+    with pytest.raises(PixnetTypeError, match="config must be a TrainConfig"):
+        ps.tl.train(toy, config={"steps": 8})  # type: ignore[arg-type]
     with pytest.raises(PixnetValueError, match="validation must be"):
         ps.tl.train(toy, table_key="bins_8um_counts", validation="half")
 

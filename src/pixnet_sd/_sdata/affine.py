@@ -54,7 +54,11 @@ def look_up(known: Mapping[str, float], system: str, key: str) -> float | None:
 
 def is_renamed(system: str, name: str, key: str) -> bool:
     suffix = system.removeprefix(name)
-    return suffix != system and suffix.startswith("-") and key.endswith(suffix)
+    if suffix == system or not suffix.startswith("-"):
+        return False
+    # It renames systems of the objects that it is given, too, so a second call on these adds the suffix once more.
+    own = key[key.rfind("-") :] if "-" in key else key
+    return key.endswith(suffix) or suffix == own * (len(suffix) // len(own))
 
 
 def affine_product(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from pixnet_sd._metrics.alignment import Raster, expression_components
 from pixnet_sd._raster.tissue import DARKEST, tissue_mask
 from pixnet_sd._sdata import affine, counts, elements, images, units
 from pixnet_sd._sdata import shapes as placement
-from pixnet_sd._sdata.counts import annotated_regions
+from pixnet_sd._sdata.elements import annotated_regions
 from pixnet_sd._settings import logger
 from pixnet_sd._zonal.shapes import Shapes
 

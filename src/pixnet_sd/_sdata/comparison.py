@@ -15,7 +15,8 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import resolve_key
 from pixnet_sd._metrics.scores import rate_totals
 from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.counts import annotated_regions, annotating_rows, find_positions, gene_columns, read_counts
+from pixnet_sd._sdata.counts import annotating_rows, find_positions, gene_columns, read_counts
+from pixnet_sd._sdata.elements import annotated_regions
 from pixnet_sd._sdata.maps import LOG, RATE
 from pixnet_sd._sdata.provenance import SLOT
 from pixnet_sd._sdata.shapes import measure_areas

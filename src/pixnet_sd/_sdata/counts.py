@@ -14,8 +14,6 @@ from spatialdata import SpatialData
 from spatialdata.models import get_table_keys
 
 from pixnet_sd._errors import PixnetKeyError, PixnetTypeError, PixnetValueError
-from pixnet_sd._keys import resolve_key
-from pixnet_sd._sdata import elements
 from pixnet_sd._sdata.shapes import check_index
 
 
@@ -148,27 +146,7 @@ def check_names(genes: Sequence[str]) -> None:
 def check_several(genes: Iterable[str]) -> None:
     if isinstance(genes, str):
         raise PixnetTypeError(f"genes={genes!r} is one string; pass a list, e.g. genes=[{genes!r}].")
-
-
-def annotating_table(sdata: SpatialData, shapes_key: str) -> str:
-    """Find the one measured table that annotates a shapes element, our results aside."""
-    resolve_key("shapes", shapes_key, sdata.shapes, "shapes_key")
-    fitting = [key for key in elements.measured_tables(sdata) if shapes_key in annotated_regions(sdata[key])]
-    return resolve_key(f"tables that annotate shapes {shapes_key!r}", None, fitting, "table_key")
-
-
-def annotated_regions(table: AnnData) -> list[str]:
-    """List the elements that a table annotates."""
-    found = table.uns.get("spatialdata_attrs", {}).get("region", [])
-    return [found] if isinstance(found, str) else list(found)
-
-
-def annotated_shapes(sdata: SpatialData, table_key: str) -> str:
-    """Find the one shapes element that a table annotates."""
-    named = annotated_regions(sdata.tables[table_key])
-    return resolve_key(
-        "shapes that table " + repr(table_key) + " annotates",
-        None,
-        [k for k in named if k in sdata.shapes],
-        "shapes_key",
-    )
+    if not isinstance(genes, Iterable):
+        raise PixnetTypeError(
+            f"genes={genes!r} is no list of names. pp.select_genes(sdata, n_top_genes=...) marks a number of genes."
+        )

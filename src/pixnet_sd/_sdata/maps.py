@@ -308,7 +308,7 @@ def mpp_now(sdata: SpatialData, key: str, facts: Mapping[str, Any]) -> float | N
 
 
 def in_um(sdata: SpatialData, key: str) -> bool:
-    return any(units.is_micrometre(name, key) for name in affine.get_transformations(sdata.images[key]))
+    return any(units.is_micrometre(name) for name in affine.get_transformations(sdata.images[key]))
 
 
 def add_loadings(found: Map, table: AnnData) -> Map:

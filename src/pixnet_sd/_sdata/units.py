@@ -42,7 +42,7 @@ def stated_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
     system in µm comes first; such a system that it does not know was added later and counts more than the rest of it.
     """
     recorded, scales = recorded_scale(sdata, image_key), affine.pixel_scales(sdata.images[image_key])
-    in_um = [name for name in scales if is_micrometre(name, image_key)]
+    in_um = [name for name in scales if is_micrometre(name)]
     stated = {f"coordinate system {name!r}": mpp_from_system(sdata, image_key, name) for name in in_um}
     if recorded is None:
         return stated
@@ -67,10 +67,9 @@ def um_per_unit(sdata: SpatialData, image_key: str) -> dict[str, float]:
     return {name: mpp / scale for mpp in list(stated.values())[:1] for name, scale in scales.items()}
 
 
-def is_micrometre(system: str, key: str) -> bool:
-    """Check the name, also with the suffix that `spatialdata.concatenate` adds."""
-    name = system.lower()
-    return any(name == known or affine.is_renamed(name, known, key.lower()) for known in MICROMETRE_NAMES)
+def is_micrometre(system: str) -> bool:
+    """Check the name, also with a suffix: `spatialdata.concatenate` adds one, also in the objects that it is given."""
+    return system.lower().partition("-")[0] in MICROMETRE_NAMES
 
 
 def mpp_from_system(sdata: SpatialData, image_key: str, coordinate_system: str) -> float:

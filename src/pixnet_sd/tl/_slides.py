@@ -9,18 +9,27 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._raster.grid import PixelGrid
-from pixnet_sd._sdata import counts, elements, images, units
+from pixnet_sd._sdata import counts, images, units
+from pixnet_sd._sdata.elements import Keys, MeasuredKeys, SectionKeys, find_sections
 from pixnet_sd._sdata.shapes import read_shapes
 from pixnet_sd.nn.slides import LEAST_SHAPES, MeasuredSet, Slide
 from pixnet_sd.tl._prediction.plan import check_resolution
 
 
 @dataclass(frozen=True)
+class FoundSection:
+    """One section of an object, found but not read."""
+
+    sdata: SpatialData
+    keys: SectionKeys
+    mpp: float
+    """µm per pixel of its image."""
+
+
+@dataclass(frozen=True)
 class ReadOptions:
     """Options for reading sections, the same for all."""
 
-    image_key: str | None
-    table_keys: Sequence[str] | None
     layer: str | None
     genes: Sequence[str]
     mpp: float
@@ -28,24 +37,32 @@ class ReadOptions:
     allow_upsample: bool
 
 
-def read_slide(sdata: SpatialData, name: str, how: ReadOptions) -> Slide:
+def find_measured_sections(
+    objects: Sequence[SpatialData], image_key: Keys, shapes_key: Keys, table_key: Keys
+) -> list[FoundSection]:
+    """Find the sections of all objects, which may hold several each."""
+    return [
+        FoundSection(sdata, keys, units.image_mpp(sdata, keys.image))
+        for sdata in objects
+        for keys in find_sections(sdata, image_key, shapes_key, table_key)
+    ]
+
+
+def read_slide(section: FoundSection, name: str, how: ReadOptions) -> Slide:
     """Read one section with the measured shapes of its tables."""
-    key = elements.find_image_key(sdata, how.image_key)
-    image_mpp = units.image_mpp(sdata, key)
-    check_resolution(key, image_mpp, how.mpp, allow_upsample=how.allow_upsample)
-    picture, step = images.at_step(images.read_rgb(sdata, key, how.value_range), how.mpp / image_mpp)
+    sdata, key = section.sdata, section.keys.image
+    check_resolution(key, section.mpp, how.mpp, allow_upsample=how.allow_upsample)
+    picture, step = images.at_step(images.read_rgb(sdata, key, how.value_range), how.mpp / section.mpp)
     grid = PixelGrid(picture.grid.height, picture.grid.width, step)
-    asked: Sequence[str | None] = how.table_keys or [None]
-    names = [elements.find_table_key(sdata, table) for table in asked]
-    measured = [read_measured(sdata, key, grid, table, how.layer, how.genes) for table in names]
-    return Slide(name, picture, image_mpp * step[0], tuple(measured))
+    measured = [read_measured(sdata, key, grid, keys, how.layer, how.genes) for keys in section.keys.measured]
+    return Slide(name, picture, section.mpp * step[0], tuple(measured))
 
 
 def read_measured(
-    sdata: SpatialData, image_key: str, grid: PixelGrid, table_key: str, layer: str | None, genes: Sequence[str]
+    sdata: SpatialData, image_key: str, grid: PixelGrid, keys: MeasuredKeys, layer: str | None, genes: Sequence[str]
 ) -> MeasuredSet:
     """Read the shapes that a table annotates, if they are within the picture, with their counts."""
-    shapes_key = counts.annotated_shapes(sdata, table_key)
+    shapes_key, table_key = keys.shapes, keys.table
     found = counts.read_counts(sdata, table_key, shapes_key, layer=layer, genes=genes)
     shapes = read_shapes(sdata, shapes_key, image_key, grid).shapes.take(found.rows)
     x0, y0, x1, y1 = shapes.bounds.T

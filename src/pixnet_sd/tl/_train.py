@@ -12,8 +12,7 @@ from spatialdata import SpatialData
 from tqdm.auto import tqdm
 
 from pixnet_sd._errors import PixnetTypeError, PixnetValueError
-from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.counts import annotating_table, asked_genes
+from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._settings import logger, settings
 from pixnet_sd.nn.device import best_device, check_device
 from pixnet_sd.nn.model.model import Card, Model
@@ -22,22 +21,25 @@ from pixnet_sd.nn.slides import Slide, check_no_overlap, hold_out_corner
 from pixnet_sd.nn.training.config import TrainConfig
 from pixnet_sd.nn.training.fit import train_pixnet
 from pixnet_sd.nn.training.ridge import train_ridge
-from pixnet_sd.tl._slides import ReadOptions, read_slide
+from pixnet_sd.tl._prediction.plan import COARSER
+from pixnet_sd.tl._slides import FoundSection, ReadOptions, find_measured_sections, read_slide
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SELECTED = "selected"
+MARKS = ("selected", "highly_variable")
+"""Columns of pp.select_genes and of scanpy that mark the genes to model; the first there is counts."""
 CORNER = "corner"
 
 
 def train(
     sdata: SpatialData | Sequence[SpatialData],
     *,
-    image_key: str | None = None,
+    image_key: str | Sequence[str] | None = None,
     shapes_key: str | Sequence[str] | None = None,
     table_key: str | Sequence[str] | None = None,
     genes: Sequence[str] | None = None,
+    mpp: float | None = None,
     layer: str | None = None,
     method: Literal["pixnet", "ridge"] = "pixnet",
     config: TrainConfig | None = None,
@@ -71,16 +73,22 @@ def train(
     Parameters
     ----------
     sdata
-        One or several sections.
+        One or several objects. An object may hold several sections, e.g. after ``spatialdata.concatenate``.
     image_key
-        The H&E image. Optional if the object has exactly one.
+        The H&E image, or several. Shapes belong to the image with which they share a coordinate system. Optional if
+        each measured shapes element shares one with exactly one image.
     shapes_key
-        The shapes that were measured, or several, e.g. bins of 2, 8 and 16 µm: each must be annotated by exactly one
-        table. An alternative to `table_key`.
+        The shapes that were measured, or several, e.g. bins of 2, 8 and 16 µm. Optional if the table annotates one
+        shapes element on each image.
     table_key
-        The table with raw counts, or several, e.g. of bins of 8 and 16 µm. Optional if the object has exactly one.
+        The table with raw counts, or several. Optional if there is one for each image, or one for each of the shapes
+        that `shapes_key` names.
     genes
-        Genes to model. By default those that ``pp.select_genes`` marked in the first section's table, else all.
+        Genes to model. By default those that ``pp.select_genes`` marked in the first section's table, else those that
+        scanpy marked as ``highly_variable``, else all.
+    mpp
+        µm per pixel at which the model reads its images. By default that of `config`, or of the coarsest image where
+        that is coarser, unless `allow_upsample`.
     layer
         The layer with raw counts; by default X.
     method
@@ -102,7 +110,7 @@ def train(
     value_range
         Intensity range ``(black, white)`` of images that are not uint8.
     allow_upsample
-        Interpolate images that are coarser than the model's µm per pixel.
+        Interpolate images that are coarser than the model's µm per pixel, instead of making the model coarser.
     name, tissue, species
         For the model's card.
     device
@@ -139,12 +147,12 @@ def train(
     if method == "ridge":
         check_no_epochs(validation, checkpoint)
     device = resolve_device(device)
-    sections = list_sections(sdata)
+    sections = find_measured_sections(list_sections(sdata), image_key, shapes_key, table_key)
     if not sections:
         raise PixnetValueError("There is nothing to train on: the list of sections is empty.")
-    tables = find_tables(sections[0], shapes_key, table_key)
-    chosen = model_genes(asked_genes(genes), model) or marked_genes(sections[0], tables)
-    reading = ReadOptions(image_key, tables, layer, chosen, config.network.mpp, value_range, allow_upsample)
+    config = resolve_mpp(config, mpp, [section.mpp for section in sections], model, allow_upsample)
+    chosen = model_genes(asked_genes(genes), model) or marked_genes(sections[0])
+    reading = ReadOptions(layer, chosen, config.network.mpp, value_range, allow_upsample)
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
     if method == "ridge":
         check_no_overlap(slides, slides, "Give each section once.")
@@ -154,7 +162,11 @@ def train(
         return train_ridge(
             slides, chosen, config.network, card, encoder_weights=encoder_weights, device=device, progress=bars
         )
-    training, held_out, how = split_slides(slides, validation, reading, config)
+    if validation is None or isinstance(validation, str):
+        training, held_out, how = split_slides(slides, validation, config)
+    else:
+        others = find_measured_sections(list_sections(validation), image_key, shapes_key, table_key)
+        training, held_out, how = slides, *read_validation(slides, others, reading)
     return train_pixnet(
         training,
         held_out,
@@ -181,6 +193,8 @@ def resolve_config(method: str, config: TrainConfig | None, model: Model | None)
     """Check the configuration, or take the default; a model that is fine-tuned keeps its network."""
     if method not in METHODS:
         raise PixnetValueError(f"method must be one of {list(METHODS)}; got {method!r}.")
+    if config is not None and not isinstance(config, TrainConfig):
+        raise PixnetTypeError(f"config must be a TrainConfig, e.g. TrainConfig(steps=800); got {config!r}.")
     if model is None:
         return config or METHODS[method]()
     if method == "ridge":
@@ -226,17 +240,6 @@ def model_genes(genes: list[str] | None, model: Model | None) -> list[str] | Non
     return list(model.genes)
 
 
-def find_tables(
-    sdata: SpatialData, shapes_key: str | Sequence[str] | None, table_key: str | Sequence[str] | None
-) -> Sequence[str] | None:
-    """Find tables by their keys, or by the shapes that they annotate."""
-    if shapes_key is None:
-        return [table_key] if isinstance(table_key, str) else table_key
-    if table_key is not None:
-        raise PixnetValueError("Give shapes_key or table_key, not both: a table says which shapes it annotates.")
-    return [annotating_table(sdata, key) for key in ([shapes_key] if isinstance(shapes_key, str) else shapes_key)]
-
-
 def list_sections(sdata: SpatialData | Sequence[SpatialData]) -> list[SpatialData]:
     several = [sdata] if isinstance(sdata, SpatialData) else list(sdata if isinstance(sdata, list | tuple) else [sdata])
     wrong = [type(one).__name__ for one in several if not isinstance(one, SpatialData)]
@@ -245,26 +248,41 @@ def list_sections(sdata: SpatialData | Sequence[SpatialData]) -> list[SpatialDat
     return several
 
 
+def resolve_mpp(
+    config: TrainConfig, asked: float | None, images: Sequence[float], model: Model | None, allow_upsample: bool
+) -> TrainConfig:
+    """Set the µm per pixel of the network: those asked for, or its own unless an image is coarser."""
+    own, coarsest = config.network.mpp, max(images)
+    if asked is None and (model is not None or allow_upsample or coarsest <= own * (1 + COARSER)):
+        return config
+    if asked is None:
+        logger.info("the model reads %.4g µm per pixel, as the coarsest image has, instead of %.4g", coarsest, own)
+    elif model is not None and asked != model.mpp:
+        raise PixnetValueError(f"A model that is fine-tuned keeps its µm per pixel, {model.mpp:g}; got mpp={asked!r}.")
+    return replace(config, network=replace(config.network, mpp=coarsest if asked is None else asked))
+
+
 def split_slides(
-    slides: Sequence[Slide],
-    validation: SpatialData | Sequence[SpatialData] | str | None,
-    reading: ReadOptions,
-    config: TrainConfig,
+    slides: Sequence[Slide], validation: str | None, config: TrainConfig
 ) -> tuple[Sequence[Slide], Sequence[Slide], str]:
     """Return training slides, validation slides, and what the latter are, in words for the model's card."""
     if validation is None:
         return slides, [], "none"
-    if isinstance(validation, str):
-        if validation != CORNER:
-            raise PixnetValueError(f"validation must be {CORNER!r}, sections, or None; got {validation!r}.")
-        buffer_um = max(config.network.context_um, default=0.0) / 2
-        parts = [hold_out_corner(slide, buffer_um / slide.mpp) for slide in slides]
-        training, held_out = zip(*parts, strict=True)
-        return training, held_out, "a quarter of each section, which chose the epoch"
-    others = list_sections(validation)
+    if validation != CORNER:
+        raise PixnetValueError(f"validation must be {CORNER!r}, sections, or None; got {validation!r}.")
+    buffer_um = max(config.network.context_um, default=0.0) / 2
+    parts = [hold_out_corner(slide, buffer_um / slide.mpp) for slide in slides]
+    training, held_out = zip(*parts, strict=True)
+    return training, held_out, "a quarter of each section, which chose the epoch"
+
+
+def read_validation(
+    slides: Sequence[Slide], others: Sequence[FoundSection], reading: ReadOptions
+) -> tuple[Sequence[Slide], str]:
+    """Read sections to validate on, and describe them for the model's card."""
     read = [read_slide(section, f"validation {n}", reading) for n, section in enumerate(others, 1)]
     check_no_overlap(slides, read, f"Give sections that are not trained on, or validation={CORNER!r}.")
-    return slides, read, f"{len(read)} section(s), which chose the epoch"
+    return read, f"{len(read)} section(s), which chose the epoch"
 
 
 def describe_data(slides: Sequence[Slide]) -> str:
@@ -272,10 +290,27 @@ def describe_data(slides: Sequence[Slide]) -> str:
     return f"{len(slides)} section(s), {shapes} shapes"
 
 
-def marked_genes(sdata: SpatialData, tables: Sequence[str] | None) -> list[str]:
+def marked_genes(section: FoundSection) -> list[str]:
     """Return the genes that are marked in the first table, or all of its genes."""
-    var: pd.DataFrame = sdata.tables[elements.find_table_key(sdata, tables[0] if tables else None)].var
-    return list(map(str, var.index[var[SELECTED]] if SELECTED in var else var.index))
+    table = section.keys.measured[0].table
+    var: pd.DataFrame = section.sdata.tables[table].var
+    mark = next((column for column in MARKS if column in var), None)
+    if mark is None:
+        return list(map(str, var.index))
+    chosen = check_marks(var[mark], table)
+    logger.info("the %d genes that are %r in table %r are modelled", len(chosen), mark, table)
+    return chosen
+
+
+def check_marks(marks: pd.Series, table: str) -> list[str]:
+    """Return the names that are marked; marks that are missing, e.g. after a concatenation, are an error."""
+    if marks.isna().any() or not set(marks.unique()) <= {True, False} or not marks.any():
+        found = marks.value_counts(dropna=False).to_dict()
+        raise PixnetValueError(
+            f"Column {marks.name!r} of table {table!r} marks the genes to model, so it must be True or False, and True "
+            f"for some; it holds {found}. Name genes=[...], or mark them again with pp.select_genes."
+        )
+    return list(map(str, marks.index[marks.astype(bool)]))
 
 
 def progress_bars(enabled: bool) -> Callable[[int, str], Callable[..., object]]:

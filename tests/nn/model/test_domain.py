@@ -21,13 +21,14 @@ from pixnet_sd.nn.model.domain import (
     sample_places,
 )
 from pixnet_sd.nn.slides import Slide
-from pixnet_sd.tl._slides import ReadOptions, read_slide
+from pixnet_sd.tl._slides import ReadOptions, find_measured_sections, read_slide
 
 
 def slide_of(seed: int, size_px: int = 768) -> Slide:
     section = ps.datasets.toy(seed=seed, size_px=size_px, bins_um=16)
     genes = list(section["bins_16um_counts"].var_names[:1])
-    return read_slide(section, "toy", ReadOptions("he", ["bins_16um_counts"], None, genes, 0.5, None, False))
+    (found,) = find_measured_sections([section], "he", None, "bins_16um_counts")
+    return read_slide(found, "toy", ReadOptions(None, genes, 0.5, None, False))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,8 @@ def test_the_bundled_model_knows_breast_cancer_from_what_it_never_saw(
     known = ps.Model.load("default").stain_domain
     assert known is not None
     section = ps.datasets.her2st("C3")
-    reading = ReadOptions("he", ["spots_counts"], None, ["KRT19"], 0.7, None, False)
-    assert share(known, read_slide(section, "C3", reading)) < 0.1
+    (found,) = find_measured_sections([section], "he", None, "spots_counts")
+    reading = ReadOptions(None, ["KRT19"], 0.7, None, False)
+    assert share(known, read_slide(found, "C3", reading)) < 0.1
     assert share(known, slides[0]) > 0.9
     assert describe_all(read_patches(slides[0].picture, sample_places(slides[0])[:4])).shape == (4, len(known.mean))

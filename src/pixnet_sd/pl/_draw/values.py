@@ -13,7 +13,7 @@ from spatialdata import SpatialData
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._keys import check_known, expression_key, resolve_key
 from pixnet_sd._sdata import counts
-from pixnet_sd._sdata.counts import annotated_regions
+from pixnet_sd._sdata.elements import annotated_regions
 from pixnet_sd._sdata.shapes import are_circles
 
 
