@@ -15,6 +15,8 @@ CALLS = {"torch.load", "torch.hub.load", "yaml.load", "yaml.unsafe_load", "os.sy
 CALLS |= {"pd.read_pickle", "tempfile.mktemp", "torch.package.PackageImporter", "zipfile.ZipFile.extractall"}
 OPTIONS = {"trust_remote_code": False, "shell": False, "allow_pickle": False, "verify": True, "weights_only": True}
 """The only value that each keyword may have."""
+PINNED = {Path("nn", "encoders", "fetch.py"): ["torch.load()"]}
+"""Opened there: pickles of foundation models whose sha256 is in the source, and no others (tests/nn/encoders)."""
 
 
 def dangers(tree: ast.AST) -> Iterator[str]:
@@ -39,7 +41,7 @@ def dangerous_call(node: ast.Call) -> Iterator[str]:
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_that_could_run_what_a_file_says(path: Path) -> None:
     found = list(dangers(ast.parse(path.read_text())))
-    assert not found, f"{path.relative_to(PACKAGE)} has {found}"
+    assert found == PINNED.get(path.relative_to(PACKAGE), []), f"{path.relative_to(PACKAGE)} has {found}"
 
 
 @pytest.mark.parametrize(

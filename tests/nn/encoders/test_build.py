@@ -2,34 +2,20 @@
 
 from typing import Any
 
-import huggingface_hub.constants
-import numpy as np
 import pytest
 import safetensors.torch
 import timm
 import torch
 from precision import assert_close
 
-from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
+from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.encoders import build as nn_encoder
-from pixnet_sd.nn.encoders.build import encoders
 
 CNN = "resnet10t"
 
 
 def build_encoder(name: str, **options) -> Any:
     return nn_encoder.build_encoder(name, **options)
-
-
-@pytest.fixture
-def offline(tmp_path, monkeypatch):
-    """No hub, no token, an empty cache."""
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    return tmp_path
 
 
 def save(encoder, path, **changes):
@@ -141,7 +127,7 @@ class TestTrainable:
 
 
 class TestWeights:
-    def test_a_local_file_is_loaded_whole(self, tmp_path, offline):
+    def test_a_local_file_is_loaded_whole(self, tmp_path):
         path = save(build_encoder(CNN, weights=None), tmp_path / "a.safetensors", classifier=torch.zeros(1))
         first, second = (build_encoder(CNN, weights=path).state_dict() for _ in range(2))
         assert all(torch.equal(value, second[key]) for key, value in first.items())
@@ -174,31 +160,3 @@ class TestWeights:
     def test_a_path_that_is_nothing(self, tmp_path):
         with pytest.raises(PixnetValueError, match="no weights file"):
             build_encoder(CNN, weights=tmp_path / "a.safetensors")
-
-    def test_a_gated_one_without_a_token_says_where_to_ask(self, offline):
-        with pytest.raises(PixnetRuntimeError, match=r"huggingface.co/MahmoodLab/UNI2-h.*HF_TOKEN"):
-            build_encoder("uni2-h", depth=4, dim=32)
-
-    @pytest.mark.parametrize("name", [CNN, "phikon-v2"])
-    def test_without_a_hub_the_error_names_the_other_way(self, offline, name):
-        with pytest.raises(PixnetRuntimeError, match="cannot be reached.*local file"):
-            build_encoder(name, depth=4, dim=32)
-
-    def test_the_hub_s_cache_needs_no_hub_and_no_token(self, offline):
-        encoder = build_encoder("uni", weights=None, depth=4, dim=32)
-        folder = offline / "hub" / "models--MahmoodLab--UNI"
-        (folder / "snapshots" / "abc").mkdir(parents=True)
-        (folder / "refs").mkdir()
-        (folder / "refs" / "main").write_text("abc")
-        save(encoder.encoder, folder / "snapshots" / "abc" / "model.safetensors")
-        loaded = build_encoder("uni", depth=4, dim=32).state_dict()
-        assert all(torch.equal(value, loaded[key]) for key, value in encoder.state_dict().items())
-
-
-def test_the_table_says_what_one_must_know():
-    table = encoders()
-    assert set(table.index) >= {"uni", "uni2-h", "virchow2", "h-optimus-0", "h-optimus-1", "prov-gigapath", "hibou-l"}
-    assert set(table.index) >= {"phikon-v2", "conch-v1.5", "h0-mini", "hibou-b"}
-    assert not table.loc["phikon-v2", "gated"]
-    assert table.loc["uni", "access"] == "request it at https://huggingface.co/MahmoodLab/UNI, then set HF_TOKEN"
-    assert np.all(table["mpp"] == 0.5)

@@ -5,6 +5,8 @@ cnn         any CNN of timm that gives features
 vit         vision transformers, and encoders with fixed windows
 foundation  published pathology models: names, sizes, licenses
 stain       stain statistics, without parameters
-weights     published weights: find, rename, load
+fetch       published weights: from the hub or a file, pinned
+rename      their names and positions, as timm has them
+weights     load them, every one
 build       an encoder by name
 """

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.encoders.cnn import Cnn
-from pixnet_sd.nn.encoders.foundation import FOUNDATION
+from pixnet_sd.nn.encoders.fetch import PRETRAINED, locate_weights
+from pixnet_sd.nn.encoders.foundation import FOUNDATION, canonical_name
 from pixnet_sd.nn.encoders.stain import StainEncoder
 from pixnet_sd.nn.encoders.vit import Vit, Windowed
-from pixnet_sd.nn.encoders.weights import PRETRAINED, fill_encoder, locate_weights
+from pixnet_sd.nn.encoders.weights import fill_encoder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ def build_encoder(
     Parameters
     ----------
     name
-        "stain", a name from `encoders()`, or a timm CNN.
+        "stain", a name from `encoders()` or another tool's name for one, or a timm CNN.
     weights
         "pretrained" fetches the published weights; a path to a safetensors file works offline; None leaves the
         weights random, to be loaded later or trained from scratch.
@@ -39,17 +40,19 @@ def build_encoder(
         Which of a CNN's pyramid levels to use, counted from its finest.
     window_px
         Encode fixed windows of this size, anchored at the image's corner: for encoders with a global operation.
+        Position embeddings of foundation models are resampled to it.
     depth, dim
         Another depth and width of a foundation model; no published weights fit then.
     """
     if name == "stain":
         return StainEncoder()
+    name = canonical_name(name)
     row = FOUNDATION.get(name)
     encoder: Cnn | Vit
     if row is None:
         encoder, path = Cnn(name, levels), locate_weights(name, weights)
     else:  # weights first: building a large ViT for nothing would take half a minute
-        path, encoder = locate_weights(name, weights), Vit(row, depth=depth, dim=dim)
+        path, encoder = locate_weights(name, weights), Vit(row, depth=depth, dim=dim, window_px=window_px)
     if path is not None:
         fill_encoder(encoder.model, name, path)
     encoder.set_trainable("frozen")
@@ -61,9 +64,13 @@ def build_encoder(
 def encoders() -> pd.DataFrame:
     """List the pathology foundation models that can be named as encoder; timm CNNs work by their own names too.
 
+    Those to choose from come first. Names of LazySlide and TRIDENT are understood as well, such as ``"uni2"``.
+
     Returns
     -------
-    One row per foundation model: license, whether access must be requested and where, µm per pixel, dimensions.
+    One row per foundation model: when to choose it, its µm per pixel and where they are stated (the model's card, as a
+    magnification only, or by convention), dimensions, megabytes, license and whether that and the card allow
+    commercial use, how to get access, and the file that is fetched, by revision and sha256.
 
     Examples
     --------

@@ -7,45 +7,47 @@ that one plain resolution serves every level; here each level takes a layer of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
+from timm.layers import Mlp, SwiGLUPacked
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.encoders.base import Encoder
-from pixnet_sd.nn.encoders.foundation import Foundation
-
-# Stride of the returned maps whatever the patch size: a power of two keeps every later step exact.
-TOKEN_STRIDE = 16
-
-LEVELS = (4, 8, 16, 32)
+from pixnet_sd.nn.encoders.foundation import LEVELS, Foundation, token_stride, viewed_px
 
 
 class Vit(Encoder):
     """Four evenly spaced layers of a foundation ViT, for the levels 4, 8, 16 and 32.
 
-    It encodes one window of its native size; `Windowed` applies it to larger images. Maps stay at the resolution of
-    the tokens, and the decoder projects them before it upsamples, which is the same and far cheaper.
+    It encodes one window; `Windowed` applies it to larger images. Maps stay at the resolution of the tokens, and the
+    decoder projects them before it upsamples, which is the same and far cheaper.
     """
 
-    def __init__(self, row: Foundation, *, depth: int | None = None, dim: int | None = None) -> None:
-        depth, dim = depth or row.depth, dim or row.dim
-        count = len(LEVELS)
+    def __init__(
+        self, row: Foundation, *, depth: int | None = None, dim: int | None = None, window_px: int | None = None
+    ) -> None:
+        depth, dim, count = depth or row.depth, dim or row.dim, len(LEVELS)
+        window_px = window_px or row.window_px
         super().__init__(
             [dim] * count,
-            [TOKEN_STRIDE] * count,
+            [token_stride(row)] * count,
             levels=LEVELS,
-            alignment=row.window_px,
+            alignment=window_px,
             mean=row.mean,
             std=row.std,
         )
-        self.model: Any = row.create(depth=depth, dim=dim)
+        self.viewed_px = viewed_px(row, window_px)
+        self.model: Any = create_vit(row, depth=depth, dim=dim, window_px=self.viewed_px)
         self.layers = [depth * (index + 1) // count - 1 for index in range(count)]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Encode (B, 3, window, window) RGB in [0, 1] as four (B, dim, window/16, window/16) maps."""
-        side = image.shape[-1] // TOKEN_STRIDE
+        """Encode (B, 3, window, window) RGB in [0, 1] as four maps (B, dim, window/stride, window/stride)."""
+        side = image.shape[-1] // self.strides[0]
+        if image.shape[-1] != self.viewed_px:
+            image = F.interpolate(image, size=(self.viewed_px,) * 2, mode="bilinear", antialias=True)
         tokens = self.model.forward_intermediates(
             self.normalize(image), indices=self.layers, norm=True, output_fmt="NCHW", intermediates_only=True
         )
@@ -53,6 +55,25 @@ class Vit(Encoder):
 
     def blocks(self) -> list[nn.Module]:
         return list(self.model.blocks)
+
+
+def create_vit(row: Foundation, *, depth: int, dim: int, window_px: int) -> VisionTransformer:
+    """Create a row's ViT with random weights; another depth, width or window keeps every other trait."""
+    hidden = 8 * round(row.hidden * dim / row.dim / 8)
+    return VisionTransformer(
+        img_size=window_px,
+        patch_size=row.patch_px,
+        embed_dim=dim,
+        depth=depth,
+        num_heads=max(1, row.heads * dim // row.dim),
+        mlp_ratio=(hidden + 0.5) / dim,  # timm truncates dim * mlp_ratio
+        mlp_layer=cast("type[nn.Module]", SwiGLUPacked) if row.swiglu else Mlp,
+        act_layer=nn.SiLU if row.swiglu else nn.GELU,
+        init_values=row.init_values,
+        reg_tokens=row.registers,
+        no_embed_class=row.no_embed_class,
+        num_classes=0,
+    )
 
 
 class Windowed(Encoder):

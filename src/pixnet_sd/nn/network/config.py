@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd.nn.encoders.foundation import FOUNDATION, canonical_name, viewed_px
 from pixnet_sd.nn.network.decoder import DECODERS
 from pixnet_sd.nn.network.heads import HEADS
 from pixnet_sd.nn.network.margin import FARTHEST_PX
@@ -28,11 +29,11 @@ class NetworkConfig:
     """The shape of a network. It is stored with the weights, so a network can be built again."""
 
     encoder: str = "tf_efficientnet_lite0"
-    """"stain", a foundation model by name, or any timm CNN."""
+    """"stain", a foundation model by a name of `encoders()` or another tool's, or any timm CNN."""
     levels: tuple[int, ...] | None = (0, 1, 2, 3)
     """Which of a CNN's pyramid levels to use, counted from its finest; None for all."""
     window_px: int | None = None
-    """Side of the fixed windows of an encoder with a global operation."""
+    """Side of the fixed windows of an encoder with a global operation; None as published, for a foundation model."""
     encoder_depth: int | None = None
     """Another depth of a foundation model; None as published."""
     encoder_dim: int | None = None
@@ -79,6 +80,9 @@ class NetworkConfig:
         }
         for name, (right, allowed) in rules.items():
             check_value(right, name, getattr(self, name), allowed)
+        object.__setattr__(self, "encoder", canonical_name(self.encoder))
+        if self.window_px is not None and self.encoder in FOUNDATION:
+            viewed_px(FOUNDATION[self.encoder], self.window_px)
 
     def is_context(self, size_um: Any) -> bool:
         return is_number(size_um, 0, 2 * FARTHEST_PX * self.mpp)

@@ -16,7 +16,7 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.device import one_thread_after_fork
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.encoders.build import build_encoder
-from pixnet_sd.nn.encoders.weights import PRETRAINED
+from pixnet_sd.nn.encoders.fetch import PRETRAINED
 from pixnet_sd.nn.network.config import NetworkConfig, check_value
 from pixnet_sd.nn.network.decoder import DECODERS, Decoder
 from pixnet_sd.nn.network.features import Features
