@@ -3,6 +3,7 @@
 grid      windows, tiles and pixel grids in integers
 picture   an image at a stated size of pixel, read by window
 stain     optical density, hematoxylin and eosin
+lattice   spots and bins on the lattice of their array
 tissue    where on a slide there is tissue
 nuclei    where nuclei are, by their stain: a mask and a height
 basins    a mask split into objects, for each tile as for the whole image

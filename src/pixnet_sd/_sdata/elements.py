@@ -69,7 +69,8 @@ def check_sdata(sdata: object) -> None:
     if not isinstance(sdata, SpatialData):
         raise PixnetTypeError(
             f"The first argument must be a SpatialData object; got {type(sdata).__name__}. "
-            "Read one with spatialdata.read_zarr, or try pixnet_sd.datasets.toy()."
+            "Read one with spatialdata.read_zarr, make one of AnnData and an image with pixnet_sd.io.anndata, or try "
+            "pixnet_sd.datasets.toy()."
         )
     check_reachable(sdata)
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from scipy.spatial import cKDTree
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import suggest_names
-from pixnet_sd._sdata import affine
+from pixnet_sd._raster.lattice import find_visium_mpp
+from pixnet_sd._sdata import affine, counts, elements
 from pixnet_sd._sdata.provenance import recorded_scale
-from pixnet_sd._sdata.shapes import get_centers
+from pixnet_sd._sdata.shapes import are_circles, get_centers
 
 # Twice "µm": the micro sign and the Greek letter look alike.
 MICROMETRE_NAMES = {"um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"}
 SANE_MPP = (0.05, 20.0)
 TOLERANCE = 0.05
 RECORD = "what pp.mpp recorded"
+ARRAY = {"array_row", "array_col"}
+"""Columns of tables of Visium."""
 
 
 def image_mpp(sdata: SpatialData, image_key: str) -> float:
@@ -36,11 +40,18 @@ def image_mpp(sdata: SpatialData, image_key: str) -> float:
 
 
 def stated_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
-    """Collect every statement of µm per pixel, the one that counts first.
+    """Collect every statement of µm per pixel, the one that counts first; the pitch of Visium's spots is the last.
 
     A record says µm per unit of coordinate systems, so it holds for the pixels that are there now. What it says of a
     system in µm comes first; such a system that it does not know was added later and counts more than the rest of it.
     """
+    found = recorded_mpp(sdata, image_key)
+    # Whoever recorded another value was warned then.
+    return found if RECORD in found else {**found, **visium_mpp(sdata, image_key)}
+
+
+def recorded_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
+    """Collect what records and coordinate systems in µm state."""
     recorded, scales = recorded_scale(sdata, image_key), affine.pixel_scales(sdata.images[image_key])
     in_um = [name for name in scales if is_micrometre(name)]
     stated = {f"coordinate system {name!r}": mpp_from_system(sdata, image_key, name) for name in in_um}
@@ -53,6 +64,35 @@ def stated_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
     if of_all is None:
         return stated
     return {**stated, RECORD: of_all} if of_um is None else {RECORD: of_all, **stated}
+
+
+def visium_mpp(sdata: SpatialData, image_key: str) -> dict[str, float]:
+    """Collect µm per pixel by spots that lie as Visium's do, e.g. in objects of `spatialdata_io.visium`."""
+    spots = {
+        region: mpp_from_array(sdata, image_key, key, region)
+        for key, table in sdata.tables.items()
+        if set(table.obs) >= ARRAY
+        for region in elements.annotated_regions(table)
+        if region in sdata.shapes and affine.is_over(sdata, region, image_key)
+    }
+    return {f"the pitch of Visium's spots, {region!r}": mpp for region, mpp in spots.items() if mpp is not None}
+
+
+def mpp_from_array(sdata: SpatialData, image_key: str, table_key: str, spots_key: str) -> float | None:
+    """Compute µm per pixel from circles and the columns of their array; None where they are none of Visium."""
+    frame, table = sdata.shapes[spots_key], sdata.tables[table_key]
+    selected, instances = counts.annotating_rows(table, table_key, spots_key)
+    found = frame.index.get_indexer(pd.Index(instances)) if frame.index.is_unique else np.array([-1])
+    if (found < 0).any() or not are_circles(frame):
+        return None
+    try:
+        to_image = affine.matrix_between(sdata, spots_key, image_key)
+    except PixnetValueError:  # places that contradict each other state nothing; whoever reads these shapes is told
+        return None
+    centers = get_centers(frame)[found] @ to_image[:2, :2].T + to_image[:2, 2]
+    columns, rows = table.obs.loc[selected, ["array_col", "array_row"]].to_numpy(float).T
+    diameter = 2 * float(np.median(frame["radius"])) * affine.area_scale(to_image)
+    return find_visium_mpp(columns, rows, centers, diameter)
 
 
 def um_per_px(scales: Mapping[str, float], um_per_unit: Mapping[str, float], key: str) -> float | None:

@@ -1,10 +1,9 @@
 """Read output of instruments and scanners: image, shapes and counts in one coordinate system, with µm per pixel.
 
-_slide, _visium, _visium_hd, _xenium, _outlines   public readers
+_slide, _visium, _visium_hd, _xenium, _outlines, _anndata   public readers
 _scan        lazy pixels of a file and its metadata
 _tiff        levels of a TIFF file as arrays
 _resolution  µm per pixel from the metadata of TIFF files
-_lattice     spots and bins on the lattice of their array
 _vendor      folders through spatialdata-io
 _assemble    one SpatialData object of all parts
 """
@@ -16,6 +15,7 @@ from pixnet_sd._lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "anndata": "_anndata",
         "outlines": "_outlines",
         "slide": "_slide",
         "visium": "_visium",
@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy(
 )
 
 if TYPE_CHECKING:
+    from pixnet_sd.io._anndata import anndata as anndata
     from pixnet_sd.io._outlines import outlines as outlines
     from pixnet_sd.io._slide import slide as slide
     from pixnet_sd.io._visium import visium as visium

@@ -101,11 +101,14 @@ def shapes_of(one: ReadShapes, frame: GlobalFrame) -> Any:
 
 
 def table_of(one: ReadShapes, frame: GlobalFrame) -> AnnData:
-    """Make a table of the counts, with the vendor's annotations of genes and shapes."""
+    """Make a table of the counts, with the annotations of genes and shapes, layers and embeddings."""
     annotations = {name: column.to_numpy() for name, column in one.counts.obs.items() if name not in SPATIAL}
-    return build.make_table(
+    table = build.make_table(
         one.counts.X, one.counts.var.copy(), one.name, one.ids, obs=annotations, spatial=one.centers * frame.um
     )
+    table.layers.update({name: values for name, values in one.counts.layers.items() if name is not None})
+    table.obsm.update({name: values for name, values in one.counts.obsm.items() if name not in SPATIAL})
+    return table
 
 
 def warn_if_elsewhere(one: ReadShapes, scan: Scan, frame: GlobalFrame) -> None:

@@ -41,13 +41,13 @@ def slide(path: str | Path, *, mpp: float | None = None, image_key: str = "he") 
     """
     scan = read_scan(path)
     if mpp is None and not scan.stated_mpp:
-        raise raise_unknown_mpp(scan)
+        raise unknown_mpp(scan)
     return _assemble.assemble_section(
         scan, _assemble.GlobalFrame(um=_assemble.choose_mpp(image_key, mpp, scan.stated_mpp)), image_key=image_key
     )
 
 
-def raise_unknown_mpp(scan: Scan) -> PixnetValueError:
+def unknown_mpp(scan: Scan) -> PixnetValueError:
     stated = "; ".join(f"{mpp:.4g} by {source}" for source, mpp in scan.unbelievable_mpp.items()) or "nothing"
     return PixnetValueError(
         f"µm per pixel of {scan.path} are unknown: the file says {stated}. Pass mpp=..., e.g. mpp=0.5 for a scan at "

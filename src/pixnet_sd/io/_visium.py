@@ -9,7 +9,8 @@ import shapely
 from anndata import AnnData
 from spatialdata import SpatialData
 
-from pixnet_sd.io import _assemble, _lattice, _scan, _vendor
+from pixnet_sd._raster import lattice
+from pixnet_sd.io import _assemble, _scan, _vendor
 
 COUNTS = "*filtered_feature_bc_matrix.h5"
 SPOT_DIAMETER_UM = 55.0
@@ -42,10 +43,10 @@ def visium(path: str | Path, *, image: str | Path | None = None, mpp: float | No
     """
     folder = _vendor.folder_of(path, COUNTS, "a folder of Space Ranger")
     counts, centers = read_visium_spots(folder)
-    fit = _lattice.fit_lattice(counts.obs["array_col"].to_numpy(), counts.obs["array_row"].to_numpy(), centers, "spots")
+    fit = lattice.fit_lattice(counts.obs["array_col"].to_numpy(), counts.obs["array_row"].to_numpy(), centers, "spots")
     scan, to_global = read_visium_image(folder / "spatial", image)
     scale = to_global[0, 0]
-    known = {"the spots' pitch of 100 µm": fit.mpp(_lattice.VISIUM_STEP_UM) * scale, **scan.stated_mpp}
+    known = {"the spots' pitch of 100 µm": fit.mpp(lattice.VISIUM_STEP_UM) * scale, **scan.stated_mpp}
     frame = _assemble.GlobalFrame(to_global, _assemble.choose_mpp(_assemble.IMAGE, mpp, known) / scale)
     spots = _assemble.ReadShapes("spots", shapely.points(centers), counts, radius=SPOT_DIAMETER_UM / 2 / frame.um)
     return _assemble.assemble_section(scan, frame, [spots])

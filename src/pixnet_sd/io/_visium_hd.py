@@ -8,7 +8,8 @@ from pathlib import Path
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.io import _assemble, _lattice, _vendor
+from pixnet_sd._raster import lattice
+from pixnet_sd.io import _assemble, _vendor
 from pixnet_sd.io._visium import read_visium_image
 
 BINS = "binned_outputs/square_*um"
@@ -92,14 +93,14 @@ def find_hd_image(folder: Path) -> Path | None:
     return _vendor.single_file(inside or sorted(folder.glob("*tissue_image.*")), "the microscope image", "image")
 
 
-def fit_bins(found: SpatialData, size: int) -> _lattice.Lattice:
+def fit_bins(found: SpatialData, size: int) -> lattice.Lattice:
     table = found.tables[bin_directory(size)]
-    return _lattice.fit_lattice(
+    return lattice.fit_lattice(
         table.obs["array_col"].to_numpy(), table.obs["array_row"].to_numpy(), table.obsm["spatial"], "bins"
     )
 
 
-def bins_of(found: SpatialData, size: int, fit: _lattice.Lattice) -> _assemble.ReadShapes:
+def bins_of(found: SpatialData, size: int, fit: lattice.Lattice) -> _assemble.ReadShapes:
     table = found.tables[bin_directory(size)]
     table.obs = table.obs.drop(columns="location_id")
     return _assemble.ReadShapes(f"bins_{size}um", fit.cells(table.obsm["spatial"]), table)
