@@ -55,7 +55,9 @@ def test_the_same_network_as_on_the_card(name):
     row, (card, arguments) = FOUNDATION[name], AS_ON_THE_CARD[name]
     with torch.device("meta"):
         ours: Any = create_vit(row, depth=2, dim=row.dim, window_px=224)  # two blocks, built in a tenth of the time
-        theirs: Any = timm.create_model(card, pretrained=False, num_classes=0, img_size=224, **{**arguments, "depth": 2})
+        theirs: Any = timm.create_model(
+            card, pretrained=False, num_classes=0, img_size=224, **{**arguments, "depth": 2}
+        )
     assert repr(ours) == repr(theirs)
     assert shapes(ours) == shapes(theirs)
     assert ours.blocks[0].attn.num_heads == theirs.blocks[0].attn.num_heads
