@@ -40,6 +40,8 @@ BLUE_TO_GREEN = 0.9
 """Density in blue light over green: erythrocytes reach 0.85, red ink has 0.95, brown pigment more."""
 GRAY_DENSITY, GRAY_SPREAD = 0.25, 0.2
 """Density, and the spread over the channels in relation to it, of what has no color. Nuclei have a spread of 0.29."""
+BLACK_DENSITY = 1.3
+"""Mean density from which no color can be told, and which no tissue has."""
 FOLD_RATIO, FOLD_DENSITY = 2.0, 0.4
 """Density over the median of the section's tissue, and the least density of a fold."""
 
@@ -113,7 +115,7 @@ def is_ink(density: np.ndarray) -> np.ndarray:
 
 def is_gray(density: np.ndarray) -> np.ndarray:
     mean = density.mean(axis=0)
-    return (mean > GRAY_DENSITY) & (np.ptp(density, axis=0) < GRAY_SPREAD * mean)
+    return (mean > BLACK_DENSITY) | ((mean > GRAY_DENSITY) & (np.ptp(density, axis=0) < GRAY_SPREAD * mean))
 
 
 def judge_tiles(blocks: np.ndarray, side: int) -> TileQuality:
