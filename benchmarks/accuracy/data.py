@@ -67,24 +67,23 @@ def read_mob(section: str) -> SpatialData:
     return build.make_section(elements, {}, {"he": MOB_MPP})
 
 
-def quarter_turned(sdata: SpatialData) -> SpatialData:
-    """The same section after its picture was turned by 90°; spots and coordinate systems stay where they are."""
+def seen_as(sdata: SpatialData, turns: int, mirror: bool) -> SpatialData:
+    """The same section on a picture that lies another way; spots and coordinate systems stay where they are."""
     element = sdata.images["he"]
-    upright = affine.finest_array(element)
-    back = np.array([[0, -1, upright.sizes["x"]], [1, 0, 0], [0, 0, 1.0]])
+    pixels, back = affine.finest_array(element).to_numpy(), np.eye(3)
+    for _ in range(turns):
+        back = back @ [[0, -1, pixels.shape[2]], [1, 0, 0], [0, 0, 1]]
+        pixels = np.rot90(pixels, axes=(1, 2))
+    if mirror:
+        back, pixels = back @ [[-1, 0, pixels.shape[2]], [0, 1, 0], [0, 0, 1]], pixels[:, :, ::-1]
     matrices = {name: affine.to_matrix(one) @ back for name, one in affine.get_transformations(element).items()}
-    picture = build.make_image(
-        np.rot90(upright.to_numpy(), axes=(1, 2)),
-        ["r", "g", "b"],
-        build.make_transformations(matrices),
-        chunks=(3, 512, 512),
-        pyramid=True,
-    )
+    systems = build.make_transformations(matrices)
+    picture = build.make_image(pixels, ["r", "g", "b"], systems, chunks=(3, 512, 512), pyramid=True)
     return SpatialData.init_from_elements({"he": picture, **sdata.shapes, **sdata.tables}, attrs=sdata.attrs)
 
 
 SOURCES = {
-    "her2st": Source(("C2", "C3", "C4", "C5"), ps.datasets.her2st, mpp=0.7),
+    "her2st": Source(("C2", "C3", "C4", "C5"), ps.datasets.her2st, mpp=1.38),
     "mob_st": Source(("MOB1", "MOB2", "MOB3"), read_mob, mpp=2.22),
 }
 """The bulb's pictures are coarse, so they are interpolated to twice their pixels: a spot of 22 px is small."""

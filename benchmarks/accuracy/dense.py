@@ -8,22 +8,22 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from spatialdata import SpatialData
 
 import pixnet_sd as ps
+from pixnet_sd.nn.network.views import VIEWS
 
-from .data import encoder_weights, quarter_turned
+from .data import encoder_weights, seen_as
 from .protocol import TABLE, Fold, Prediction, Study
 from .results import remembered
 
 OURS = ps.TrainConfig(
-    network=ps.NetworkConfig(decoder="pixel", widths=(64,), context_um=(150.0, 300.0, 600.0), overview=4)
+    network=ps.NetworkConfig(levels=(2, 3), stride=2, decoder="pixel", widths=(64,), context_um=(50.0, 150.0)), views=4
 )
 """What is proposed, on any data; only the µm per pixel follow the picture."""
 MEMBERS = 3
 """As many as the other rows have seeds, whose means over seeds are in the report too."""
 RIDGE_RANK = 32
-TURNS, STEPS_OF_TURNS = 4, 1600
-"""How each section is seen to lie, so that it does not matter how one does; as more is seen, learning takes longer."""
 
 
 def ridge(study: Study, fold: Fold, seed: int) -> Prediction:
@@ -43,31 +43,8 @@ def ensemble(study: Study, fold: Fold, seed: int) -> Prediction:
     return of_spots(study, fold, *members(study, fold))
 
 
-def ensemble_of_views(study: Study, fold: Fold, seed: int) -> Prediction:
-    """The same networks, each place seen in its eight turned and mirrored views."""
-    return of_spots(study, fold, *members(study, fold), views=True)
-
-
-def turned_section(study: Study, fold: Fold, seed: int) -> Prediction:
-    """The same networks on a picture that lies another way than those they learnt from."""
-    return of_spots(study, fold, *members(study, fold), turned=True)
-
-
-def ensemble_of_turns(study: Study, fold: Fold, seed: int) -> Prediction:
-    return of_spots(study, fold, *members_of_turns(study, fold))
-
-
-def turned_section_of_turns(study: Study, fold: Fold, seed: int) -> Prediction:
-    return of_spots(study, fold, *members_of_turns(study, fold), turned=True)
-
-
 def members(study: Study, fold: Fold) -> tuple[ps.Model, float]:
     return kept_model(study, fold.name, lambda: trained(study, fold, replace(ours(study), members=MEMBERS)))
-
-
-def members_of_turns(study: Study, fold: Fold) -> tuple[ps.Model, float]:
-    config = replace(ours(study), members=MEMBERS, views=TURNS, steps=STEPS_OF_TURNS)
-    return kept_model(study, f"{fold.name}-turns", lambda: trained(study, fold, config))
 
 
 def ours(study: Study) -> ps.TrainConfig:
@@ -107,15 +84,16 @@ def kept_model(study: Study, name: str, train: Callable[[], tuple[ps.Model, floa
     return ps.Model.load(path), facts["train_s"]
 
 
-def of_spots(
-    study: Study, fold: Fold, model: ps.Model, train_s: float, *, views: bool = False, turned: bool = False
-) -> Prediction:
-    """The spots of the left-out section."""
-    test = study.section(fold.test)
-    sdata, start = quarter_turned(test.sdata) if turned else test.sdata, time.perf_counter()
-    table = ps.tl.predict_shapes(
-        sdata, "spots", model=model, allow_upsample=True, augment=views, device="cpu", inplace=False
-    )
-    assert list(table.obs["instance_id"]) == list(test.table.obs["instance_id"])
-    unit = "counts" if model.unit != "log1p" else "log1p"
-    return Prediction(np.asarray(table.X), train_s, time.perf_counter() - start, unit)
+def of_spots(study: Study, fold: Fold, model: ps.Model, train_s: float) -> Prediction:
+    """The spots of the left-out section, on its picture in each way that it may lie."""
+    test, start = study.section(fold.test), time.perf_counter()
+    values = np.stack([predict(seen_as(test.sdata, *view), model) for view in VIEWS])
+    seconds = (time.perf_counter() - start) / len(VIEWS)
+    return Prediction(values, train_s, seconds, "counts" if model.unit != "log1p" else "log1p")
+
+
+def predict(sdata: SpatialData, model: ps.Model) -> np.ndarray:
+    """(spots, genes); rows are in the order of the measured table."""
+    table = ps.tl.predict_shapes(sdata, "spots", model=model, allow_upsample=True, device="cpu", inplace=False)
+    assert list(table.obs["instance_id"]) == list(sdata.tables[TABLE].obs["instance_id"])
+    return np.asarray(table.X)

@@ -24,6 +24,7 @@ from pixnet_sd._raster.grid import Window
 from pixnet_sd._raster.stain import separate_stains
 from pixnet_sd._sdata import images, units
 from pixnet_sd.nn.inference.tiling import to_unit
+from pixnet_sd.nn.network.views import VIEWS, apply_view
 
 from .data import SPOT_UM, encoder_weights
 from .protocol import Study
@@ -45,9 +46,17 @@ class Look:
     """The same in pixels of the encoder's input."""
     weights: int | None = None
     """The seed of random weights; None for those of ImageNet."""
+    view: int = 0
+    """How the section lies: a number in `VIEWS`."""
 
     def __str__(self) -> str:
-        return f"{self.field_um:.0f}um-{self.side_px}px-{'imagenet' if self.weights is None else self.weights}"
+        return (
+            f"{self.field_um:.0f}um-{self.side_px}px-{'imagenet' if self.weights is None else self.weights}{self.lies}"
+        )
+
+    @property
+    def lies(self) -> str:
+        return f"-view{self.view}" if self.view else ""
 
 
 SPOT, NEAR, FAR = Look(), Look(300.0, 112), Look(600.0, 112)
@@ -99,7 +108,12 @@ def crops(study: Study, section: str, look: Look) -> Iterator[np.ndarray]:
     picture = replace(picture, data=picture.data.persist())  # a coarse level would be made again for every crop
     corners = np.rint(found.centers_um / mpp / step - look.side_px / 2).astype(int)
     for x0, y0 in tqdm(corners, f"{section} {look}", unit="spot", leave=False):
-        yield picture.read(Window(y0, x0, y0 + look.side_px, x0 + look.side_px))
+        crop = picture.read(Window(y0, x0, y0 + look.side_px, x0 + look.side_px))
+        yield seen_as(crop, *VIEWS[look.view])
+
+
+def seen_as(crop: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
+    return apply_view(torch.from_numpy(crop), turns, mirror).numpy()
 
 
 def build_encoder(weights: int | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""From results to tables: means over sections and seeds, each section, differences to ours with intervals."""
+"""From results to tables: as sections lie, means over their views, controls, differences to ours with intervals."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pandas as pd
 
 from . import results
 from .bootstrap import interval
-from .protocol import Fold, Prediction, Study, evaluate
+from .protocol import Fold, Prediction, Study, evaluate, one_map
 from .rows import OURS, ROWS
 
-HEADLINES = ("PCC@M", "PCC@F", "PCC@S", "best_50", "share_of_ceiling")
+HEADLINES = ("PCC@M", "residual", "PCC@F", "PCC@S", "best_50", "share_of_ceiling")
+SHUFFLED, ONE_MAP = "labels shuffled", "one map for all genes"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Scored:
     """The row, as the table calls it."""
     section: str
     seed: int
-    control: bool
+    view: int
+    control: str
+    """Empty, or which control it is."""
     genes: pd.DataFrame
     """One row per gene, as `ps.tl.evaluate` gives it."""
     seconds: tuple[float, float]
@@ -32,9 +35,9 @@ class Scored:
 
     def facts(self) -> dict[str, object]:
         means = {name: self.genes[name].mean() for name in ("spearman", "mse")}
-        own = {"row": self.text, "section": self.section, "seed": self.seed, "control": self.control}
+        own = {name: getattr(self, name) for name in ("section", "seed", "view", "control")}
         headlines = {name: self.genes.attrs[name] for name in HEADLINES}
-        return {**own, **headlines, **means, "train_s": self.seconds[0], "predict_s": self.seconds[1]}
+        return {"row": self.text, **own, **headlines, **means, "train_s": self.seconds[0], "predict_s": self.seconds[1]}
 
 
 def write(study: Study) -> str:
@@ -48,7 +51,7 @@ def write(study: Study) -> str:
     table.to_csv(folder / "summary.csv")
     pd.DataFrame([one.facts() for one in scored]).to_csv(folder / "runs.csv", index=False)
     pd.concat([by_gene(one) for one in scored]).to_csv(folder / "genes.csv", index=False)
-    text = f"{as_markdown(table)}\n\nNoise ceiling of PCC@M: {ceilings}\n"
+    text = f"{as_markdown(table)}\n\nNoise ceilings of PCC@M and of residuals: {ceilings}\n"
     (folder / "summary.md").write_text(text)
     return text
 
@@ -59,11 +62,13 @@ def every(study: Study) -> Iterator[Scored]:
         for fold in study.folds():
             runs = list(stored(study, name, fold, row.seeds))
             for seed, found in runs:
-                yield scored(study, row.text, fold, seed, found)
+                yield from scored(study, row.text, fold, seed, found)
             if len(runs) > 1:
-                yield scored(study, f"{row.text}, mean of {len(runs)} runs", fold, 0, merged([run for _, run in runs]))
+                yield from scored(
+                    study, f"{row.text}, mean of {len(runs)} runs", fold, 0, merged([run for _, run in runs])
+                )
             for seed, found in stored(study, name, fold.control(), 1):
-                yield scored(study, row.text, fold.control(), seed, found)
+                yield from scored(study, row.text, fold.control(), seed, found)
 
 
 def stored(study: Study, name: str, fold: Fold, seeds: int) -> Iterator[tuple[int, Prediction]]:
@@ -78,27 +83,38 @@ def merged(runs: list[Prediction]) -> Prediction:
     return Prediction(np.mean([run.values for run in runs], axis=0), np.nan, np.nan, runs[0].unit)
 
 
-def scored(study: Study, text: str, fold: Fold, seed: int, found: Prediction) -> Scored:
-    genes = evaluate(study.section(fold.test), fold.genes, found.values, found.unit)
-    return Scored(text, fold.test, seed, fold.shuffled, genes, (found.train_s, found.predict_s))
+def scored(study: Study, text: str, fold: Fold, seed: int, found: Prediction) -> Iterator[Scored]:
+    """Every view of the section, and the control that needs no training."""
+    section, seconds = study.section(fold.test), (found.train_s, found.predict_s)
+    for view, values in enumerate(found.values):
+        genes = evaluate(section, fold.genes, values, found.unit)
+        yield Scored(text, fold.test, seed, view, SHUFFLED if fold.shuffled else "", genes, seconds)
+    if not fold.shuffled:
+        same = evaluate(section, fold.genes, one_map(found.values[0], found.unit), "log1p")
+        yield Scored(text, fold.test, seed, 0, ONE_MAP, same, seconds)
 
 
 def by_gene(one: Scored) -> pd.DataFrame:
-    places = {"row": one.text, "section": one.section, "seed": one.seed, "control": one.control}
+    places = {"row": one.text, "section": one.section, "seed": one.seed, "view": one.view, "control": one.control}
     return one.genes.reset_index().assign(**places)
 
 
 def summary(scored: list[Scored]) -> pd.DataFrame:
-    """One line a row: means over the seeds of each section, then over sections."""
+    """One line a row: as sections lie, means over views, controls; over seeds of each section, then over sections."""
     runs = pd.DataFrame([one.facts() for one in scored])
-    true, control = runs[~runs["control"]], runs[runs["control"]]
-    sections = true.groupby(["row", "section"], sort=False).mean(numeric_only=True)
-    means = sections.groupby("row", sort=False).mean()
-    spread = true.groupby(["row", "section"])["PCC@M"].std().groupby("row").mean()
-    table = means[[*HEADLINES, "spearman", "mse"]].join(sections["PCC@M"].unstack("section"))
-    shuffled, tested = control.groupby("row")["PCC@M"].mean(), true.groupby("row")["section"].nunique()
-    table = table.assign(**{"sections": tested, "SD of seeds": spread, "labels shuffled": shuffled})
-    return table.join(differences(scored)).join(means[["train_s", "predict_s"]])
+    true = runs[runs["control"] == ""]
+    lies = over_sections(true[true["view"] == 0])
+    table = lies[list(HEADLINES)].assign(**{f"{name}, 8 views": over_sections(true)[name] for name in HEADLINES[:2]})
+    for control, of in runs[runs["control"] != ""].groupby("control", sort=False):
+        table = table.assign(**{f"{control}, {name}": over_sections(of)[name] for name in HEADLINES[:2]})
+    sections = true.groupby(["row", "section"], sort=False)["PCC@M"].mean().unstack("section")
+    return table.join(sections).join(differences(scored)).join(lies[["spearman", "mse", "train_s", "predict_s"]])
+
+
+def over_sections(runs: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds and views of each section, then over sections."""
+    each = runs.groupby(["row", "section"], sort=False).mean(numeric_only=True)
+    return each.groupby("row", sort=False).mean()
 
 
 def as_markdown(table: pd.DataFrame) -> str:
@@ -119,12 +135,12 @@ def differences(scored: list[Scored]) -> pd.DataFrame:
 
 
 def correlations(scored: list[Scored], text: str) -> pd.DataFrame:
-    """(sections, genes) Pearson, means over seeds; NaN where a section has not that gene."""
-    own = [one for one in scored if one.text == text and not one.control]
+    """(sections, genes) Pearson, means over seeds and views; NaN where a section has not that gene."""
+    own = [one for one in scored if one.text == text and one.control == ""]
     columns = [one.genes["pearson"].rename(one.section) for one in own]
     return pd.concat(columns, axis=1).T.groupby(level=0).mean()
 
 
 def ceiling_of(scored: list[Scored]) -> str:
-    found = {one.section: one.genes.attrs["ceiling"] for one in scored}
-    return ", ".join(f"{section} {value:.3f}" for section, value in found.items())
+    found = {one.section: one.genes.attrs for one in scored}
+    return ", ".join(f"{name} {its['ceiling']:.3f} and {its['residual_ceiling']:.3f}" for name, its in found.items())

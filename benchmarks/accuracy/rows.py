@@ -39,12 +39,6 @@ ROWS = {
     "ridge": Row("ours, ridge", dense.ridge, seeds=1),
     "rate": Row("ours", dense.rate),
     "ensemble": Row("ours, ensemble", dense.ensemble, seeds=1),
-    "views": Row("ours, ensemble, eight views", dense.ensemble_of_views, seeds=1, control=False),
-    "turned": Row("ours, ensemble, section turned by 90°", dense.turned_section, seeds=1, control=False),
-    "turns": Row("ours, ensemble of turns", dense.ensemble_of_turns, seeds=1, control=False),
-    "turns_turned": Row(
-        "ours, ensemble of turns, section turned by 90°", dense.turned_section_of_turns, seeds=1, control=False
-    ),
 }
 OURS = ("ensemble", "rate", "ridge")
 """Others are compared with the first of these that was run."""

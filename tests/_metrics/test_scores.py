@@ -148,3 +148,21 @@ def test_the_ceiling_of_a_real_section(sections: dict[str, MeasuredSection]) -> 
     ceiling = scores.noise_ceiling(counts[:, panel], scores.row_sums(counts))
     assert len(panel) == 250
     assert ceiling.mean() == pytest.approx(0.624, abs=0.02)
+
+
+def test_depth_alone_has_no_pearson_residuals_and_scores_on_logs() -> None:
+    """Every shape has the same profile; only the depth differs, tenfold."""
+    random = np.random.default_rng(0)
+    totals, shares = random.integers(200, 2000, 400), random.dirichlet(np.ones(50))
+    counts = np.array([random.multinomial(total, shares) for total in totals])
+    depth = np.tile(np.log(totals)[:, None], 50)
+    on_logs = np.abs(np.nanmean(scores.pearson(depth, scores.log_profile(counts, totals))))
+    assert abs(np.nanmean(scores.score_residuals(depth, counts, totals))) < 0.03 < on_logs
+
+
+def test_pearson_residuals_are_those_of_the_formula() -> None:
+    counts, totals = np.array([[3.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), np.array([4.0, 2.0, 0.0])
+    mean = np.outer(totals[:2], [4 / 6, 2 / 6])
+    found = scores.pearson_residuals(counts, totals)
+    np.testing.assert_allclose(found[:2], (counts[:2] - mean) / np.sqrt(mean + mean**2 / 100), rtol=1e-15)
+    assert np.isnan(found[2]).all()

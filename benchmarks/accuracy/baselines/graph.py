@@ -53,8 +53,8 @@ def neighbors(places_um: Tensor) -> Tensor:
     return near | near.T
 
 
-def see(study: Study, section: str, fields: Sequence[Look]) -> tuple[Inputs, float]:
-    looks = [encoded(study, section, look) for look in fields]
+def see(study: Study, section: str, view: int, fields: Sequence[Look]) -> tuple[Inputs, float]:
+    looks = [encoded(study, section, replace(look, view=view)) for look in fields]
     nodes = np.concatenate([look.whole for look in looks], axis=1)
     places = torch.from_numpy(study.section(section).centers_um).float()
     return (torch.from_numpy(nodes), places), sum(look.seconds for look in looks)

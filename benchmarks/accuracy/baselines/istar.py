@@ -8,6 +8,7 @@ layers, an exponential linear unit that stays above 0. Superpixels are 16 µm he
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -54,8 +55,8 @@ def in_disc(side: int) -> np.ndarray:
     return inside
 
 
-def see(study: Study, section: str) -> tuple[Inputs, float]:
-    own, near, far = (encoded(study, section, look) for look in (SPOT, NEAR, FAR))
+def see(study: Study, section: str, view: int) -> tuple[Inputs, float]:
+    own, near, far = (encoded(study, section, replace(look, view=view)) for look in (SPOT, NEAR, FAR))
     small = own.cells[:, in_disc(own.cells.shape[1])]
     wide = np.concatenate([near.whole, far.whole], axis=1)
     return (torch.from_numpy(small), torch.from_numpy(wide)), own.seconds + near.seconds + far.seconds

@@ -8,58 +8,61 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from benchmarks.accuracy.features import FAR, NEAR, SPOT, Look, Seen, color, encoded
 from benchmarks.accuracy.protocol import Fold, Prediction, Study
 
 from pixnet_sd._metrics.scores import pearson
+from pixnet_sd.nn.network.views import VIEWS
 
 COMPONENTS = 256
 PENALTIES = tuple(float(10**power) for power in np.arange(0, 7.5, 0.5))
-See = Callable[[str], Sequence[Seen]]
-"""What is known of the spots of the section of that name; side by side."""
+See = Callable[[str, int], Sequence[Seen]]
+"""What is known of the spots of the section of that name, in that view; side by side."""
 
 
 def mean(study: Study, fold: Fold, seed: int) -> Prediction:
     start = time.perf_counter()
     level = np.concatenate([fold.target(study.section(name)) for name in fold.training]).mean(axis=0)
     spots = len(study.section(fold.test).totals)
-    return Prediction(np.tile(level, (spots, 1)), time.perf_counter() - start, 0.0)
+    return Prediction(np.tile(level, (1, spots, 1)), time.perf_counter() - start, 0.0)
 
 
 def on_color(study: Study, fold: Fold, seed: int) -> Prediction:
-    return ridge(study, fold, lambda name: [color(study, name)])
+    return ridge(study, fold, lambda name, view: [color(study, name)], views=1)
 
 
 def on_random(study: Study, fold: Fold, seed: int) -> Prediction:
     """Weights as they are before any training: what the architecture alone gives."""
-    return ridge(study, fold, lambda name: [encoded(study, name, Look(weights=seed))])
+    return ridge(study, fold, lambda name, view: [encoded(study, name, Look(weights=seed, view=view))])
 
 
 def on_frozen(study: Study, fold: Fold, seed: int) -> Prediction:
-    return ridge(study, fold, lambda name: [encoded(study, name, SPOT)])
+    return ridge(study, fold, lambda name, view: [encoded(study, name, replace(SPOT, view=view))])
 
 
 def on_wide(study: Study, fold: Fold, seed: int) -> Prediction:
     """The same with the wide fields that the trained rows see: what these gain from their surroundings alone."""
-    return ridge(study, fold, lambda name: [encoded(study, name, look) for look in (SPOT, NEAR, FAR)])
+    looks = SPOT, NEAR, FAR
+    return ridge(study, fold, lambda name, view: [encoded(study, name, replace(look, view=view)) for look in looks])
 
 
-def ridge(study: Study, fold: Fold, see: See) -> Prediction:
+def ridge(study: Study, fold: Fold, see: See, views: int = len(VIEWS)) -> Prediction:
     """The seconds of the features are counted, also where these were already there."""
-    seen, tested = [see(name) for name in fold.training], see(fold.test)
+    seen, tested = [see(name, 0) for name in fold.training], [see(fold.test, view) for view in range(views)]
     start = time.perf_counter()
     features = [side_by_side(looks) for looks in seen]
     targets = [fold.target(study.section(name)) for name in fold.training]
     penalty = best_penalty(features, targets)
     fit = Components(features, targets)
     trained = time.perf_counter()
-    values = fit.predict(side_by_side(tested), penalty)
+    values = np.stack([fit.predict(side_by_side(looks), penalty) for looks in tested])
     return Prediction(
         values,
         trained - start + sum(seconds_of(looks) for looks in seen),
-        time.perf_counter() - trained + seconds_of(tested),
+        (time.perf_counter() - trained) / views + seconds_of(tested[0]),
         chosen={"penalty": penalty},
     )
 

@@ -8,6 +8,7 @@ parameters; what the others give is kept for four turns of each crop. Prediction
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -46,8 +47,9 @@ class CropNetwork(nn.Module):
         return self.last(F.dropout(seen, 0.2, self.last.training)).unflatten(0, turns.shape[:2]).mean(1)
 
 
-def see(study: Study, section: str) -> tuple[Inputs, float]:
-    seen = kept(study, section, f"turns-{LOOK}", lambda: turned(crops(study, section, LOOK)))
+def see(study: Study, section: str, view: int) -> tuple[Inputs, float]:
+    look = replace(LOOK, view=view)
+    seen = kept(study, section, f"turns-{look}", lambda: turned(crops(study, section, look)))
     return (torch.from_numpy(seen.cells),), seen.seconds
 
 

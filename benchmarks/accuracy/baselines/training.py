@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from pixnet_sd._metrics.scores import pearson
+from pixnet_sd.nn.network.views import VIEWS
 
 DECAY = 0.98
 CLIP = 1.0
@@ -34,8 +35,8 @@ class Recipe:
     """A baseline: its name, what it sees, its network and its loss."""
 
     name: str
-    see: Callable[[Study, str], tuple[Inputs, float]]
-    """Study and section -> what it sees, and the seconds that this took."""
+    see: Callable[[Study, str, int], tuple[Inputs, float]]
+    """Study, section and view -> what it sees, and the seconds that this took."""
     build: Callable[[Sequence[Inputs], np.ndarray], nn.Module]
     """From what it sees of the training sections and the genes' means; `forward(*inputs)` gives (spots, genes)."""
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -67,10 +68,10 @@ def run(recipe: Recipe, study: Study, fold: Fold, seed: int) -> Prediction:
     start = time.perf_counter()
     *_, network = train(recipe, lesson, chosen["rate"], chosen["epochs"], seed)
     trained = time.perf_counter()
-    inputs, seconds = recipe.see(study, fold.test)
-    values = predict(network, inputs, recipe.batch)
-    predicted = time.perf_counter() - trained
-    return Prediction(values, trained - start + lesson.seconds + chosen["seconds"], predicted + seconds, chosen=chosen)
+    seen = [recipe.see(study, fold.test, view) for view in range(len(VIEWS))]
+    values = np.stack([predict(network, inputs, recipe.batch) for inputs, _ in seen])
+    predicted = (time.perf_counter() - trained) / len(VIEWS) + seen[0][1]
+    return Prediction(values, trained - start + lesson.seconds + chosen["seconds"], predicted, chosen=chosen)
 
 
 def choose(recipe: Recipe, study: Study, fold: Fold) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def choose(recipe: Recipe, study: Study, fold: Fold) -> dict[str, Any]:
 
 
 def lesson_of(recipe: Recipe, study: Study, fold: Fold, names: Sequence[str]) -> Lesson:
-    seen = [recipe.see(study, name) for name in names]
+    seen = [recipe.see(study, name, 0) for name in names]
     targets = [torch.from_numpy(fold.target(study.section(name))).float() for name in names]
     return Lesson([inputs for inputs, _ in seen], targets, sum(seconds for _, seconds in seen))
 

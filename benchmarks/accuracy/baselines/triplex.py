@@ -8,6 +8,7 @@ follow the fusion. Here all branches start from the frozen features that the oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -74,8 +75,8 @@ def loss(predicted: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(fusion, target) + FOLLOWING * following + (1 - FOLLOWING) * aimed
 
 
-def see(study: Study, section: str) -> tuple[Inputs, float]:
-    looks = [encoded(study, section, look) for look in (SPOT, NEAR, FAR)]
+def see(study: Study, section: str, view: int) -> tuple[Inputs, float]:
+    looks = [encoded(study, section, replace(look, view=view)) for look in (SPOT, NEAR, FAR)]
     own, near, far = (torch.from_numpy(look.cells) for look in looks)
     places = torch.from_numpy(study.section(section).centers_um).float()
     inputs = coarse(own, 3), torch.cat([coarse(near, 2), coarse(far, 3)], 1), places

@@ -5,7 +5,7 @@ Tables are (shapes, genes). A pair of values counts where both are numbers: what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,10 @@ LEAST_CEILING = 0.3
 """Below it a share of the ceiling is not given: on 200 simulated spots such ceilings stray by 0.15 (one SD)."""
 LOW_CEILING = 0.9
 """Mean score of the measured counts themselves, below which a panel is too small for its scores to be read alone."""
+LARGEST_LOG = 16.0
+"""Of profiles; what is larger was no log."""
+OVERDISPERSION = 100.0
+"""Theta of Pearson residuals, whose variance is mu + mu² / theta: Lause et al. found 100 in negative controls."""
 BLOCK_VALUES = 2**23
 """Dense values at a time: a million bins are compared in blocks of eight genes."""
 
@@ -31,6 +35,22 @@ def log_profile(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """Compute ln(1 + counts per ten thousand); NaN in rows without counts, which have no profile."""
     per = np.divide(PER, totals, out=np.full(len(totals), np.nan), where=totals > 0)
     return np.log1p(counts * per[:, None])
+
+
+def pearson_residuals(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """Compute analytic Pearson residuals, from which depth is removed; NaN in rows without counts.
+
+    A log profile of few counts still depends on the depth of its shape, so a map of the depth alone scores on it; here
+    the expected count is the shape's total times the gene's share (Lause et al., Genome Biology 22 (2021) 258).
+    """
+    totals = np.where(totals > 0, totals, np.nan)
+    share = np.nansum(counts, axis=0) / np.nansum(totals)
+    expected = totals[:, None] * np.where(share > 0, share, np.nan)
+    return (counts - expected) / np.sqrt(expected + expected**2 / OVERDISPERSION)
+
+
+Scale = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From counts and totals to the values that are compared: `log_profile` or `pearson_residuals`."""
 
 
 def score_genes(predicted: np.ndarray, measured: np.ndarray) -> pd.DataFrame:
@@ -44,12 +64,25 @@ def score_genes(predicted: np.ndarray, measured: np.ndarray) -> pd.DataFrame:
     silent = find_constant(predicted) & ~find_constant(measured)
     return pd.DataFrame(
         {
-            "pearson": np.where(silent, 0.0, pearson(predicted, measured)),
+            "pearson": pearson_or_zero(predicted, measured),
             "spearman": np.where(silent, 0.0, spearman(predicted, measured)),
             "mse": column_means(errors**2),
             "mae": column_means(np.abs(errors)),
         }
     )
+
+
+def score_residuals(profile: np.ndarray, counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """Correlate a predicted log profile with the measured Pearson residuals, gene by gene."""
+    # At one depth, residuals of a prediction are linear in its counts per ten thousand.
+    predicted = np.expm1(np.minimum(profile, LARGEST_LOG))
+    return pearson_or_zero(*mask_unpaired(predicted, pearson_residuals(counts, totals)))
+
+
+def pearson_or_zero(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Compute (genes,) correlations; 0 where only the prediction does not vary."""
+    silent = find_constant(predicted) & ~find_constant(measured)
+    return np.where(silent, 0.0, pearson(predicted, measured))
 
 
 def pearson(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -145,8 +178,10 @@ def mean_of_known(values: np.ndarray) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def noise_ceiling(counts: sp.csr_array, totals: np.ndarray, *, repeats: int = 10, seed: int = 0) -> np.ndarray:
-    """Estimate (genes,) the Pearson correlation that sampling noise allows with the measured log profile.
+def noise_ceiling(
+    counts: sp.csr_array, totals: np.ndarray, scale: Scale = log_profile, *, repeats: int = 10, seed: int = 0
+) -> np.ndarray:
+    """Estimate (genes,) the Pearson correlation that sampling noise allows with the measurement, on a scale.
 
     Counts are split at random into halves, which are measurements of the same profile at half the depth; the
     correlation of their log profiles gives the reliability at full depth (Spearman-Brown), and the square root of a
@@ -159,12 +194,14 @@ def noise_ceiling(counts: sp.csr_array, totals: np.ndarray, *, repeats: int = 10
     of 0.59. Single low ceilings are rough.
     """
     random = np.random.default_rng(seed)
-    halves = np.mean([correlation_of_halves(counts, totals, random) for _ in range(repeats)], axis=0)
+    halves = np.mean([correlation_of_halves(counts, totals, scale, random) for _ in range(repeats)], axis=0)
     halves = np.clip(halves, 0.0, 1.0)
     return np.sqrt(2 * halves / (1 + halves))
 
 
-def correlation_of_halves(counts: sp.csr_array, totals: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def correlation_of_halves(
+    counts: sp.csr_array, totals: np.ndarray, scale: Scale, random: np.random.Generator
+) -> np.ndarray:
     """Correlate one random split of everything that was counted, also of genes that are not in `counts`."""
     drawn = random.binomial(counts.data.astype(np.int64), 0.5)
     half = sp.csr_array((drawn, counts.indices, counts.indptr), shape=counts.shape)
@@ -174,8 +211,8 @@ def correlation_of_halves(counts: sp.csr_array, totals: np.ndarray, random: np.r
     return np.concatenate(
         [
             pearson(
-                log_profile(first[:, genes].toarray(), half_totals),
-                log_profile(second[:, genes].toarray(), totals - half_totals),
+                scale(first[:, genes].toarray(), half_totals),
+                scale(second[:, genes].toarray(), totals - half_totals),
             )
             for genes in column_blocks(*counts.shape)
         ]

@@ -19,8 +19,10 @@ from pixnet_sd._metrics.scores import (
     mean_of_known,
     noise_ceiling,
     panel_ceiling,
+    pearson_residuals,
     quartiles,
     score_genes,
+    score_residuals,
     share_of_ceiling,
 )
 from pixnet_sd._sdata.comparison import Pair, have_profiles, is_rate, on_one_scale, read_pair, share_of_counts, unit_of
@@ -88,13 +90,16 @@ def evaluate(
 
     Returns
     -------
-    One row per gene: ``pearson``, ``spearman``, ``mse``, ``mae``, ``mean_count``, for expected counts
-    ``panel_ceiling``, and on request ``ceiling`` and ``share_of_ceiling``. Correlations are NaN where the measured
-    gene does not vary, and 0 where only the prediction does not. ``.attrs`` sums up: ``PCC@F``, ``PCC@S``, ``PCC@M``
-    (first quartile, median and mean of ``pearson`` without NaN), ``best_50`` (mean of the 50 best genes), ``compared``
-    (``"profile"``, or ``"rate"`` for the expected counts of a single gene), the mean ``panel_ceiling``, how many
-    shapes and genes were compared or left out and, on request, the mean ceiling and the share of it that was reached.
-    Shapes without counts, and those for which a gene was predicted as NaN or all expected counts as 0, are left out.
+    One row per gene: ``pearson``, ``spearman``, ``mse``, ``mae``, ``residual``, ``mean_count``, for expected counts
+    ``panel_ceiling``, and on request ``ceiling``, ``share_of_ceiling`` and ``residual_ceiling``. ``residual`` is the
+    Pearson correlation with the measurement's analytic Pearson residuals, from which depth is removed: logs of few
+    counts follow the depth of their shape, so one map for all genes scores on them, and little on residuals.
+    Correlations are NaN where the measured gene does not vary, and 0 where only the prediction does not. ``.attrs``
+    sums up: ``PCC@F``, ``PCC@S``, ``PCC@M`` (first quartile, median and mean of ``pearson`` without NaN), ``best_50``
+    (mean of the 50 best genes), the mean ``residual``, ``compared`` (``"profile"``, or ``"rate"`` for the expected
+    counts of a single gene), the mean ``panel_ceiling``, how many shapes and genes were compared or left out and, on
+    request, the mean ceilings and the share that was reached. Shapes without counts, and those for which a gene was
+    predicted as NaN or all expected counts as 0, are left out.
 
     Examples
     --------
@@ -114,7 +119,9 @@ def evaluate(
     warn_if_few_genes(scores, compared, unit)
     if ceiling:
         require_profile(compared, unit)
-        scores["ceiling"] = noise_ceiling(compared.counts[:, columns], compared.totals, seed=seed)
+        own = compared.counts[:, columns], compared.totals
+        scores["ceiling"] = noise_ceiling(*own, seed=seed)
+        scores["residual_ceiling"] = noise_ceiling(*own, pearson_residuals, seed=seed)
         scores["share_of_ceiling"] = share_of_ceiling(scores["pearson"], scores["ceiling"])
     scores.attrs = summarize_scores(scores, compared, len(pair.totals), unit)
     log_summary(scores.attrs)
@@ -163,7 +170,8 @@ def score_blocks(pair: Pair, columns: np.ndarray, unit: str) -> pd.DataFrame:
         measured, predicted = counts[:, columns[block]].toarray(), values[:, columns[block]]
         profile = predicted if own is None else log_profile(predicted, own)
         table = score_genes(profile, log_profile(measured, totals))
-        tables.append(table.assign(mean_count=measured.mean(axis=0)))
+        residual = score_residuals(profile, measured, totals)
+        tables.append(table.assign(residual=residual, mean_count=measured.mean(axis=0)))
     names = pd.Index([pair.genes[column] for column in columns], name="gene")
     scores = pd.concat(tables).set_index(names)
     if own is not None:
@@ -174,17 +182,18 @@ def score_blocks(pair: Pair, columns: np.ndarray, unit: str) -> pd.DataFrame:
 
 def summarize_scores(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, unit: str) -> dict[str, Any]:
     """Plain numbers and strings, which any file format takes."""
-    pearson = scores["pearson"].to_numpy()
+    correlations = scores["pearson"].to_numpy()
     found = {
-        **quartiles(pearson),
-        f"best_{BEST}": best_mean(pearson),
+        **quartiles(correlations),
+        "residual": mean_of_known(scores["residual"].to_numpy()),
+        f"best_{BEST}": best_mean(correlations),
         "unit": unit,
         "compared": "rate" if is_rate(pair, unit) else "profile",
         "n_shapes": len(pair.totals),
         "n_shapes_left_out": shapes_in_common - len(pair.totals),
         "n_rows_unmatched": pair.rows_unmatched,
         "n_genes": len(scores),
-        "n_genes_not_varying": int(np.isnan(pearson).sum()),
+        "n_genes_not_varying": int(np.isnan(correlations).sum()),
         "n_genes_missing": pair.genes_missing,
         "share_of_counts": share_of_counts(pair),
     }
@@ -193,6 +202,7 @@ def summarize_scores(scores: pd.DataFrame, pair: Pair, shapes_in_common: int, un
     if "ceiling" in scores:
         both = scores[["pearson", "ceiling"]].dropna()
         found["ceiling"] = float(both["ceiling"].mean())
+        found["residual_ceiling"] = mean_of_known(scores["residual_ceiling"].to_numpy())
         found["share_of_ceiling"] = float(both["pearson"].mean() / both["ceiling"].mean())
     return found
 
