@@ -106,3 +106,36 @@ def test_loadings_commute_with_thinning() -> None:
 def test_a_map_beside_the_box_is_an_error() -> None:
     with pytest.raises(PixnetValueError, match="no pixels in the box"):
         drawing.read_picture(image_of(ramp(8)), [0], np.eye(3), Box(20, 20, 30, 30), 10)
+
+
+def test_shares_do_not_depend_on_density_nor_on_how_genes_are_stored() -> None:
+    random = np.random.default_rng(0)
+    programs, loadings = random.uniform(0.5, 1, (2, 8, 8)).astype(np.float32), random.uniform(0, 1, (2, 5))
+    density = random.uniform(0.5, 2, (8, 8)).astype(np.float32)
+    genes = np.tensordot(loadings, programs, axes=(0, 0)).astype(np.float32)
+    box, names = Box(0, 0, 8, 8), pd.Index(list("ABCDE"))
+    found = [
+        shares_of({"m": values}, "m", ["B", "D"], box, matrix, names)
+        for values, matrix in ((programs, loadings), (genes, None), (genes * density, None))
+    ]
+    expected = np.log1p(1e4 * genes[[1, 3]] / genes.sum(axis=0))
+    for one in found:
+        np.testing.assert_allclose(one, expected, rtol=1e-5)
+
+
+def test_pixels_with_hardly_any_counts_have_no_share() -> None:
+    values = np.ones((3, 4, 4), np.float32)
+    values[:, 0, :3] = [0, 1e-3, np.nan]
+    found = shares_of({"m": values}, "m", ["A"], Box(0, 0, 4, 4), None, pd.Index(list("ABC")))[0]
+    assert np.isnan(found).sum() == 3 and np.isnan(found[0, :3]).all()
+
+
+def shares_of(
+    rasters: dict[str, np.ndarray], key: str, genes: list[str], box: Box, matrix: np.ndarray | None, names: pd.Index
+) -> np.ndarray:
+    channels = list(names) if matrix is None else [f"p{k}" for k in range(len(matrix))]
+    elements = {key: build.make_image(rasters[key], channels, IDENTITY)}
+    if matrix is not None:
+        elements[f"{key}_loadings"] = build.make_loadings(matrix, channels, pd.DataFrame(index=names), key)
+    sdata = SpatialData.init_from_elements(elements)
+    return drawing.share_picture(sdata, maps.read_map(sdata, key, unit=maps.RATE), genes, key, box, 8).data

@@ -8,29 +8,34 @@ import pandas as pd
 import pytest
 import spatialdata as sd
 from matplotlib.patches import Rectangle
-from pl.sections import color_at, is_blank, quadrant_section, single
+from pl.sections import IDENTITY, SIDE_PX, color_at, is_blank, quadrant_section, single
 
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import build
+from pixnet_sd._sdata.provenance import set_record
 
 CENTERS = {"ul": (16, 16), "ur": (48, 16), "ll": (16, 48), "lr": (48, 48)}
 
 
 def test_only_the_quadrant_with_expression_is_colored() -> None:
-    ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map"))
+    ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map", normalize=False))
     assert {name for name, place in CENTERS.items() if not is_blank(ax, *place)} == {"ul"}
     assert color_at(ax, 16, 16).max() < 60  # the dark end of the map
 
 
 @pytest.mark.parametrize("over", [True, False])
 def test_missing_is_drawn_as_nothing(over: bool) -> None:
-    ax = single(pl.expression(quadrant_section(missing=True), "GENEA", raster_key="map", over=over))
+    ax = single(
+        pl.expression(
+            quadrant_section(missing=True), "GENEA", raster_key="map", normalize=False, crop_coord="he", over=over
+        )
+    )
     assert {name for name, place in CENTERS.items() if not is_blank(ax, *place)} == {"ul"}
 
 
 def test_zero_is_a_color_where_the_map_is_drawn_alone() -> None:
-    ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map", over=False))
+    ax = single(pl.expression(quadrant_section(), "GENEA", raster_key="map", normalize=False, over=False))
     assert not is_blank(ax, *CENTERS["lr"])
 
 
@@ -79,10 +84,63 @@ def test_a_panel_for_each_gene_and_the_unit_beside_it() -> None:
     axes = pl.expression(quadrant_section(), ["GENEB", "GENEA"], raster_key="map")
     assert isinstance(axes, list)
     assert [ax.get_title() for ax in axes] == ["GENEB", "GENEA"]
-    assert axes[0].child_axes[0].get_ylabel() == "expected counts per µm²"
+    assert axes[0].child_axes[0].get_ylabel() == "log(1 + counts per 10,000\nof 2 genes)"
+    rates = single(pl.expression(quadrant_section(), "GENEA", raster_key="map", normalize=False))
+    assert rates.child_axes[0].get_ylabel() == "expected counts per µm²"
     pl.expression(quadrant_section(), ["GENEB", "GENEA"], raster_key="map", ax=axes)
     with pytest.raises(PixnetValueError, match="1 panels"):
         pl.expression(quadrant_section(), "GENEA", raster_key="map", ax=axes)
+
+
+def test_titles_and_size_of_the_figure() -> None:
+    section = quadrant_section()
+    ax = single(pl.expression(section, "GENEA", raster_key="map", title="a title", figsize=(7, 3)))
+    assert ax.get_title() == "a title"
+    assert (np.array(ax.figure.bbox.size) / ax.figure.dpi).tolist() == [7, 3]
+    with pytest.raises(PixnetValueError, match="2 panels need as many titles; title has 1"):
+        pl.expression(section, ["GENEA", "GENEB"], raster_key="map", title="one")
+    with pytest.raises(PixnetValueError, match="figsize is the size of a new figure"):
+        pl.expression(section, "GENEA", raster_key="map", figsize=(7, 3), ax=ax)
+    with pytest.raises(PixnetValueError, match=r"figsize must be \(width, height\)"):
+        pl.expression(section, "GENEA", raster_key="map", figsize=7)  # type: ignore[arg-type]
+
+
+def test_shares_need_rates_of_several_genes() -> None:
+    section = quadrant_section()
+    with pytest.raises(PixnetValueError, match="normalize=True .* its unit is unknown"):
+        pl.expression(section, "r", raster_key="he", normalize=True)
+    section["one"] = section["map"].sel(c=["GENEB"])
+    set_record(section, "one", {"kind": "truth", "unit": "counts/um2"})
+    with pytest.raises(PixnetValueError, match="it has one gene only"):
+        pl.expression(section, "GENEB", raster_key="one", normalize=True)
+    ax = single(pl.expression(section, "GENEB", raster_key="one"))
+    assert ax.child_axes[0].get_ylabel() == "expected counts per µm²"
+
+
+def test_without_any_value_the_picture_says_so() -> None:
+    section = quadrant_section(missing=True)
+    ax = single(pl.expression(section, "GENEA", raster_key="map", crop_coord=(34, 34, 60, 60), crop_unit="px"))
+    assert [text.get_text() for text in ax.texts if text.get_gid() is None] == ["no value here"]
+    assert not ax.child_axes
+
+
+def test_the_default_region_is_where_there_is_tissue_or_a_value() -> None:
+    section = quadrant_section(missing=True)
+    of_values = single(pl.expression(section, "GENEA", raster_key="map", normalize=False))
+    assert (of_values.get_xlim(), of_values.get_ylim()) == ((0, 32), (32, 0))
+    section["he_tissue"] = build.make_labels(
+        np.eye(SIDE_PX, dtype=np.uint8)[::-1] * (np.arange(SIDE_PX) >= 48), IDENTITY
+    )
+    for draw in (
+        lambda **how: pl.expression(section, "GENEA", raster_key="map", **how),
+        lambda **how: pl.shapes(section, "squares", **how),
+    ):
+        of_tissue, whole = single(draw()), single(draw(crop_coord="he"))
+        np.testing.assert_allclose(of_tissue.get_xlim(), [48 - 0.03 * 16, 64])
+        np.testing.assert_allclose(of_tissue.get_ylim(), [16 + 0.03 * 16, 0])
+        assert (whole.get_xlim(), whole.get_ylim()) == ((0, 64), (64, 0))
+    labelled = single(pl.expression(section, "GENEA", raster_key="map", crop_coord="he_tissue"))
+    assert labelled.get_xlim() == of_tissue.get_xlim()
 
 
 def test_unknown_genes_name_those_that_look_like_them() -> None:

@@ -1,7 +1,5 @@
 """Genes from best to worst; names never overlap."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +26,7 @@ def test_the_curve_is_sorted_and_the_summaries_are_those_of_the_scores() -> None
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), np.sort(found)[::-1])
     texts = {text.get_text() for text in ax.texts}
     quartile, median, mean = np.quantile(found, 0.25), np.median(found), found.mean()
-    assert {f"PCC@F {quartile:.2f}", f"PCC@S {median:.2f}", f"PCC@M {mean:.2f}"} <= texts
+    assert {f"first quartile {quartile:.2f}", f"median {median:.2f}", f"mean {mean:.2f}"} <= texts
     assert f"GENE{np.nanargmax(values)}" in texts
     assert f"GENE{np.nanargmin(values)}" in texts
     assert ax.get_xlabel() == "100 genes, best first (1 without a score left out)"
@@ -58,10 +56,33 @@ def test_apart_keeps_order_and_distance_and_moves_only_where_it_must(values: lis
         np.testing.assert_allclose(places, given_values, atol=1e-9)
 
 
-@pytest.mark.parametrize("draw", [pl.scores, pl.scales])
-def test_several_tables_at_once_are_refused(draw: Callable) -> None:
-    with pytest.raises(PixnetTypeError, match="must be one DataFrame; got dict"):
-        draw({"a": frame(np.arange(3.0)), "b": frame(np.arange(3.0))})
+def test_several_tables_are_a_curve_each_with_its_median() -> None:
+    tables = {"a": frame(np.array([0.1, 0.5, 0.3])), "b": frame(np.array([0.2, np.nan]))}
+    ax = pl.scores(tables)
+    assert [np.asarray(line.get_ydata()).tolist() for line in ax.lines[:2]] == [[0.5, 0.3, 0.1], [0.2]]
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["a: median 0.30, 3 genes", "b: median 0.20, 1 genes"]
+    assert ax.get_xlabel() == "genes, best first (1 without a score left out)"
+
+
+@pytest.mark.parametrize("names", ["HNRNPA2B1-AS12", "A"])
+def test_names_lie_beside_the_axis_whatever_their_length(names: str) -> None:
+    ax = pl.scores(frame(np.linspace(-0.2, 0.7, 300)).rename(index=lambda gene: names + gene))
+    ax.figure.canvas.draw()
+    left, right = ax.get_window_extent().x0, ax.get_window_extent().x1
+    curve = ax.transData.transform([(1, 0), (300, 0)])[:, 0]
+    for box in (Text.get_window_extent(text) for text in ax.texts):
+        assert left <= box.x0 and box.x1 <= curve[0] or curve[1] <= box.x0 and box.x1 <= right
+
+
+def test_other_things_than_tables_are_refused() -> None:
+    with pytest.raises(PixnetTypeError, match="results must be a DataFrame; got dict"):
+        pl.scales({"a": frame(np.arange(3.0))})
+    with pytest.raises(PixnetTypeError, match=r"scores\['a'\] must be a DataFrame; got list"):
+        pl.scores({"a": [1.0, 2.0]})
+    with pytest.raises(PixnetValueError, match="scores is empty"):
+        pl.scores({})
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:

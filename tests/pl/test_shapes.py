@@ -11,6 +11,7 @@ from pl.sections import IDENTITY, color_at, is_blank, quadrant_section, single
 from pixnet_sd import pl
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._sdata import build
+from pixnet_sd._sdata.provenance import set_record
 from pixnet_sd._zonal.shapes import from_circles, from_polygons
 from pixnet_sd.pl._draw.patches import shape_collections
 
@@ -49,6 +50,45 @@ def test_colors_that_scanpy_stored_are_used() -> None:
     ax = single(pl.shapes(sdata, "squares", "leiden", alpha=1.0))
     np.testing.assert_array_equal(color_at(ax, 48, 16), [255, 0, 255])
     assert is_blank(ax, 16, 48)
+
+
+@pytest.mark.parametrize("kind", ["squares", "circles"])
+def test_size_enlarges_each_shape_around_its_center(kind: str) -> None:
+    section = quadrant_section()
+    small = single(pl.shapes(section, kind, "GENEB", size=0.5))
+    side = 16 if kind == "squares" else 12
+    assert not is_blank(small, 48, 48)
+    assert not is_blank(small, 48 + 0.4 * side, 48)
+    assert is_blank(small, 48 + 0.7 * side, 48)
+    with pytest.raises(PixnetValueError, match="size is the factor"):
+        pl.shapes(section, kind, size=0)
+
+
+def test_logged_tables_say_so_and_begin_at_their_lowest_values() -> None:
+    section = quadrant_section()
+    table = section["squares_expression"]
+    table.uns["pixnet_sd"] = {"unit": "counts"}
+    assert single(pl.shapes(section, "squares", "GENEA")).child_axes[0].get_ylabel() == "expected counts"
+    table.X, table.uns["log1p"] = table.X + 5, {"base": None}
+    bar = single(pl.shapes(section, "squares", "GENEA")).child_axes[0]
+    assert bar.get_ylabel() == "log(1 + expression)"
+    assert bar.get_ylim()[0] > 5
+
+
+def test_without_any_value_the_picture_says_so() -> None:
+    section = quadrant_section()
+    section["squares_expression"].obs["nothing"] = np.nan
+    ax = single(pl.shapes(section, "squares", "nothing"))
+    assert [text.get_text() for text in ax.texts if text.get_gid() is None] == ["no value here"]
+
+
+def test_of_several_images_the_predicted_one_is_below() -> None:
+    section = quadrant_section()
+    section["other"] = section["he"]
+    with pytest.raises(PixnetKeyError, match="image_key="):
+        pl.shapes(section, "squares")
+    set_record(section, "map", {"kind": "programs", "image": "he"})
+    assert single(pl.shapes(section, "squares")).get_title() == "squares"
 
 
 def test_outlines_leave_the_inside_free() -> None:

@@ -12,13 +12,20 @@ from spatialdata import SpatialData
 
 from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._metrics.scores import log_profile
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._sdata import affine, images, maps
 from pixnet_sd._sdata.affine import area_scale
 from pixnet_sd._sdata.levels import block_means
 
+OVERVIEW_PX = 256
+"""Width at which the extent of a map is found."""
 SAMPLES = 2
 """Pixels averaged along each axis where a level is much finer than the drawing; the others are skipped."""
+
+
+LEAST_TOTAL = 0.02
+"""A pixel whose counts of all genes are below this share of the median has no profile: noise over noise."""
 
 
 class Box(NamedTuple):
@@ -72,19 +79,92 @@ def map_picture(
     coordinate_system: str | None = None,
 ) -> PlacedPicture:
     """Read the quantities of a map in the frame of an image; loadings are applied to the pixels shown only."""
+    picture = read_channels(sdata, raster, image_key, box, width_px, coordinate_system)
+    return picture if raster.loadings is None else apply_loadings(picture, raster.loadings)
+
+
+def share_picture(
+    sdata: SpatialData,
+    whole: maps.Map,
+    genes: Sequence[str],
+    image_key: str,
+    box: Box,
+    width_px: float,
+    coordinate_system: str | None = None,
+) -> PlacedPicture:
+    """Read ln(1 + counts of a gene per 10,000 of all genes of a map); NaN where there are hardly any counts."""
+    if whole.loadings is None:
+        chosen = maps.select_genes_of(whole, genes)
+        picture = read_channels(sdata, chosen, image_key, box, width_px, coordinate_system, total=True)
+    else:
+        programs = read_channels(sdata, whole, image_key, box, width_px, coordinate_system)
+        picture = apply_loadings(programs, whole.loadings.with_total([whole.genes.index(gene) for gene in genes]))
+    return PlacedPicture(to_log_shares(picture.data[:-1], picture.data[-1]), picture.to_image)
+
+
+def to_log_shares(values: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Compute log profiles (genes, y, x) from counts and their total (y, x)."""
+    positive = total[total > 0]
+    least = LEAST_TOTAL * float(np.median(positive)) if positive.size else 0.0
+    kept = np.where(total >= least, total, 0)
+    return log_profile(values.reshape(len(values), -1).T, kept.ravel()).T.reshape(values.shape)
+
+
+def apply_loadings(programs: PlacedPicture, loadings: maps.Loadings) -> PlacedPicture:
+    matrix, intercept = (part.astype(np.float32) for part in (loadings.matrix, loadings.intercept))
+    return PlacedPicture(maps.expand_block(programs.data, matrix, intercept), programs.to_image)
+
+
+def read_channels(
+    sdata: SpatialData,
+    raster: maps.Map,
+    image_key: str,
+    box: Box,
+    width_px: float,
+    coordinate_system: str | None,
+    *,
+    total: bool = False,
+) -> PlacedPicture:
+    """Read the stored channels behind a map: all programs, or the channels of its genes."""
     image = images.read_image(sdata, raster.key)
     to_image = affine.matrix_between(sdata, raster.key, image_key, coordinate_system)
     names = image.channels if raster.loadings is not None else raster.genes
-    picture = read_picture(image, [image.channels.index(name) for name in names], to_image, box, width_px)
-    if raster.loadings is None:
-        return picture
-    matrix, intercept = (part.astype(np.float32) for part in (raster.loadings.matrix, raster.loadings.intercept))
-    return PlacedPicture(maps.expand_block(picture.data, matrix, intercept), picture.to_image)
+    channels = [image.channels.index(name) for name in names]
+    return read_picture(image, channels, to_image, box, width_px, total=total)
+
+
+def extent_of_values(
+    sdata: SpatialData, raster: maps.Map, image_key: str, coordinate_system: str | None = None
+) -> Box | None:
+    """Find the box of an image in which a map has values, from some of its pixels; None if it has none."""
+    to_image = affine.matrix_between(sdata, raster.key, image_key, coordinate_system)
+    grid = images.read_image(sdata, raster.key).grid
+    picture = read_picture(
+        images.read_image(sdata, raster.key), [0], np.eye(3), Box(0, 0, grid.width, grid.height), OVERVIEW_PX
+    )
+    return extent_of(np.isfinite(picture.data[0]), to_image @ picture.to_image)
+
+
+def extent_of(mask: np.ndarray, to_image: np.ndarray) -> Box | None:
+    """Return the box of an image around the pixels of a mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    around = Box(*map(float, (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+    x, y, _ = to_image @ around.corners
+    return Box(*map(float, (x.min(), y.min(), x.max(), y.max())))
 
 
 def read_picture(
-    image: images.Image, channels: Sequence[int], to_image: np.ndarray, box: Box, width_px: float
+    image: images.Image,
+    channels: Sequence[int],
+    to_image: np.ndarray,
+    box: Box,
+    width_px: float,
+    *,
+    total: bool = False,
 ) -> PlacedPicture:
+    """Read some channels in a box; with `total`, the sum of all channels of the image comes last."""
     step = max(1.0, box.width / width_px / area_scale(to_image))
     level = image.level_at(step)
     to_image = to_image @ level.grid.to_source
@@ -95,10 +175,11 @@ def read_picture(
             "Check its transformations, or the box."
         )
     stride, block = split_factor(int(step / max(level.grid.step) * (1 + 1e-6)))
-    sampled = load_lazy(sample_pixels(level.data[(slice(None), *window.slices)], stride)[list(channels)])
+    sampled = sample_pixels(level.data[(slice(None), *window.slices)], stride)
+    parts = [sampled[list(channels)], *([sampled.sum(axis=0, keepdims=True)] if total else [])]
     size = float(stride * block)
     place = np.array([[size, 0, window.x0], [0, size, window.y0], [0, 0, 1]])
-    return PlacedPicture(block_means(sampled, block), to_image @ place)
+    return PlacedPicture(block_means(load_lazy(da.concatenate(parts)), block), to_image @ place)
 
 
 def window_over(box: Box, to_image: np.ndarray) -> Window:

@@ -40,6 +40,11 @@ class Loadings:
     def of_genes(self, columns: np.ndarray) -> Loadings:
         return replace(self, matrix=self.matrix[:, columns], intercept=self.intercept[columns])
 
+    def with_total(self, columns: Sequence[int]) -> Loadings:
+        """Select genes, and add the sum of all as one more."""
+        matrix = np.column_stack([self.matrix[:, columns], self.matrix.sum(axis=1)])
+        return replace(self, matrix=matrix, intercept=np.append(self.intercept[columns], self.intercept.sum()))
+
 
 @dataclass(frozen=True)
 class Map:

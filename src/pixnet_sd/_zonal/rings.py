@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,12 @@ class Rings:
 
     def __len__(self) -> int:
         return len(self.first) - 1
+
+    def enlarged(self, middle: np.ndarray, factor: float) -> Rings:
+        """Scale the rings of each polygon around its point in `middle` (n, 2)."""
+        vertices = self.start[self.first[1:]] - self.start[self.first[:-1]]
+        around = np.repeat(middle, vertices, axis=0)
+        return replace(self, xy=around + factor * (self.xy - around))
 
     @cached_property
     def pieces(self) -> tuple[np.ndarray, np.ndarray]:

@@ -68,6 +68,15 @@ class Shapes:
         repaired = np.flatnonzero(np.isin(rows, self.repaired))
         return Shapes(self.kind[rows], self.bounds[rows], self.area[rows], rings, ellipses, repaired)
 
+    def enlarged(self, factor: float) -> Shapes:
+        """Scale each shape around its own center."""
+        if factor == 1:
+            return self
+        middle = (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
+        bounds = np.hstack([middle, middle]) * (1 - factor) + self.bounds * factor
+        rings = self.rings.enlarged(middle, factor) if len(self.rings) else self.rings
+        return Shapes(self.kind, bounds, self.area * factor**2, rings, self.ellipses * factor, self.repaired)
+
     def scaled(self, factor: float) -> Shapes:
         """Scale the shapes to a raster whose pixels are `factor` times smaller."""
         rings = replace(self.rings, xy=self.rings.xy * factor)

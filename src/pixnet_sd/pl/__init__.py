@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy(
         "scales": "_scales",
         "scores": "_scores",
         "shapes": "_shapes",
+        "tissue": "_tissue",
         "training": "_training",
     },
 )
@@ -26,4 +27,5 @@ if TYPE_CHECKING:
     from pixnet_sd.pl._scales import scales as scales
     from pixnet_sd.pl._scores import scores as scores
     from pixnet_sd.pl._shapes import shapes as shapes
+    from pixnet_sd.pl._tissue import tissue as tissue
     from pixnet_sd.pl._training import training as training

@@ -88,14 +88,14 @@ def alignment(
     )
     geometry = read_shapes_in_image(sdata, key, image, coordinate_system)
     tissue = read_tissue_overview(sdata, image, read_overview(sdata, image, value_range))
-    view = view_of_both(find_view(sdata, image, None, "px"), geometry)
+    view = view_of_both(find_view(sdata, image, image, "px"), geometry)
     room_in = legend_width(NAMES, MULTIPLE_IN)
     (panel,) = picture_panels(1, view.aspect, ax=ax, ncols=1, beside_in=room_in, theme=theme)
     draw_backdrop(panel.ax, read_backdrop(sdata, view, Backdrop(True, he, value_range), panel, theme))
     draw_frame(panel, view, theme, describe_shapes(key, geometry, tissue))
     draw_outline(panel.ax, tissue, TISSUE[dark])
-    draw_filled(panel.ax, geometry, None, outline_style(len(geometry), theme))
-    draw_legend(panel, NAMES, [theme.outline, TISSUE[dark]], theme)
+    draw_filled(panel.ax, geometry, None, outline_style(len(geometry), theme, he))
+    draw_legend(panel, NAMES, [theme.outlines[he], TISSUE[dark]], theme)
     finish_figure([panel.ax], new=ax is None, show=show, save=save)
     return panel.ax
 
@@ -115,9 +115,9 @@ def describe_shapes(key: str, shapes: Shapes, tissue: Raster) -> str:
     return f"{key}: {100 * tissue_share(tissue, centers[even_rows(len(centers))]):.0f} % on tissue"
 
 
-def outline_style(count: int, theme: Theme) -> Style:
+def outline_style(count: int, theme: Theme, he: HeStyle) -> Style:
     width = OUTLINE_PT * min(1.0, float(np.sqrt(CROWD / count)))
-    return Style(None, None, None, None, 1.0, None, width, theme)
+    return Style(None, None, None, None, 1.0, None, width, theme, he)
 
 
 def draw_outline(ax: Axes, tissue: Raster, color: str) -> None:

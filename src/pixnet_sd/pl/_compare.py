@@ -13,14 +13,13 @@ from matplotlib.colors import Colormap
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetTypeError
-from pixnet_sd._sdata import elements
 from pixnet_sd.pl._draw.backdrop import Backdrop, HeStyle, read_backdrop
 from pixnet_sd.pl._draw.canvas import Panel, finish_figure, picture_panels
 from pixnet_sd.pl._draw.furniture import COLOR_BAR_IN, LARGE, style_axes
 from pixnet_sd.pl._draw.profiles import Profiles, read_profiles
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 from pixnet_sd.pl._draw.values import Numbers
-from pixnet_sd.pl._draw.view import CropUnit, Region, find_view
+from pixnet_sd.pl._draw.view import CropUnit, Region, find_he_key, find_view
 from pixnet_sd.pl._shapes import Style, draw_panel, visible_shapes
 
 UNIT = "log(1 + counts per 10,000)"
@@ -45,6 +44,8 @@ def compare(
     he: HeStyle = "gray",
     value_range: tuple[float, float] | None = None,
     cmap: str | Colormap | None = None,
+    share_scale: bool = True,
+    figsize: tuple[float, float] | None = None,
     dark: bool = False,
     ax: Sequence[Axes] | None = None,
     show: bool | None = None,
@@ -52,7 +53,8 @@ def compare(
 ) -> list[Axes]:
     """Draw a gene as measured, as predicted, and as a scatter plot of both.
 
-    Both are log(1 + counts per 10,000), as in :func:`pixnet_sd.tl.evaluate`, and share one color scale. The Pearson
+    Both are log(1 + counts per 10,000), as in :func:`pixnet_sd.tl.evaluate`. Predictions vary less than measurements,
+    which have noise; with ``share_scale=False`` each has its own scale, which compares the patterns. The Pearson
     correlation is computed over all shapes that have counts and a prediction, including those outside `crop_coord`;
     other shapes are not drawn.
 
@@ -74,10 +76,10 @@ def compare(
         Unit of the prediction: ``"counts"``, ``"counts/um2"`` or ``"log1p"``. Optional if the table records
         it, as those of this package do.
     image_key
-        Key of the H&E image. Optional if the object has exactly one image.
+        Key of the H&E image. Default: the one that a map was predicted from, or the only one.
     crop_coord
-        Region to draw: ``(x0, y0, x1, y1)`` in `crop_unit`, from the image's upper left corner, or the key of shapes,
-        whose extent is drawn with a margin. Default: the extent of the shapes.
+        Region to draw: ``(x0, y0, x1, y1)`` in `crop_unit`, from the image's upper left corner, or the key of shapes
+        or labels, whose extent is drawn with a margin, or of an image, for all of it. Default: the shapes.
     crop_unit
         Unit of `crop_coord`: ``"um"``, or ``"px"`` for pixels of the image's finest level.
     coordinate_system
@@ -90,6 +92,10 @@ def compare(
         Intensity range ``(black, white)`` of an H&E image that is not uint8, e.g. ``(0, 65535)``.
     cmap
         Matplotlib colormap. Default: magma.
+    share_scale
+        Whether measured and predicted values have one color scale.
+    figsize
+        Width and height of a new figure in inches. Default: by the number and shape of the panels.
     dark
         Draw light text on a dark figure.
     ax
@@ -116,24 +122,20 @@ def compare(
     if not isinstance(gene, str):
         raise PixnetTypeError(f"One gene can be compared per call; got {gene!r}. Call compare for each of them.")
     pair = read_profiles(sdata, gene, predicted_key, measured_key, shapes_key, layer, unit)
-    shapes, image, theme = pair.shapes_key, elements.find_image_key(sdata, image_key), theme_of(dark)
+    shapes, image, theme = pair.shapes_key, find_he_key(sdata, image_key), theme_of(dark)
     view = find_view(sdata, image, shapes if crop_coord is None else crop_coord, crop_unit, coordinate_system)
-    panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOR_BAR_IN, theme=theme)
+    panels = picture_panels(3, view.aspect, ax=ax, ncols=3, beside_in=COLOR_BAR_IN, theme=theme, figsize=figsize)
     backdrop = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
     geometry, rows = visible_shapes(sdata, shapes, view, coordinate_system)
-    style = shared_scale(pair, cmap, theme)
+    both = np.concatenate([pair.measured, pair.predicted])
+    # Logs of counts per 10,000 do not begin at 0: a scale that does would show one color.
+    style = Style(cmap, "p1", "p99", None, 0.85, None, 0.0, theme, common=both if share_scale else None)
     for panel, word, values in zip(panels, ("measured", "predicted"), (pair.measured, pair.predicted), strict=False):
         draw_panel(panel, view, backdrop, geometry, Numbers(values[rows], UNIT), f"{gene} {word}", style)
     draw_scatter(panels[2], pair, theme)
     axes = [panel.ax for panel in panels]
     finish_figure(axes, new=ax is None, show=show, save=save)
     return axes
-
-
-def shared_scale(pair: Profiles, cmap: str | Colormap | None, theme: Theme) -> Style:
-    # Logs of counts per 10,000 do not begin at 0: a scale that does would show one color.
-    both = np.concatenate([pair.measured, pair.predicted])
-    return Style(cmap, "p1", "p99", None, 0.85, None, 0.0, theme, common=both)
 
 
 def draw_scatter(panel: Panel, pair: Profiles, theme: Theme) -> None:

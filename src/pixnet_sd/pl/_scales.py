@@ -12,17 +12,14 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.pl._draw.canvas import finish_figure, new_figure
-from pixnet_sd.pl._draw.colors import safe_palette
+from pixnet_sd.pl._draw.colors import line_colors
 from pixnet_sd.pl._draw.furniture import SMALL, style_axes
-from pixnet_sd.pl._draw.theme import DARK, Theme, theme_of
+from pixnet_sd.pl._draw.theme import Theme, theme_of
 from pixnet_sd.pl._scores import NAME_IN, axes_height_in, check_columns, spread_apart
 
 WIDTH_IN, HEIGHT_IN = 4.4, 3.6
 CHARACTER_IN = 0.075
 """Width of a letter of a name."""
-LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LINES_ON_DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
-"""Okabe and Ito's, without colors that are too faint for thin lines on that background."""
 TICK_STEP = 0.06
 """Least distance of ticks, which are at the sizes measured, as a share of the axis."""
 REQUIRED, BAND = ("method", "size_um", "pcc"), ("lower", "upper")
@@ -102,11 +99,6 @@ def select_scored(results: pd.DataFrame) -> pd.DataFrame:
             "results.groupby(['method', 'size_um'], as_index=False).mean()."
         )
     return table
-
-
-def line_colors(count: int, theme: Theme) -> Sequence[str]:
-    known = (*(LINES_ON_DARK if theme is DARK else LINES), theme.contrast)
-    return known[:count] if count <= len(known) else safe_palette(max(count, 9), theme)[:count]
 
 
 def draw_method(ax: Axes, curve: pd.DataFrame, color: str) -> None:

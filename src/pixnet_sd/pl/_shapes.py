@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, to_rgba_array
 from spatialdata import SpatialData
 
+from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import as_list
 from pixnet_sd._sdata import elements, images
 from pixnet_sd._sdata.drawing import PlacedPicture
+from pixnet_sd._sdata.maps import LOG
 from pixnet_sd._sdata.shapes import read_shapes
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.pl._draw.backdrop import Backdrop, HeStyle, draw_backdrop, read_backdrop
-from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, Panel, finish_figure, one_or_all, picture_panels
+from pixnet_sd.pl._draw.canvas import MULTIPLE_IN, Panel, finish_figure, one_or_all, panel_titles, picture_panels
 from pixnet_sd.pl._draw.colors import Limit, find_limits, make_colors, palette_for
 from pixnet_sd.pl._draw.furniture import (
     COLOR_BAR_IN,
@@ -27,11 +30,12 @@ from pixnet_sd.pl._draw.furniture import (
     draw_legend,
     format_unit,
     legend_width,
+    say_nothing_here,
 )
 from pixnet_sd.pl._draw.patches import shape_collections
 from pixnet_sd.pl._draw.theme import Theme, theme_of
 from pixnet_sd.pl._draw.values import Categories, Numbers, Values, read_values
-from pixnet_sd.pl._draw.view import CropUnit, MapView, Region, find_view
+from pixnet_sd.pl._draw.view import CropUnit, MapView, Region, find_he_key, find_view
 
 Palette = Sequence[str] | Mapping[str, str]
 OUTLINE_PT = 0.7
@@ -50,6 +54,8 @@ class Style:
     """None for no outlines, or for the default color where shapes are not filled."""
     linewidth: float
     theme: Theme
+    he: HeStyle = "gray"
+    """What lies below outlines."""
     common: np.ndarray | None = None
     """Values of all panels, where they share one scale."""
 
@@ -76,6 +82,9 @@ def shapes(
     outline_color: str | None = None,
     linewidth: float = OUTLINE_PT,
     ncols: int = 4,
+    size: float = 1.0,
+    figsize: tuple[float, float] | None = None,
+    title: str | Sequence[str] | None = None,
     dark: bool = False,
     ax: Axes | Sequence[Axes] | None = None,
     show: bool | None = None,
@@ -101,10 +110,11 @@ def shapes(
     layer
         Layer to read genes from. Default: `X`.
     image_key
-        Key of the H&E image. Optional if the object has exactly one image.
+        Key of the H&E image. Default: the one that a map was predicted from, or the only one.
     crop_coord
-        Region to draw: ``(x0, y0, x1, y1)`` in `crop_unit`, from the image's upper left corner, or the key of shapes,
-        whose extent is drawn with a margin. Default: the whole image.
+        Region to draw: ``(x0, y0, x1, y1)`` in `crop_unit`, from the image's upper left corner, or the key of shapes
+        or labels, whose extent is drawn with a margin, or of an image, for all of it. Default: the tissue if it is
+        marked, else the whole image.
     crop_unit
         Unit of `crop_coord`: ``"um"``, or ``"px"`` for pixels of the image's finest level.
     coordinate_system
@@ -118,8 +128,8 @@ def shapes(
     cmap
         Matplotlib colormap for numbers. Default: magma, reversed on light figures so that low values are light.
     vmin, vmax
-        Limits of the color scale: numbers, or percentiles of the values drawn, such as ``"p99"``. Default of `vmin`: 0,
-        or the minimum if that is negative.
+        Limits of the color scale: numbers, or percentiles of the values drawn, such as ``"p99"``. Default of `vmin`:
+        ``"p1"`` for logarithms; otherwise 0, or the minimum if that is negative.
     palette
         Colors of the categories, in their order or by name. Default: those that scanpy stored in the table, or a
         palette that is colorblind-safe up to 8 categories.
@@ -131,6 +141,13 @@ def shapes(
         Width of outlines in points.
     ncols
         Number of panels per row.
+    size
+        Factor by which shapes are enlarged around their centers, so that small cells can be seen on a whole slide. They
+        may cover each other then.
+    figsize
+        Width and height of a new figure in inches. Default: by the number and shape of the panels.
+    title
+        Title of each panel. Default: the entry of `color`.
     dark
         Draw light text on a dark figure.
     ax
@@ -156,21 +173,30 @@ def shapes(
     """
     key, theme = elements.find_shapes_key(sdata, shapes_key), theme_of(dark)
     colors = [None] if color is None else as_list(color, "color")
-    style = Style(cmap, vmin, vmax, palette, alpha, outline_color, linewidth, theme)
+    titles = panel_titles(title, [name or key for name in colors])
+    style = Style(cmap, vmin, vmax, palette, alpha, outline_color, linewidth, theme, he)
     values = [
         None if name is None else read_values(sdata, key, name, table_key=table_key, layer=layer) for name in colors
     ]
-    view = find_view(sdata, elements.find_image_key(sdata, image_key), crop_coord, crop_unit, coordinate_system)
+    view = find_view(sdata, find_he_key(sdata, image_key), crop_coord, crop_unit, coordinate_system)
+    beside_in = max(map(side_width, values))
     panels = picture_panels(
-        len(colors), view.aspect, ax=ax, ncols=ncols, beside_in=max(map(side_width, values)), theme=theme
+        len(colors), view.aspect, ax=ax, ncols=ncols, beside_in=beside_in, theme=theme, figsize=figsize
     )
     backdrop = read_backdrop(sdata, view, Backdrop(over, he, value_range), panels[0], theme)
     geometry, rows = visible_shapes(sdata, key, view, coordinate_system)
-    for panel, name, value in zip(panels, colors, values, strict=True):
-        draw_panel(panel, view, backdrop, geometry, take_rows(value, rows), name or key, style)
+    geometry = geometry.enlarged(check_size(size))
+    for panel, text, value in zip(panels, titles, values, strict=True):
+        draw_panel(panel, view, backdrop, geometry, take_rows(value, rows), text, style)
     axes = [panel.ax for panel in panels]
     finish_figure(axes, new=ax is None, show=show, save=save)
     return one_or_all(axes, color is None or isinstance(color, str))
+
+
+def check_size(size: float) -> float:
+    if not (isinstance(size, Real) and 0 < size < np.inf):
+        raise PixnetValueError(f"size is the factor by which shapes are enlarged, a number above 0; got {size!r}.")
+    return float(size)
 
 
 def side_width(values: Values | None) -> float:
@@ -218,8 +244,13 @@ def draw_panel(
 
 
 def draw_numbers(panel: Panel, geometry: Shapes, numbers: Numbers, style: Style) -> None:
+    if not np.isfinite(numbers.values).any():
+        say_nothing_here(panel, style.theme)
+        return
     scaled = numbers.values if style.common is None else style.common
-    norm = find_limits(scaled, style.vmin, style.vmax)
+    # Logarithms do not begin at 0: a scale that does would show one color.
+    lowest = "p1" if style.vmin is None and numbers.unit == LOG else style.vmin
+    norm = find_limits(scaled, lowest, style.vmax)
     scale = ScalarMappable(norm, make_colors(style.cmap, style.alpha, style.theme, fade=False))
     scale.set_array(scaled)
     draw_filled(panel.ax, geometry, scale.to_rgba(np.ma.masked_invalid(numbers.values)), style)
@@ -236,7 +267,7 @@ def draw_categories(panel: Panel, geometry: Shapes, categories: Categories, styl
 
 def draw_filled(ax: Axes, geometry: Shapes, fill: np.ndarray | None, style: Style) -> None:
     """Draw shapes; `fill` is (n, 4), or None for outlines only."""
-    line = style.outline_color or (style.theme.outline if fill is None else "none")
+    line = style.outline_color or (style.theme.outlines[style.he] if fill is None else "none")
     for rows, collection in shape_collections(geometry, ax):
         collection.set(
             facecolor="none" if fill is None else fill[rows],

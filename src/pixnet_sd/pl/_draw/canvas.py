@@ -22,6 +22,7 @@ LEAST_IN = 0.9
 """Least width, so that a narrow section has room for its title."""
 ABOVE_AND_BELOW_IN = 0.6
 """For a title and a scale bar."""
+Size = tuple[float, float]
 READ_DPI = 200
 """Least resolution of images: that of screens with two pixels per point."""
 
@@ -49,18 +50,55 @@ def dots_per_inch(figure: Figure) -> float:
 
 
 def picture_panels(
-    count: int, aspect: float, *, ax: Axes | Sequence[Axes] | None, ncols: int, beside_in: float, theme: Theme
+    count: int,
+    aspect: float,
+    *,
+    ax: Axes | Sequence[Axes] | None,
+    ncols: int,
+    beside_in: float,
+    theme: Theme,
+    figsize: Size | None = None,
 ) -> list[Panel]:
     """Return panels for pictures of one aspect (height over width): the given axes, or those of a new figure."""
+    check_figsize(figsize, ax)
     if ax is not None:
         return [Panel(one, *picture_size(one, aspect)) for one in given_axes(ax, count)]
-    longest = SINGLE_IN if count == 1 else MULTIPLE_IN
-    width, height = longest * min(1, 1 / aspect), longest * min(1, aspect)
     columns = max(1, min(ncols, count))
     rows = -(-count // columns)
-    size = columns * (max(width, LEAST_IN) + beside_in), rows * (height + ABOVE_AND_BELOW_IN)
+    if figsize is None:
+        longest = SINGLE_IN if count == 1 else MULTIPLE_IN
+        width, height = longest * min(1, 1 / aspect), longest * min(1, aspect)
+        size = columns * (max(width, LEAST_IN) + beside_in), rows * (height + ABOVE_AND_BELOW_IN)
+    else:
+        size = figsize
+        width, height = fit_picture(size[0] / columns - beside_in, size[1] / rows - ABOVE_AND_BELOW_IN, aspect)
     figure = new_figure(size, theme)
     return [Panel(figure.add_subplot(rows, columns, place + 1), width, height) for place in range(count)]
+
+
+def check_figsize(figsize: Size | None, ax: object) -> None:
+    if figsize is None:
+        return
+    if ax is not None:
+        raise PixnetValueError("figsize is the size of a new figure; the axes in ax have theirs. Give one of the two.")
+    numbers = np.asarray(figsize)
+    if numbers.shape != (2,) or numbers.dtype.kind not in "iuf" or not (numbers > 0).all():
+        raise PixnetValueError(f"figsize must be (width, height) in inches, e.g. (8, 4); got {figsize!r}.")
+
+
+def fit_picture(width: float, height: float, aspect: float) -> tuple[float, float]:
+    """Return the largest picture of that aspect within a width and height."""
+    width, height = max(width, LEAST_IN), max(height, LEAST_IN)
+    fitting = min(width, height / aspect)
+    return fitting, fitting * aspect
+
+
+def panel_titles(title: str | Sequence[str] | None, names: Sequence[str]) -> list[str]:
+    """Return a title for each panel: those stated, or the names of what is drawn."""
+    titles = list(names) if title is None else [title] if isinstance(title, str) else list(title)
+    if len(titles) != len(names):
+        raise PixnetValueError(f"{len(names)} panels need as many titles; title has {len(titles)}: {titles[:5]}.")
+    return titles
 
 
 def given_axes(ax: Axes | Sequence[Axes], count: int) -> list[Axes]:

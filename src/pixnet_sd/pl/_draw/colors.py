@@ -10,10 +10,13 @@ import numpy as np
 from matplotlib.colors import Colormap, ListedColormap, Normalize, to_hex
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.pl._draw.theme import Theme
+from pixnet_sd.pl._draw.theme import DARK, Theme
 
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")
 """Okabe & Ito 2008: distinguishable with any kind of color vision."""
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINES_ON_DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
+"""Okabe and Ito's, without colors that are too faint for thin lines on that background."""
 STEPS = 256
 Limit = float | str | None
 
@@ -72,6 +75,11 @@ def palette_for(
             raise PixnetValueError(f"The palette has {len(palette)} colors for {len(names)} categories.")
         chosen = safe_palette(len(names), theme)
     return [to_hex(color) for color in chosen[: len(names)]]
+
+
+def line_colors(count: int, theme: Theme) -> Sequence[str]:
+    known = (*(LINES_ON_DARK if theme is DARK else LINES), theme.contrast)
+    return known[:count] if count <= len(known) else safe_palette(max(count, 9), theme)[:count]
 
 
 def safe_palette(count: int, theme: Theme) -> Sequence[str]:

@@ -128,6 +128,20 @@ def legend_width(names: Sequence[str], height_in: float) -> float:
     return 0.2 + legend_columns(len(names), height_in) * (0.25 + 0.075 * longest)
 
 
+def say_nothing_here(panel: Panel, theme: Theme) -> None:
+    """Write that no value is known in the picture, instead of a color bar over nothing."""
+    panel.ax.text(
+        *(0.5, 0.5, "no value here"),
+        transform=panel.ax.transAxes,
+        ha="center",
+        va="center",
+        fontsize=LARGE,
+        color=theme.ink,
+        bbox={"facecolor": theme.paper, "edgecolor": theme.faint, "linewidth": 0.5, "boxstyle": "round,pad=0.4"},
+        zorder=5,
+    )
+
+
 def style_axes(ax: Axes, theme: Theme) -> None:
     """Style the axes of a diagram."""
     ax.set_facecolor(theme.paper)
@@ -142,6 +156,7 @@ WRITTEN = {
     "counts/um2": "expected counts per µm²",
     "counts": "expected counts",
     "log1p": "log(1 + expression)",
+    "normalized": "normalized counts",
     None: "",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -15,8 +16,8 @@ class Theme:
     """Background."""
     faint: str
     """Guide lines."""
-    outline: str
-    """Outlines of shapes over H&E."""
+    outlines: Mapping[str, str]
+    """Outlines of shapes over H&E in gray and in color."""
     contrast: str
     """Category color of the highest contrast to the background."""
     cmap: str
@@ -29,13 +30,19 @@ LIGHT = Theme(
     ink="#1a1a1a",
     paper="#ffffff",
     faint="#9a9a9a",
-    outline="#00a651",
+    outlines={"gray": "#00a651", "color": "#ffee00"},
     contrast="#000000",
     cmap="magma_r",
     off_paper=0.04,
 )
 DARK = Theme(
-    ink="#ececec", paper="#121212", faint="#7d7d7d", outline="#7df9ff", contrast="#ffffff", cmap="magma", off_paper=0.12
+    ink="#ececec",
+    paper="#121212",
+    faint="#7d7d7d",
+    outlines={"gray": "#7df9ff", "color": "#ffee00"},
+    contrast="#ffffff",
+    cmap="magma",
+    off_paper=0.12,
 )
 
 

@@ -12,9 +12,14 @@ from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
 from pixnet_sd._keys import check_known, expression_key, resolve_key
-from pixnet_sd._sdata import counts
+from pixnet_sd._sdata import comparison, counts
 from pixnet_sd._sdata.elements import annotated_regions
+from pixnet_sd._sdata.maps import LOG
+from pixnet_sd._sdata.provenance import SLOT
 from pixnet_sd._sdata.shapes import are_circles
+
+SAMPLED_ROWS = 1000
+"""Rows that show whether a table was normalized since it was predicted."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,18 @@ def table_values(sdata: SpatialData, shapes_key: str, name: str, table_key: str,
         return to_values(column, table.uns.get(f"{name}_colors"))
     values = np.full(len(index), np.nan)
     values[rows] = gene_values(table[selected, name], table_key, layer)
-    return Numbers(values, None if layer else table.uns.get("pixnet_sd", {}).get("unit"))
+    return Numbers(values, None if layer else unit_now(table, table_key))
+
+
+def unit_now(table: AnnData, table_key: str) -> str | None:
+    """Return the unit that a table records, or what it was made into since, as far as that shows."""
+    recorded = table.uns.get(SLOT, {}).get("unit")
+    if "log1p" in table.uns:
+        return LOG
+    if recorded in (None, LOG):
+        return recorded
+    some = table[np.unique(np.linspace(0, table.n_obs - 1, SAMPLED_ROWS).astype(int))]
+    return "normalized" if comparison.sign_of_change(some, table_key, recorded) else recorded
 
 
 def gene_values(column: AnnData, table_key: str, layer: str | None) -> np.ndarray:
