@@ -134,7 +134,7 @@ def test_what_is_missing_or_wrong_is_named(
 
 def test_anndata_in_place_of_spatialdata_is_told_the_way(visium: ad.AnnData) -> None:
     with pytest.raises(PixnetTypeError, match=r"pixnet_sd\.io\.anndata"):
-        ps.pp.mpp(visium)  # type: ignore[arg-type]
+        ps.pp.mpp(visium)
 
 
 def test_objects_of_spatialdata_io_say_their_scale(truth: vendor_folders.Truth) -> None:
