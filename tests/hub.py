@@ -88,13 +88,13 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def serve(hub: Hub) -> Iterator[str]:
-    """Serve on a free port of this machine, in a thread; yield the address."""
+def serve(hub: Hub) -> Iterator[tuple[str, Hub]]:
+    """Serve on a free port of this machine, in a thread; yield the address, and the hub."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", hub
     finally:
         server.shutdown()
         server.server_close()
@@ -120,8 +120,9 @@ def tiny_state(row: Foundation) -> dict[str, torch.Tensor]:
     return {f"{prefix}{key}": value for key, value in model.state_dict().items()}
 
 
-def publish_tiny(hub: Hub, patch: pytest.MonkeyPatch, file: str | None = None) -> None:
-    """Publish every row at a tiny size, under its own file's name or another, and pin what was published."""
-    for name, row in list(FOUNDATION.items()):
-        sha256 = hub.publish(row, file or row.file, tiny_state(row))
-        patch.setitem(FOUNDATION, name, replace(row, sha256=sha256 if file in (None, row.file) else row.sha256))
+def publish_tiny(hub: Hub, patch: pytest.MonkeyPatch, name: str, file: str | None = None) -> dict[str, torch.Tensor]:
+    """Publish a row at a tiny size, under its own file's name or another, and pin what was published."""
+    row, state = FOUNDATION[name], tiny_state(FOUNDATION[name])
+    sha256 = hub.publish(row, file or row.file, state)
+    patch.setitem(FOUNDATION, name, replace(row, sha256=sha256))
+    return state

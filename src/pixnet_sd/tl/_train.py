@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from spatialdata import SpatialData
 from tqdm.auto import tqdm
 
-from pixnet_sd._errors import PixnetTypeError, PixnetValueError
+from pixnet_sd._errors import PixnetTypeError, PixnetValueError, warn
 from pixnet_sd._sdata.counts import asked_genes
 from pixnet_sd._settings import logger, settings
 from pixnet_sd.nn.device import best_device, check_device
+from pixnet_sd.nn.encoders.foundation import FOUNDATION, SCALE_TOLERANCE, viewed_mpp
 from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.nn.slides import Slide, check_no_overlap, hold_out_corner
@@ -151,6 +152,7 @@ def train(
     if not sections:
         raise PixnetValueError("There is nothing to train on: the list of sections is empty.")
     config = resolve_mpp(config, mpp, [section.mpp for section in sections], model, allow_upsample)
+    warn_of_scale(config.network)
     chosen = model_genes(asked_genes(genes), model) or marked_genes(sections[0])
     reading = ReadOptions(layer, chosen, config.network.mpp, value_range, allow_upsample)
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
@@ -260,6 +262,20 @@ def resolve_mpp(
     elif model is not None and asked != model.mpp:
         raise PixnetValueError(f"A model that is fine-tuned keeps its µm per pixel, {model.mpp:g}; got mpp={asked!r}.")
     return replace(config, network=replace(config.network, mpp=coarsest if asked is None else asked))
+
+
+def warn_of_scale(network: NetworkConfig) -> None:
+    """Warn where a foundation model would see tissue at another magnification than in its training."""
+    row = FOUNDATION.get(network.encoder)
+    if row is None:
+        return
+    seen = viewed_mpp(row, network.mpp, network.window_px)
+    if not row.fits_scale(seen):
+        warn(
+            f"{row.name!r} was trained at {' and '.join(f'{scale:g}' for scale in row.scales)} µm per pixel (by "
+            f"{row.scale_by}) and would see {seen:.3g}, more than {SCALE_TOLERANCE:.0%} off. Pass mpp={row.mpp:g} to "
+            "read finer images at its scale, allow_upsample=True to interpolate coarser ones, or take another encoder."
+        )
 
 
 def split_slides(

@@ -14,7 +14,14 @@ from pixnet_sd.nn.network.network import PixNet
 
 HERE = Path(__file__).parent
 CONFIG = NetworkConfig(
-    "tf_efficientnet_lite0", levels=(0,), mpp=1.0, stride=1, context_um=(8.0,), widths=(4, 6), programs=2
+    "tf_efficientnet_lite0",
+    levels=(0,),
+    mpp=1.0,
+    stride=1,
+    context_um=(8.0,),
+    decoder="safb",
+    widths=(4, 6),
+    programs=2,
 )
 
 

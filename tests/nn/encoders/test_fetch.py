@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from hub import DEPTH, DIM, MEMBER, STRANGER, Hub, tiny_state
+from hub import DEPTH, DIM, MEMBER, STRANGER, Hub, publish_tiny, tiny_state
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd.nn.encoders import build as nn_encoder
@@ -27,8 +27,7 @@ GATED = "h-optimus-0"
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with nothing on it, an empty cache, and a token with access."""
-    hub = Hub()
-    with stand_in.serve(hub) as address:
+    with stand_in.serve(Hub()) as (address, hub):
         stand_in.point_to(address, tmp_path, monkeypatch)
         monkeypatch.setenv("HF_TOKEN", MEMBER)
         yield hub
@@ -37,15 +36,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def full(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """With one gated model, whose file is a pickle."""
-    publish(hub, monkeypatch, GATED)
+    publish_tiny(hub, monkeypatch, GATED)
     return hub
-
-
-def publish(hub: Hub, patch: pytest.MonkeyPatch, name: str, file: str | None = None) -> dict[str, torch.Tensor]:
-    row = FOUNDATION[name]
-    state = tiny_state(row)
-    patch.setitem(FOUNDATION, name, replace(row, sha256=hub.publish(row, file or row.file, state)))
-    return state
 
 
 def build(name: str, **options: Any) -> Any:
@@ -59,7 +51,7 @@ def same(encoder: Any, state: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("name", FOUNDATION)
 def test_every_row_is_fetched_under_its_file_s_name_and_works_offline_afterwards(name, hub, monkeypatch):
-    state = publish(hub, monkeypatch, name)
+    state = publish_tiny(hub, monkeypatch, name)
     first = build(name)
     asked = len(hub.asked)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -87,7 +79,7 @@ def test_a_pickle_that_is_not_pinned_is_not_opened(hub):
 
 @pytest.mark.parametrize("name", [GATED, "h0-mini"])
 def test_another_file_than_the_pinned_one_is_refused(name, hub, monkeypatch):
-    publish(hub, monkeypatch, name)
+    publish_tiny(hub, monkeypatch, name)
     hub.publish(FOUNDATION[name], FOUNDATION[name].file, tiny_state(FOUNDATION[name]))
     with pytest.raises(PixnetRuntimeError, match=r"has sha256 \w{12}\.\.\., not \w{12}.*encoder_weights="):
         build(name)

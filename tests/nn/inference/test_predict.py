@@ -29,7 +29,7 @@ from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.nn.network.ensemble import Ensemble
 from pixnet_sd.nn.network.network import PixNet
 
-CONFIG = NetworkConfig(encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=())
+CONFIG = NetworkConfig(encoder="stain", decoder="safb", widths=(8, 8, 8, 8), programs=3, context_um=())
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 150, 203), dtype=np.uint8)
 
 

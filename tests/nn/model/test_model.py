@@ -5,6 +5,7 @@ import json
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import numpy as np
@@ -22,7 +23,8 @@ GENES = ("ESR1", "ERBB2", "CD3E")
 
 def member(seed: int = 0, genes: int = 3, **changes) -> PixNet:
     torch.manual_seed(seed)
-    config = NetworkConfig(**{"encoder": "stain", "widths": (4, 4), "programs": 2, "context_um": (), **changes})
+    small: dict[str, Any] = {"encoder": "stain", "decoder": "safb", "widths": (4, 4), "programs": 2, "context_um": ()}
+    config = NetworkConfig(**{**small, **changes})
     return PixNet(config, genes, reach=ReceptiveField(64, 0))
 
 

@@ -16,7 +16,7 @@ from pixnet_sd.nn.network.heads import RateHead
 from pixnet_sd.nn.network.network import PixNet, ReceptiveField
 from pixnet_sd.nn.network.ridge import fit_ridge
 
-SMALL: dict[str, Any] = {"widths": (8, 12, 16), "programs": 3, "mpp": 1.0, "context_um": (48.0,)}
+SMALL: dict[str, Any] = {"decoder": "safb", "widths": (8, 12, 16), "programs": 3, "mpp": 1.0, "context_um": (48.0,)}
 
 
 def build(**changes) -> Any:
@@ -84,7 +84,8 @@ def test_tiles_equal_the_whole_image(changes):
 def test_tiles_equal_the_whole_section_with_real_weights(real_data):
     weights = real_data / "encoders" / "tf_efficientnet_lite0.in1k.safetensors"
     torch.manual_seed(0)
-    network = PixNet(NetworkConfig(mpp=0.69, widths=(16, 16, 16)), genes=5, encoder_weights=weights).eval()
+    config = NetworkConfig(mpp=0.69, decoder="safb", widths=(16, 16, 16))
+    network = PixNet(config, genes=5, encoder_weights=weights).eval()
     assert isinstance(network.head, RateHead)
     torch.nn.init.normal_(network.head.project.weight)
     with Image.open(real_data / "her2st" / "images" / "C4.jpg") as picture:

@@ -266,6 +266,12 @@ def viewed_px(row: Foundation, window_px: int) -> int:
     return window_px if window_px % row.patch_px == 0 else window_px * row.patch_px // stride
 
 
+def viewed_mpp(row: Foundation, mpp: float, window_px: int | None) -> float:
+    """Return the µm per pixel at which a ViT sees images of `mpp`."""
+    window_px = window_px or row.window_px
+    return mpp * window_px / viewed_px(row, window_px)
+
+
 def token_stride(row: Foundation) -> int:
     """Return the power of two nearest to the side of a token: every later step stays exact."""
     return 2 ** round(log2(row.patch_px))

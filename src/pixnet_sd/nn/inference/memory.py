@@ -43,7 +43,7 @@ class MemoryAccount(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         for one in found if isinstance(found, list | tuple) else [found]:
-            if isinstance(one, Tensor):
+            if isinstance(one, Tensor) and one.layout is torch.strided:  # sparse ones are made of counted parts
                 self.enter(one)
         return found
 

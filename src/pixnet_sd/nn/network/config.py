@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd.nn.encoders.foundation import FOUNDATION, canonical_name, viewed_px
+from pixnet_sd.nn.encoders.foundation import FOUNDATION, canonical_name, find_foundation, token_stride, viewed_px
 from pixnet_sd.nn.network.decoder import DECODERS
 from pixnet_sd.nn.network.heads import HEADS
 from pixnet_sd.nn.network.margin import FARTHEST_PX
@@ -49,8 +49,8 @@ class NetworkConfig:
     overview: int = 0
     """Downsampling of the image for the boxes' means: 0 for full resolution, or 2, 4 or 8, which makes large boxes
     cheap."""
-    decoder: str = "safb"
-    """"safb", the paper's decoder; "pixel", one hidden layer on each pixel; or "readout", one linear projection."""
+    decoder: str = "pixel"
+    """"pixel", one hidden layer on each pixel; "safb", the paper's decoder; or "readout", one linear projection."""
     widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512)
     """Channels of the decoder's levels, fine to coarse; surplus entries are ignored."""
     programs: int = 16
@@ -83,6 +83,39 @@ class NetworkConfig:
         object.__setattr__(self, "encoder", canonical_name(self.encoder))
         if self.window_px is not None and self.encoder in FOUNDATION:
             viewed_px(FOUNDATION[self.encoder], self.window_px)
+
+    @classmethod
+    def foundation(
+        cls, name: str, *, mpp: float | None = None, context_um: tuple[float, ...] = (150.0,), programs: int = 16
+    ) -> NetworkConfig:
+        """Configure a network on a frozen foundation model, as it serves a dense map best.
+
+        One hidden layer on each pixel of all its features, stain statistics beside them, and the model's own µm per
+        pixel. Tokens of 14 px are fed windows of 256 px, scaled to 224: then each is exactly 16 px wide.
+
+        Parameters
+        ----------
+        name
+            A name from `encoders()`, such as ``"hibou-b"``.
+        mpp
+            Micrometres per pixel of the images; by default what the model was trained at.
+        context_um
+            Sides of the boxes whose mean features join those of each pixel.
+        programs
+            Channels of the map.
+        """
+        row = find_foundation(name)
+        exact = row.window_px // row.patch_px * token_stride(row)
+        return cls(
+            encoder=row.name,
+            levels=None,
+            window_px=None if exact == row.window_px else exact,
+            mpp=row.mpp if mpp is None else mpp,
+            context_um=context_um,
+            decoder="pixel",
+            widths=(64,),
+            programs=programs,
+        )
 
     def is_context(self, size_um: Any) -> bool:
         return is_number(size_um, 0, 2 * FARTHEST_PX * self.mpp)

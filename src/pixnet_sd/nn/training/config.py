@@ -11,6 +11,9 @@ from pixnet_sd.nn.network.decoder import DECODERS
 from pixnet_sd.nn.network.views import VIEWS
 from pixnet_sd.nn.training.loss import RateLoss
 
+# Peak learning rates of decoders that need another than 0.01.
+RATES = {"safb": 5e-4}
+
 
 def small_network() -> NetworkConfig:
     """Return the default network: stain and texture, one hidden layer on each pixel; nothing to download."""
@@ -40,8 +43,8 @@ class TrainConfig:
     crops: int = 64
     """Crops in a batch, all of one slide, so that correlations stay within a section; when pixels are sampled, shapes
     of at least `pixels` pixels, or proportionally more smaller ones."""
-    lr: float = 1e-2
-    """Peak learning rate (AdamW, warm-up, then cosine)."""
+    lr: float | None = None
+    """Peak learning rate (AdamW, warm-up, then cosine); None for what suits the decoder, see `peak_lr`."""
     encoder_lr: float = 1e-5
     """The same for the trained part of the encoder."""
     weight_decay: float = 1e-2
@@ -69,7 +72,7 @@ class TrainConfig:
                 raise PixnetValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
         self.check_views()
         shares = {name: getattr(self, name) for name in ("ema", "warmup", "dropout", "feature_dropout")}
-        if not all(0 <= share < 1 for share in shares.values()) or self.lr <= 0 or self.encoder_lr <= 0:
+        if not all(0 <= share < 1 for share in shares.values()) or self.peak_lr <= 0 or self.encoder_lr <= 0:
             raise PixnetValueError(
                 "Need 0 <= ema, warmup, dropout, feature_dropout < 1 and learning rates above 0; got "
                 f"{shares}, lr={self.lr}, encoder_lr={self.encoder_lr}."
@@ -84,6 +87,11 @@ class TrainConfig:
                 f"encoder={self.encoder!r}, decoder={self.network.decoder!r}, augment={self.augment}. For others, "
                 "augment=True rotates crops at every step."
             )
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate `lr`, or what suits the decoder: that of single pixels bears more than the paper's."""
+        return RATES.get(self.network.decoder, 1e-2) if self.lr is None else self.lr
 
     @property
     def cached(self) -> bool:

@@ -39,6 +39,8 @@ class ShapeDataset:
     """Features of a frozen encoder; without it, the network reads the picture."""
     samples: PixelSamples | None = None
     """Some pixels of each shape, for a decoder of single pixels: then nothing else is read."""
+    at_once: int | None = None
+    """Crops in memory at once in a step, with all that their gradient needs; None for all of a batch."""
 
     def split(self, size: int) -> Iterator[list[Crop]]:
         """Yield all crops, `size` at a time."""

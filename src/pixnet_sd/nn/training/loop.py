@@ -8,6 +8,7 @@ from copy import deepcopy
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pixnet_sd._errors import PixnetRuntimeError
 from pixnet_sd._metrics.scores import column_means, mean_of_known
@@ -49,7 +50,7 @@ def train_epoch(state: TrainState) -> None:
     history.loss.append(float(np.mean(losses)))
     if not np.isfinite(history.loss[-1]):
         raise PixnetRuntimeError(
-            f"Training diverged in epoch {epoch + 1}: its loss is {history.loss[-1]}. Lower lr={state.config.lr}."
+            f"Training diverged in epoch {epoch + 1}: its loss is {history.loss[-1]}. Lower lr={state.config.peak_lr}."
         )
     if state.validation:
         history.score.append(mean_of_known(gene_scores([state.averaged], state.validation, state.device)))
@@ -102,7 +103,7 @@ def pool_batch(
     # A process may have no crop of its own.
     pooled = [torch.zeros(0, len(network.loadings), device=device)]
     pooled += [
-        pool_programs(network, dataset, some, device, view)
+        pool_part(network, dataset, some, device, view)
         for some in split_crops(dataset, [crops[k] for k in own], device)
     ]
     places = np.concatenate([np.zeros(0, int)] + [np.arange(ends[k], ends[k + 1]) for k in own])
@@ -119,8 +120,18 @@ def split_crops(dataset: ShapeDataset, crops: Sequence[Crop], device: torch.devi
         size = int(CPU_SAMPLES / shapes / dataset.samples.weights.shape[1])
     elif torch.device(device).type == "cpu":
         size = CPU_PIXELS // crops[0].window.area
-    size = max(1, size)
+    size = max(1, min(size, dataset.at_once or size))
     yield from (list(crops[start : start + size]) for start in range(0, len(crops), size))
+
+
+def pool_part(
+    network: PixNet, dataset: ShapeDataset, crops: list[Crop], device: torch.device | str, view: CropView | None
+) -> Tensor:
+    """Compute (shapes, K) of some crops; where memory is short, again for the gradient, with the same dropout."""
+    if dataset.at_once is None:
+        return pool_programs(network, dataset, crops, device, view)
+    recomputed: Tensor = checkpoint(pool_programs, network, dataset, crops, device, view, use_reentrant=False)
+    return recomputed
 
 
 def pool_programs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.training.config import TrainConfig
 from pixnet_sd.nn.training.dataset import ShapeDataset
+from pixnet_sd.nn.training.memory import crops_at_once
 
 
 @dataclass
@@ -48,7 +49,8 @@ class TrainState:
         device: torch.device | str = "cpu",
     ) -> None:
         self.network, self.config, self.device = network.to(device), config, device
-        self.training, self.validation = training, validation
+        self.training = [replace(one, at_once=crops_at_once(network, one, config, device)) for one in training]
+        self.validation = validation
         network.encoder.set_trainable(config.encoder)
         network.decoder.set_dropout(config.dropout, config.feature_dropout)
         self.averaged = deepcopy(network).requires_grad_(False).eval()
@@ -95,8 +97,8 @@ def parameter_groups(network: PixNet, config: TrainConfig) -> list[dict[str, obj
     own = [parameter for parameter in network.parameters() if parameter.requires_grad]
     rest = [parameter for parameter in own if id(parameter) not in encoder | decaying]
     groups: list[dict[str, object]] = [
-        {"params": [p for p in own if id(p) in decaying], "lr": config.lr, "weight_decay": config.weight_decay},
-        {"params": rest, "lr": config.lr, "weight_decay": 0.0},
+        {"params": [p for p in own if id(p) in decaying], "lr": config.peak_lr, "weight_decay": config.weight_decay},
+        {"params": rest, "lr": config.peak_lr, "weight_decay": 0.0},
         {"params": [p for p in own if id(p) in encoder], "lr": config.encoder_lr, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]

@@ -1,0 +1,47 @@
+"""From a token to a model, as a user goes, with every foundation model at a tiny size. The hub is a local stand-in."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import hub as stand_in
+import pytest
+from hub import DEPTH, DIM, MEMBER, Hub
+from spatialdata import SpatialData
+
+import pixnet_sd as ps
+from pixnet_sd.nn.encoders.foundation import FOUNDATION, PICKLE, SAFETENSORS
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with stand_in.serve(Hub()) as (address, hub):
+        stand_in.point_to(address, tmp_path, monkeypatch)
+        yield hub
+
+
+def config(name: str) -> ps.TrainConfig:
+    network = replace(ps.NetworkConfig.foundation(name, context_um=()), encoder_depth=DEPTH, encoder_dim=DIM)
+    return ps.TrainConfig(network=network, steps=1)
+
+
+def train(section: SpatialData, name: str) -> ps.Model:
+    return ps.tl.train(
+        section, table_key="bins_8um_counts", config=config(name), validation=None, device="cpu", progress=False
+    )
+
+
+@pytest.mark.parametrize("name", FOUNDATION)
+def test_export_a_token_and_train(name, toy_section, hub, monkeypatch):
+    stand_in.publish_tiny(hub, monkeypatch, name)
+    monkeypatch.setenv("HF_TOKEN", MEMBER)
+    model = train(toy_section, name)
+    assert (model.network.members[0].config.encoder, model.mpp) == (name, FOUNDATION[name].mpp)
+
+
+def test_the_other_format_of_a_file(toy_section, hub, monkeypatch):
+    """A model that is pinned as a pickle is published as safetensors too."""
+    assert FOUNDATION["uni2-h"].file == PICKLE
+    stand_in.publish_tiny(hub, monkeypatch, "uni2-h", SAFETENSORS)
+    monkeypatch.setenv("HF_TOKEN", MEMBER)
+    assert train(toy_section, "uni2").network.members[0].config.encoder == "uni2-h"
