@@ -13,6 +13,15 @@ import pixnet_sd as ps
 from pixnet_sd.nn.encoders.foundation import FOUNDATION, PICKLE, SAFETENSORS
 
 
+@pytest.fixture(scope="module")
+def section(toy_section: SpatialData) -> SpatialData:
+    """A corner of it, one window of most models."""
+    low, high = [0, 0], [96, 96]
+    return toy_section.query.bounding_box(
+        axes=("y", "x"), min_coordinate=low, max_coordinate=high, target_coordinate_system="micrometers"
+    )
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with stand_in.serve(Hub()) as (address, hub):
@@ -32,16 +41,16 @@ def train(section: SpatialData, name: str) -> ps.Model:
 
 
 @pytest.mark.parametrize("name", FOUNDATION)
-def test_export_a_token_and_train(name, toy_section, hub, monkeypatch):
+def test_export_a_token_and_train(name, section, hub, monkeypatch):
     stand_in.publish_tiny(hub, monkeypatch, name)
     monkeypatch.setenv("HF_TOKEN", MEMBER)
-    model = train(toy_section, name)
+    model = train(section, name)
     assert (model.network.members[0].config.encoder, model.mpp) == (name, FOUNDATION[name].mpp)
 
 
-def test_the_other_format_of_a_file(toy_section, hub, monkeypatch):
+def test_the_other_format_of_a_file(section, hub, monkeypatch):
     """A model that is pinned as a pickle is published as safetensors too."""
     assert FOUNDATION["uni2-h"].file == PICKLE
     stand_in.publish_tiny(hub, monkeypatch, "uni2-h", SAFETENSORS)
     monkeypatch.setenv("HF_TOKEN", MEMBER)
-    assert train(toy_section, "uni2").network.members[0].config.encoder == "uni2-h"
+    assert train(section, "uni2").network.members[0].config.encoder == "uni2-h"
