@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from anndata import AnnData
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
@@ -32,6 +33,25 @@ def test_spatially_variable_genes_vary_in_space(toy: SpatialData) -> None:
     columns = ps.pp.select_genes(toy, "bins_8um_counts", n_top_genes=10, flavor="spatially_variable", inplace=False)
     assert columns is not None
     assert columns.loc[columns["selected"], "selected_score"].min() > 0.05
+
+
+def test_genes_of_several_sections_are_ranked_together_and_marked_in_each() -> None:
+    rates = {"A": (9.0, 1.0), "B": (5.0, 6.0), "C": (1.0, 2.0), "only here": (20.0, 0.0)}
+    values = [np.array([[of[n] for of in rates.values()]]) for n in (0, 1)]
+    sections = [SpatialData.init_from_elements({"t": AnnData(one)}) for one in values]
+    for section in sections:
+        section["t"].var_names = list(rates)
+    sections[1]["t"] = sections[1]["t"][:, ["C", "B", "A"]].copy()
+    columns = ps.pp.select_genes(sections, n_top_genes=1, inplace=False)
+    assert columns is not None
+    shares = np.array([[9 / 35, 1 / 9], [5 / 35, 6 / 9], [1 / 35, 2 / 9]])
+    np.testing.assert_allclose(columns["selected_score"], 1e4 * shares.mean(axis=1))
+    ps.pp.select_genes(sections, n_top_genes=1)
+    assert [section["t"].var.index[section["t"].var["selected"]].to_list() for section in sections] == [["B"], ["B"]]
+    with pytest.raises(PixnetValueError, match="the 2 tables have in common 3 genes"):
+        ps.pp.select_genes(sections, n_top_genes=4)
+    with pytest.raises(PixnetValueError, match="list of sections is empty"):
+        ps.pp.select_genes([])
 
 
 def test_what_cannot_be_is_refused(toy: SpatialData) -> None:

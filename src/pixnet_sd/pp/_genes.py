@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Literal
 
@@ -12,7 +13,7 @@ from anndata import AnnData
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
-from pixnet_sd._keys import suggest_names
+from pixnet_sd._keys import as_list, suggest_names
 from pixnet_sd._sdata import counts, elements
 from pixnet_sd._settings import logger
 
@@ -21,8 +22,8 @@ TARGET_SUM = 1e4
 
 
 def select_genes(
-    sdata: SpatialData,
-    table_key: str | None = None,
+    sdata: SpatialData | Sequence[SpatialData],
+    table_key: str | Sequence[str] | None = None,
     *,
     n_top_genes: int = 250,
     flavor: Flavor = "mean",
@@ -37,9 +38,10 @@ def select_genes(
     Parameters
     ----------
     sdata
-        SpatialData object with the table.
+        SpatialData object with the table, or several objects. Genes that all tables have are then ranked by the mean of
+        their scores, and marked in each table.
     table_key
-        Key of the table with raw counts. Optional if the object has exactly one table.
+        Key of the table with raw counts, or several. Optional if each object has exactly one table.
     n_top_genes
         Number of genes to mark.
     flavor
@@ -65,28 +67,68 @@ def select_genes(
     >>> int(sdata.tables["spots_counts"].var["selected"].sum())
     10
     """
-    key = elements.find_table_key(sdata, table_key)
-    table = sdata.tables[key]
     if flavor not in SCORES:
         raise PixnetValueError(
             f"flavor={flavor!r} is unknown; use one of {sorted(SCORES)}.{suggest_names(flavor, SCORES)}"
         )
-    if not (isinstance(n_top_genes, Integral) and 1 <= n_top_genes <= table.n_vars):
+    tables = find_count_tables(sdata, table_key)
+    common = common_genes(tables)
+    if not (isinstance(n_top_genes, Integral) and 1 <= n_top_genes <= len(common)):
+        place = f"table {tables[0][0]!r} has" if len(tables) == 1 else f"the {len(tables)} tables have in common"
         raise PixnetValueError(
-            f"n_top_genes={n_top_genes!r} must be a whole number from 1 up; table {key!r} has {table.n_vars} genes."
+            f"n_top_genes={n_top_genes!r} must be a whole number from 1 up; {place} {len(common)} genes."
         )
-    matrix = counts.to_csr(table, layer, key)
-    counts.check_counts(matrix, key, layer)
-    scores = SCORES[flavor](normalize_counts(matrix), table, n_top_genes)
+    scores = mean_scores([score_genes(key, table, layer, flavor, n_top_genes) for key, table in tables], common)
     # Stable, so that ties are resolved by the order of the genes on every machine; genes without a score come last.
     best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:n_top_genes]
-    columns = pd.DataFrame({key_added: False, f"{key_added}_score": scores}, index=table.var_names)
+    columns = pd.DataFrame({key_added: False, f"{key_added}_score": scores}, index=common)
     columns.iloc[best, 0] = True
     if not inplace:
         return columns
-    table.var[columns.columns] = columns
-    logger.info("marked %d genes in sdata.tables[%r].var[%r]", n_top_genes, key, key_added)
+    for key, table in tables:
+        rows = common.get_indexer(table.var_names) if len(tables) > 1 else np.arange(len(common))
+        table.var[key_added] = np.where(rows >= 0, columns[key_added].to_numpy()[rows], False)
+        table.var[f"{key_added}_score"] = np.where(rows >= 0, scores[rows], np.nan)
+        logger.info("marked %d genes in sdata.tables[%r].var[%r]", n_top_genes, key, key_added)
     return None
+
+
+def find_count_tables(
+    sdata: SpatialData | Sequence[SpatialData], table_key: str | Sequence[str] | None
+) -> list[tuple[str, AnnData]]:
+    """Find the tables to select from, with their keys."""
+    objects = list(sdata) if isinstance(sdata, Sequence) else [sdata]
+    asked = [None] if table_key is None else as_list(table_key, "table_key")
+    found = [(key, one) for one in objects for key in (elements.find_table_key(one, name) for name in asked)]
+    if not found:
+        raise PixnetValueError("The list of sections is empty.")
+    return [(key, one.tables[key]) for key, one in found]
+
+
+def common_genes(tables: Sequence[tuple[str, AnnData]]) -> pd.Index:
+    """Return the genes that all tables have, in the order of the first."""
+    names: pd.Index = tables[0][1].var_names
+    if len(tables) == 1:
+        return names
+    for key, table in tables:
+        if not table.var_names.is_unique:
+            raise PixnetValueError(f"Table {key!r} repeats gene names. Use .var_names_make_unique().")
+        names = names[names.isin(table.var_names)]
+    logger.info("%d genes are in all %d tables", len(names), len(tables))
+    return names
+
+
+def score_genes(key: str, table: AnnData, layer: str | None, flavor: Flavor, n: int) -> pd.Series:
+    matrix = counts.to_csr(table, layer, key)
+    counts.check_counts(matrix, key, layer)
+    return pd.Series(SCORES[flavor](normalize_counts(matrix), table, n), index=table.var_names)
+
+
+def mean_scores(scores: Sequence[pd.Series], genes: pd.Index) -> np.ndarray:
+    """Average the scores of several tables; those of one are returned as they are."""
+    if len(scores) == 1:
+        return scores[0].to_numpy()
+    return pd.concat([one[genes] for one in scores], axis=1).mean(axis=1).to_numpy()
 
 
 def normalize_counts(matrix: sp.csr_array) -> sp.csr_array:
