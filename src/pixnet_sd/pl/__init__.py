@@ -1,4 +1,4 @@
-"""Draw: maps of expression, shapes, predicted beside measured, scores, how a training went."""
+"""Draw: maps of expression, shapes, predicted beside measured, scores, how a training went, reports."""
 
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ __getattr__, __dir__, __all__ = lazy(
         "compare": "_compare",
         "expression": "_expression",
         "model": "_model",
+        "report": "_report",
+        "report_index": "_report_index",
         "scales": "_scales",
         "scores": "_scores",
         "shapes": "_shapes",
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from pixnet_sd.pl._compare import compare as compare
     from pixnet_sd.pl._expression import expression as expression
     from pixnet_sd.pl._model import model as model
+    from pixnet_sd.pl._report import report as report
+    from pixnet_sd.pl._report_index import report_index as report_index
     from pixnet_sd.pl._scales import scales as scales
     from pixnet_sd.pl._scores import scores as scores
     from pixnet_sd.pl._shapes import shapes as shapes
