@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from spatialdata import SpatialData
 
 from pixnet_sd import __version__
 from pixnet_sd._errors import PixnetError, PixnetValueError, one_line
 from pixnet_sd._files import replace_files
-from pixnet_sd._keys import tissue_key
 from pixnet_sd._metrics.scores import quartiles
 from pixnet_sd._sdata import elements, images, maps
 from pixnet_sd._settings import logger
@@ -24,6 +25,7 @@ from pixnet_sd.pl._draw.view import MapView, find_view
 from pixnet_sd.pl._expression import expression
 from pixnet_sd.pl._scores import scores as draw_scores
 from pixnet_sd.pl._shapes import shapes as draw_shapes
+from pixnet_sd.pl._tissue import tissue as draw_tissue
 
 LARGEST_BYTES = 5_000_000
 MOST_CLUSTERS, MOST_PAIRS = 4, 2
@@ -38,7 +40,10 @@ class Slide:
     """What the sections of a report are made from."""
 
     sdata: SpatialData
+    whole: MapView
+    """All of the image."""
     view: MapView
+    """What maps and shapes are drawn on: the tissue, if it is marked."""
     backdrop: Backdrop
     scale: summary.Scale
     raster_key: str | None
@@ -142,18 +147,19 @@ def read_slide(
     images.check_rgb(images.read_image(sdata, key), value_range)
     if n_genes < 0:
         raise PixnetValueError(f"n_genes must not be negative; got {n_genes}.")
-    found = summary.find_maps(sdata, key)
-    chosen = raster_key or (found[0] if len(found) == 1 else None)
-    if len(found) > 1 and raster_key is None:
-        raise PixnetValueError(
-            f"There are {len(found)} maps of {key!r}: {found}. Pass raster_key=... with one of them."
-        )
+    chosen = raster_key or find_map(sdata, key)
     if genes is not None or raster_key is not None:
         maps.read_map(sdata, chosen, genes)
     backdrop = Backdrop(True, "color", value_range)
-    return Slide(
-        sdata, find_view(sdata, key, None, "um"), backdrop, summary.read_scale(sdata, key), chosen, genes, n_genes
-    )
+    whole, view = (find_view(sdata, key, region, "um") for region in (key, None))
+    return Slide(sdata, whole, view, backdrop, summary.read_scale(sdata, key), chosen, genes, n_genes)
+
+
+def find_map(sdata: SpatialData, image_key: str) -> str | None:
+    found = summary.find_maps(sdata, image_key)
+    if len(found) > 1:
+        raise PixnetValueError(f"There are {len(found)} maps of {image_key!r}: {found}. Choose with raster_key=...")
+    return found[0] if found else None
 
 
 def name_slide(sdata: SpatialData, file: Path) -> str:
@@ -181,7 +187,7 @@ def describe_image(slide: Slide, facts: dict[str, Any]) -> list[str]:
         rows += [("µm per pixel", scale.source)]
     facts.update(width_px=grid.width, height_px=grid.height, mpp=scale.mpp)
     picture = sheet.draw_sheet(
-        1, 1, slide.view.aspect, lambda axes: sheet.draw_he(slide.sdata, slide.view, slide.backdrop, axes[0], "")
+        1, 1, slide.whole.aspect, lambda axes: sheet.draw_he(slide.sdata, slide.whole, slide.backdrop, axes[0], "")
     )
     return [page.make_facts(rows), page.make_picture(picture, "The H&E image")]
 
@@ -203,17 +209,22 @@ def describe_tissue(slide: Slide, facts: dict[str, Any]) -> list[str]:
     return [page.make_facts(rows) if rows else "", drawn, note]
 
 
+def draw_outline(slide: Slide, ax: Axes) -> None:
+    value_range = slide.backdrop.value_range
+    draw_tissue(slide.sdata, slide.image_key, value_range=value_range, title="tissue", ax=ax, show=False)
+
+
 def draw_masks(slide: Slide, has_tissue: bool, quality: str | None) -> str:
-    sdata, view, backdrop = slide.sdata, slide.view, slide.backdrop
-    draws: list[Callable[[Any], None]] = []
+    sdata, whole = slide.sdata, slide.whole
+    draws: list[Callable[[Axes], None]] = []
     if has_tissue:
-        draws.append(lambda ax: sheet.draw_tissue(sdata, view, tissue_key(slide.image_key), backdrop, ax))
+        draws.append(partial(draw_outline, slide))
     if quality is not None:
-        draws.append(lambda ax: sheet.draw_quality(sdata, view, quality, backdrop, ax))
+        draws.append(lambda ax: sheet.draw_quality(sdata, whole, quality, slide.backdrop, ax))
     if not draws:
         return ""
     picture = sheet.draw_sheet(
-        len(draws), 2, view.aspect, lambda axes: [draw(ax) for draw, ax in zip(draws, axes, strict=True)]
+        len(draws), 2, whole.aspect, lambda axes: [draw(ax) for draw, ax in zip(draws, axes, strict=True)]
     )
     return page.make_picture(picture, "Tissue and artifacts on the H&E image")
 
@@ -248,16 +259,22 @@ def describe_genes(slide: Slide, facts: dict[str, Any]) -> list[str]:
     genes = list(map(str, slide.genes if slide.genes is not None else var.index[: slide.n_genes]))
     if not genes:
         return []
-    picture = sheet.draw_sheet(
-        len(genes),
-        4,
-        slide.view.aspect,
-        lambda axes: expression(
-            slide.sdata, genes, image_key=slide.image_key, raster_key=slide.raster_key,
-            value_range=slide.backdrop.value_range, ax=axes, show=False,
-        ),
-    )  # fmt: skip
-    return [page.make_picture(picture, f"Maps of {', '.join(genes)}"), tabulate_genes(var.loc[genes])]
+    return [picture_genes(slide, genes), tabulate_genes(var.loc[genes])]
+
+
+def picture_genes(slide: Slide, genes: list[str]) -> str:
+    def draw(axes: list[Axes]) -> None:
+        expression(
+            slide.sdata,
+            genes,
+            image_key=slide.image_key,
+            raster_key=slide.raster_key,
+            value_range=slide.backdrop.value_range,
+            ax=axes,
+            show=False,
+        )
+
+    return page.make_picture(sheet.draw_sheet(len(genes), 4, slide.view.aspect, draw), f"Maps of {', '.join(genes)}")
 
 
 def tabulate_genes(var: pd.DataFrame) -> str:
@@ -286,14 +303,24 @@ def describe_clusters(slide: Slide, facts: dict[str, Any]) -> list[str]:
         for one, column in summary.list_clusters(slide.sdata)
         if len(slide.sdata.shapes[one.shapes_key]) <= MOST_SHAPES
     ][:MOST_CLUSTERS]
-    pictures = []
-    for one, column in found:
-        picture = sheet.draw_sheet(1, 1, slide.view.aspect, lambda axes, one=one, column=column: draw_shapes(
-            slide.sdata, one.shapes_key, column, table_key=one.table_key, image_key=slide.image_key,
-            value_range=slide.backdrop.value_range, ax=axes, show=False,
-        ))  # fmt: skip
-        pictures.append(page.make_picture(picture, f"{column} of {one.table_key}"))
-    return pictures
+    return [picture_clusters(slide, one, column) for one, column in found]
+
+
+def picture_clusters(slide: Slide, one: summary.Annotation, column: str) -> str:
+    def draw(axes: list[Axes]) -> None:
+        draw_shapes(
+            slide.sdata,
+            one.shapes_key,
+            column,
+            table_key=one.table_key,
+            image_key=slide.image_key,
+            value_range=slide.backdrop.value_range,
+            title=f"{column} of {one.table_key}",
+            ax=axes,
+            show=False,
+        )
+
+    return page.make_picture(sheet.draw_sheet(1, 1, slide.view.aspect, draw), f"{column} of {one.table_key}")
 
 
 def describe_scores(slide: Slide, facts: dict[str, Any]) -> list[str]:
@@ -304,9 +331,13 @@ def describe_scores(slide: Slide, facts: dict[str, Any]) -> list[str]:
         facts.setdefault("pearson", found["PCC@M"])
         what = f"{predicted} against {measured}: {len(scores):,} genes, {scores.attrs['n_shapes']:,} shapes"
         rows = [(name, f"{value:.3f}") for name, value in found.items()]
-        picture = sheet.draw_sheet(1, 1, 0.4, lambda axes, scores=scores: draw_scores(scores, ax=axes[0], show=False))
-        parts += [page.make_note(what), page.make_facts(rows), page.make_picture(picture, what)]
+        parts += [page.make_note(what), page.make_facts(rows), picture_scores(scores, what)]
     return parts
+
+
+def picture_scores(scores: pd.DataFrame, what: str) -> str:
+    draw = partial(draw_scores, show=False)
+    return page.make_picture(sheet.draw_sheet(1, 1, 0.4, lambda axes: draw(scores, ax=axes[0])), what)
 
 
 def describe_records(slide: Slide, facts: dict[str, Any]) -> list[str]:

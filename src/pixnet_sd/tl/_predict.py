@@ -222,7 +222,7 @@ def predict_slide(
     plan, to_store = writer.plan, inplace and sdata.is_backed()
     if inplace and exist_ok and is_there(writer):
         return None
-    warn_if_unfamiliar(plan)
+    warn_if_unfamiliar(plan, writer.outlier_share)
     report_cut_edges(plan)
     on_workers = to_store and has_workers(plan, sdata)
     if not on_workers:

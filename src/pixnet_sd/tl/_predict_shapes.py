@@ -21,7 +21,12 @@ from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._zonal.aggregate import Accumulator
 from pixnet_sd.nn.device import check_device
 from pixnet_sd.nn.model.model import Model
-from pixnet_sd.tl._prediction.diagnostics import report_cut_edges, report_seam, warn_if_unfamiliar
+from pixnet_sd.tl._prediction.diagnostics import (
+    measure_outliers,
+    report_cut_edges,
+    report_seam,
+    warn_if_unfamiliar,
+)
 from pixnet_sd.tl._prediction.options import PredictOptions
 from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
 from pixnet_sd.tl._tables import (
@@ -221,7 +226,7 @@ def predict_shapes(
     if uncertainty:
         check_uncertainty(raster, statistic)
     targets = [place_target(sdata, key, plan, statistic, coordinate_system) for key in keys]
-    warn_if_unfamiliar(plan)
+    warn_if_unfamiliar(plan, measure_outliers(plan))
     report_cut_edges(plan)
     report_seam(plan)
     pool_blocks(plan, targets, progress)

@@ -59,13 +59,6 @@ def draw_labels(ax: Axes, codes: np.ndarray, to_image: np.ndarray, colors: Seque
     place_image(ax, thinned, matrix, cmap=ListedColormap(list(colors)), alpha=alpha, **limits)
 
 
-def draw_tissue(sdata: SpatialData, view: MapView, labels_key: str, backdrop: Backdrop, ax: Axes) -> None:
-    """Shade what is not tissue."""
-    draw_he(sdata, view, backdrop, ax, "tissue")
-    glass = np.where(affine.finest_array(sdata.labels[labels_key]).values > 0, -1, 0)
-    draw_labels(ax, glass, affine.matrix_between(sdata, labels_key, view.image_key), ["#0072b2"], 0.35)
-
-
 def draw_quality(sdata: SpatialData, view: MapView, labels_key: str, backdrop: Backdrop, ax: Axes) -> None:
     """Color tiles by their artifact."""
     panel = draw_he(sdata, view, backdrop, ax, "artifacts")

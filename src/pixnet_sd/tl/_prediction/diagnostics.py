@@ -20,14 +20,18 @@ STRANGE = 0.5
 patient have up to 0.06, other tissue and synthetic tissue 0.85 and more."""
 
 
-def warn_if_unfamiliar(plan: PredictionPlan) -> None:
-    """One warning where most of the tissue looks like none that the model learnt from."""
+def measure_outliers(plan: PredictionPlan) -> float | None:
+    """Measure the share of patches outside of the model's stain domain; None where it has none."""
     known = plan.model.stain_domain
     if known is None or not plan.tiles:
-        return
-    share = known.outlier_share(read_patches(plan.picture, patch_places(plan)))
+        return None
+    return known.outlier_share(read_patches(plan.picture, patch_places(plan)))
+
+
+def warn_if_unfamiliar(plan: PredictionPlan, share: float | None) -> None:
+    """Warn if most of the patches are outside of the model's stain domain."""
     card = plan.model.card
-    if share > STRANGE:
+    if share is not None and share > STRANGE:
         warn(
             f"{share:.0%} of the patches looked at on image {plan.image_key!r} look like none that model "
             f"{card.name!r} learnt from ({card.tissue}, {card.species}): stain, tissue or µm per pixel are others, and "

@@ -21,6 +21,7 @@ from pixnet_sd._sdata.storage.attach import attach_in_memory, check_results
 from pixnet_sd._sdata.storage.growing import PartialRaster, open_partial
 from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._settings import logger, settings
+from pixnet_sd.tl._prediction.diagnostics import measure_outliers
 from pixnet_sd.tl._prediction.plan import PredictionPlan, gene_table
 from pixnet_sd.tl._prediction.tiles import changed_tiles, check_space_for, missing_tiles
 
@@ -78,9 +79,15 @@ class MapWriter:
         return levels.blank_raster(self.plan.shape, self.plan.programs, self.plan.transformations)
 
     @cached_property
+    def outlier_share(self) -> float | None:
+        """Share of patches outside of the model's stain domain."""
+        return measure_outliers(self.plan)
+
+    @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
         """The record of each element."""
-        names, made = self.names, {**self.plan.facts, "stated": self.plan.stated}
+        seen = {"stated": self.plan.stated, "outlier_share": self.outlier_share}
+        names, made = self.names, {**self.plan.facts, **seen}
         lazy = {"programs": names.programs} if self.genes is None else {}
         return {
             names.programs: {**made, "expression": names.expression},
