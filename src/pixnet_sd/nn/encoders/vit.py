@@ -6,7 +6,8 @@ that one plain resolution serves every level; here each level takes a layer of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.encoders.base import Encoder
 from pixnet_sd.nn.encoders.foundation import LEVELS, Foundation, token_stride, viewed_px
+from pixnet_sd.nn.encoders.memo import WindowMemo
 
 
 class Vit(Encoder):
@@ -91,11 +93,14 @@ class Windowed(Encoder):
             )
         super().__init__(encoder.channels, encoder.strides, levels=encoder.levels, alignment=window_px)
         self.encoder, self.window_px = encoder, window_px
+        self.memo: WindowMemo | None = None
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Encode (B, 3, H, W), sides multiples of the window, window by window, and join the maps."""
         rows, columns = (side // self.alignment for side in image.shape[-2:])
-        return [join_windows(maps, rows, columns) for maps in self.encoder(cut_windows(image, rows, columns))]
+        windows = cut_windows(image, rows, columns)
+        found = self.encoder(windows) if self.memo is None else self.memo.encode(self.encoder, windows)
+        return [join_windows(maps, rows, columns) for maps in found]
 
     def blocks(self) -> list[nn.Module]:
         return self.encoder.blocks()
@@ -109,6 +114,19 @@ class Windowed(Encoder):
 
     def margin_probe(self) -> nn.Module:
         return WindowMeans(self.channels, self.strides, self.alignment)
+
+
+@contextmanager
+def remembered_windows(encoder: Encoder) -> Iterator[None]:
+    """Encode no window twice while the block runs; only for encoders whose weights do not change meanwhile."""
+    if not isinstance(encoder, Windowed):
+        yield
+        return
+    encoder.memo = WindowMemo()
+    try:
+        yield
+    finally:
+        encoder.memo = None
 
 
 class WindowMeans(nn.Module):

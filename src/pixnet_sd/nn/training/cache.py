@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pixnet_sd._files import check_room
 from pixnet_sd._raster.grid import Tile, Window, make_tiles, round_up
+from pixnet_sd.nn.encoders.vit import remembered_windows
 from pixnet_sd.nn.inference.tiling import over_tiles
 from pixnet_sd.nn.network.network import PixNet
 from pixnet_sd.nn.network.views import VIEWS, view_picture
@@ -21,6 +22,8 @@ from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.training.crops import Crop
 
 TILE_PX = 1024
+# Of encoders with windows: few are encoded for nothing around single spots, and none twice.
+WINDOWED_TILE_PX = 512
 # Half of the space; features are standardized before they are used, so a thousandth of them does not matter.
 PRECISION = np.float16
 
@@ -75,18 +78,28 @@ def cache_features(
         otherwise="let TMPDIR name a larger disk",
     )
     maps = [create_map(folder / f"{n}.npy", slide, source) for n, source in enumerate(features.sources)]
-    for finished in over_tiles(view_picture(features, *view), slide.picture, plan, strides, device=device):
-        for target, computed, stride in zip(maps, finished.maps, strides, strict=True):
-            rows, columns = finished.core.coarsened(stride).slices
-            target[:, rows, columns] = computed
-        advance(1)
+    compute = halve(view_picture(features, *view), device)
+    with remembered_windows(features.encoder):
+        for finished in over_tiles(compute, slide.picture, plan, strides, device=device):
+            for target, computed, stride in zip(maps, finished.maps, strides, strict=True):
+                rows, columns = finished.core.coarsened(stride).slices
+                target[:, rows, columns] = computed
+            advance(1)
     return FeatureCache(tuple(maps), strides)
+
+
+def halve(compute: Callable[[Tensor], list[Tensor]], device: torch.device | str) -> Callable[[Tensor], list[Tensor]]:
+    """Compute in half precision on CUDA, as predictions do; what is kept is half precision anyway."""
+    if torch.device(device).type != "cuda":
+        return compute
+    halved: Callable[[Tensor], list[Tensor]] = torch.autocast("cuda", torch.float16)(compute)
+    return halved
 
 
 def needed_tiles(network: PixNet, slide: Slide, crops: Sequence[Crop]) -> list[Tile]:
     """List the tiles of a slide whose cores intersect a crop."""
     height, width = slide.picture.grid.shape
-    size = round_up(TILE_PX, network.alignment)
+    size = round_up(TILE_PX if network.encoder.window_px is None else WINDOWED_TILE_PX, network.alignment)
     plan = list(make_tiles(height, width, size=size, stride=network.alignment, margin=network.margin))
     cores = shapely.box(*np.array([(t.core.x0, t.core.y0, t.core.x1, t.core.y1) for t in plan]).T)
     windows = shapely.box(*np.array([(c.window.x0, c.window.y0, c.window.x1, c.window.y1) for c in crops]).T)
