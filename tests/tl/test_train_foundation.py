@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import hub as stand_in
+import huggingface_hub.constants
 import pytest
+import safetensors.torch
+import torch
 from hub import DEPTH, DIM, MEMBER, Hub
 from spatialdata import SpatialData
 
@@ -17,7 +20,7 @@ from pixnet_sd.nn.encoders.foundation import FOUNDATION, PICKLE, SAFETENSORS
 @pytest.fixture(scope="module")
 def section(toy_section: SpatialData) -> SpatialData:
     """A corner of it, one window of most models."""
-    low, high = [0, 0], [48, 48]
+    low, high = [0, 0], [72, 72]
     return toy_section.query.bounding_box(
         axes=("y", "x"), min_coordinate=low, max_coordinate=high, target_coordinate_system="micrometers"
     )
@@ -73,3 +76,47 @@ def test_another_magnification_than_the_encoder_s_warns(mpp, warns, section):
         str(one.message) for one in caught if "was trained at 0.5 µm per pixel (by convention)" in str(one.message)
     ]
     assert len(found) == warns
+
+
+@pytest.mark.filterwarnings("ignore:.* extend beyond image")
+class TestSavedModels:
+    """Frozen encoders that may not be passed on are named in the file, and fetched when it is loaded."""
+
+    def saved(self, section, hub, monkeypatch, folder: Path, name: str) -> ps.Model:
+        stand_in.publish_tiny(hub, monkeypatch, name)
+        monkeypatch.setenv("HF_TOKEN", MEMBER)
+        model = train(section, name)
+        model.save(folder)
+        return model
+
+    def test_it_is_fetched_and_gives_the_same(self, section, hub, monkeypatch, tmp_path):
+        model = self.saved(section, hub, monkeypatch, tmp_path / "model", "uni2-h")
+        stored = safetensors.torch.load_file(tmp_path / "model" / "weights.safetensors")
+        assert not any(".encoder." in key for key in stored)
+        again = ps.Model.load(tmp_path / "model")
+        weights = model.network.state_dict()
+        assert all(torch.equal(value, weights[key]) for key, value in again.network.state_dict().items())
+        assert again.encoder == model.encoder
+        assert (again.encoder or {})["sha256"] == FOUNDATION["uni2-h"].sha256
+        assert "CC-BY-NC-ND-4.0, not for commercial use" in again.card.limits
+        assert not any(".encoder." in key for key in again.tensors())
+
+    def test_a_permissive_one_is_in_the_file(self, section, hub, monkeypatch, tmp_path):
+        self.saved(section, hub, monkeypatch, tmp_path / "model", "hibou-b")
+        monkeypatch.delenv("HF_TOKEN")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+        assert ps.Model.load(tmp_path / "model").encoder is None
+
+    def test_without_a_token_or_with_other_weights(self, section, hub, monkeypatch, tmp_path):
+        self.saved(section, hub, monkeypatch, tmp_path / "model", "h0-mini")
+        (blob,) = (tmp_path / "hub").rglob("snapshots/*/model.safetensors")
+        local = tmp_path / "local.safetensors"
+        local.write_bytes(blob.read_bytes())
+        monkeypatch.delenv("HF_TOKEN")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+        with pytest.raises(ps.PixnetError, match="'h0-mini' are gated.*encoder_weights="):
+            ps.Model.load(tmp_path / "model")
+        assert ps.Model.load(tmp_path / "model", encoder_weights=local).genes
+        safetensors.torch.save_file(stand_in.tiny_state(FOUNDATION["h0-mini"]), local)
+        with pytest.raises(ps.PixnetError, match="trained on other weights of 'h0-mini'"):
+            ps.Model.load(tmp_path / "model", encoder_weights=local)

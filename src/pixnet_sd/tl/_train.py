@@ -158,7 +158,8 @@ def train(
     slides = [read_slide(section, f"section {n}", reading) for n, section in enumerate(sections, 1)]
     if method == "ridge":
         check_no_overlap(slides, slides, "Give each section once.")
-    card = Card(name, tissue=tissue, species=species, data=describe_data(slides))
+    limits = describe_terms(config.network.encoder)
+    card = Card(name, tissue=tissue, species=species, data=describe_data(slides), limits=limits)
     bars = progress_bars(settings.progress if progress is None else progress)
     if method == "ridge":
         return train_ridge(
@@ -276,6 +277,15 @@ def warn_of_scale(network: NetworkConfig) -> None:
             f"{row.scale_by}) and would see {seen:.3g}, more than {SCALE_TOLERANCE:.0%} off. Pass mpp={row.mpp:g} to "
             "read finer images at its scale, allow_upsample=True to interpolate coarser ones, or take another encoder."
         )
+
+
+def describe_terms(encoder: str) -> str:
+    """Say what the license of a foundation model means for a model on it."""
+    row = FOUNDATION.get(encoder)
+    if row is None:
+        return Card.limits
+    use = "" if row.commercial else ", not for commercial use"
+    return f"its encoder {row.name} is licensed {row.license}{use}; see {row.url}"
 
 
 def split_slides(

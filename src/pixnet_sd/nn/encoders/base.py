@@ -22,6 +22,8 @@ class Encoder(nn.Module):
     """Whether stain statistics are among its features already."""
     window_px: int | None = None
     """Side of the fixed windows that it encodes one by one; None without windows."""
+    published: bool = False
+    """Whether its weights are as published."""
     mean: Tensor
     std: Tensor
 
@@ -59,6 +61,7 @@ class Encoder(nn.Module):
 
         Frozen blocks get no gradient and stay in eval mode, so their batch norms keep their statistics.
         """
+        self.published &= which == "frozen"
         self.trained = [self] if which == "all" else last_blocks(self.blocks(), which)
         self.requires_grad_(False)
         for module in self.trained:

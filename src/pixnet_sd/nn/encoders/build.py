@@ -56,9 +56,9 @@ def build_encoder(
     if path is not None:
         fill_encoder(encoder.model, name, path)
     encoder.set_trainable("frozen")
-    if row is None and window_px is None:
-        return encoder
-    return Windowed(encoder, window_px or encoder.alignment)
+    whole = encoder if row is None and window_px is None else Windowed(encoder, window_px or encoder.alignment)
+    whole.published = path is not None
+    return whole
 
 
 def encoders() -> pd.DataFrame:

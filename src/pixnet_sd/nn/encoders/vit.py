@@ -106,6 +106,7 @@ class Windowed(Encoder):
         return self.encoder.blocks()
 
     def set_trainable(self, which: str) -> None:
+        self.published &= which == "frozen"
         self.encoder.set_trainable(which)
 
     def train(self, mode: bool = True) -> Windowed:

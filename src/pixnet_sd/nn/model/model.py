@@ -19,8 +19,10 @@ import safetensors.torch
 import torch
 
 from pixnet_sd._errors import PixnetValueError, one_line
+from pixnet_sd.nn.encoders.fetch import PRETRAINED
 from pixnet_sd.nn.model import schema, skeleton
 from pixnet_sd.nn.model.domain import StainDomain
+from pixnet_sd.nn.model.encoder import fetch_encoder, is_encoder_weight, reference_encoder
 from pixnet_sd.nn.model.file import (
     compare_tensors,
     find_model,
@@ -126,9 +128,18 @@ class Model:
         return safetensors.torch.save({key: value.contiguous().cpu() for key, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return all weights; shared features once, as the first member's."""
+        """Return the weights to store: shared features once; no encoder that is named instead."""
         names = self.network.state_dict()
-        return {key: value for key, value in names.items() if not (self.network.shares_features and is_shared(key))}
+        return {key: names[key] for key in names if self.is_stored(key)}
+
+    def is_stored(self, key: str) -> bool:
+        shared = self.network.shares_features and is_shared(key)
+        return not shared and (self.encoder is None or not is_encoder_weight(key))
+
+    @cached_property
+    def encoder(self) -> dict[str, str] | None:
+        """The encoder that is named in the file, to be fetched when it is loaded; None if the file holds it."""
+        return reference_encoder(self.network)
 
     def description(self) -> dict[str, Any]:
         """Return everything but the weights, as JSON."""
@@ -142,6 +153,7 @@ class Model:
             "shared_features": self.network.shares_features,
             "card": {**asdict(self.card), "scores": dict(self.card.scores)},
             "history": self.history,
+            "encoder": self.encoder,
             "stain_domain": None if self.stain_domain is None else self.stain_domain.to_json(),
         }
 
@@ -150,8 +162,12 @@ class Model:
         write_model(Path(path), self.weights(), self.description(), overwrite=overwrite)
 
     @classmethod
-    def load(cls, name: str | Path) -> Model:
-        """Read a model: a folder, "default" for the one in the package, or "hf-hub:org/name@revision"."""
+    def load(cls, name: str | Path, *, encoder_weights: str | Path | None = PRETRAINED) -> Model:
+        """Read a model: a folder, "default" for the one in the package, or "hf-hub:org/name@revision".
+
+        A model on a frozen encoder whose terms forbid to pass it on names that encoder, which is then fetched, or read
+        from the safetensors file `encoder_weights`. It must be the one that the model was trained on.
+        """
         folder = find_model(name)
         with named_errors(folder):
             description = schema.check_description(read_description(folder))
@@ -160,8 +176,13 @@ class Model:
         tensors = read_weights(folder, description["sha256"])
         with named_errors(folder):
             model = from_description(description)
-            model.network.load_state_dict(unshare_features(tensors, len(description["members"])))
+        members = model.network.members
+        if description["encoder"] is not None:
+            tensors |= fetch_encoder(description["encoder"], members[0].config, encoder_weights, len(members))
+        with named_errors(folder):
+            model.network.load_state_dict(unshare_features(tensors, len(members)))
             model.network.share_features()
+        members[0].encoder.published = description["encoder"] is not None
         model.sha256 = description["sha256"]
         return model
 
@@ -204,7 +225,8 @@ def expected_tensors(description: dict[str, Any], folder: Path) -> Iterator[dict
         with named_errors(folder):
             tensors = skeleton.meta_tensors(member, len(description["genes"]))
         named = {f"members.{number}.{key}": value for key, value in tensors.items()}
-        yield {key: value for key, value in named.items() if not (description["shared_features"] and is_shared(key))}
+        stored = {key: value for key, value in named.items() if not (description["shared_features"] and is_shared(key))}
+        yield {key: stored[key] for key in stored if description["encoder"] is None or not is_encoder_weight(key)}
 
 
 def is_shared(key: str) -> bool:

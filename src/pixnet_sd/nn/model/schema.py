@@ -34,6 +34,11 @@ def is_history(history: Any) -> bool:
     return isinstance(history, dict) and all(all_of(curve, is_curve_value) for curve in history.values())
 
 
+def is_reference(found: Any) -> bool:
+    keys = {"name", "revision", "sha256", "tensors"}
+    return found is None or isinstance(found, dict) and set(found) == keys and all(map(is_text, found.values()))
+
+
 def is_stain_domain(found: Any) -> bool:
     if found is None:
         return True
@@ -62,12 +67,13 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "shared_features": (lambda value: isinstance(value, bool), "true or false"),
     "card": (is_card, "texts, and numbers for `scores`"),
     "history": (is_history, "lists of numbers by name"),
+    "encoder": (is_reference, "null, or texts that name an encoder to be fetched"),
     "stain_domain": (is_stain_domain, "null or numbers for `mean`, `precision` and `limit` that fit together"),
 }
 
 
 # Keys that models of earlier releases lack, with the value that stands for them.
-LATER: Mapping[str, Any] = {"stain_domain": None}
+LATER: Mapping[str, Any] = {"stain_domain": None, "encoder": None}
 
 
 def check_description(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -136,6 +136,7 @@ def new_member(
     torch.manual_seed(config.seed)
     member = PixNet(config.network, network.loadings.shape[1], encoder_weights=None, reach=network.reach)
     member.features.load_state_dict(network.features.state_dict())
+    member.encoder.published = network.encoder.published
     member.head.start_at(torch.from_numpy(member.head.mean_targets(slides)).float())
     if moments is not None:
         member.decoder.standardize(*moments)
