@@ -1,6 +1,6 @@
 """Sessions for people and for CI. All share one environment, so that torch is installed once.
 
-nox -s demo       toy tissue to clusters, with pictures in demo/
+nox -s demo       real tissue to clusters, with pictures in demo/
 nox -s tests      the test suite; arguments after -- go to pytest
 nox -s lint types docs bench
 nox -s notebooks  execute the notebooks, all or those named after --
@@ -47,7 +47,7 @@ def prepare(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """The main job, from tissue to pictures, in under three minutes on a laptop."""
+    """The main job, from tissue to pictures, in about three minutes on two free cores."""
     prepare(session, "demo")
     run(session, "python", "-m", "pixnet_sd.demo", *(session.posargs or ["demo"]))
 

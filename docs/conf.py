@@ -36,3 +36,12 @@ docs = Path(__file__).parent
 for notebook in (docs.parent / "notebooks").glob("*.ipynb"):
     if not (docs / "notebooks" / notebook.name).exists():
         shutil.copy(notebook, docs / "notebooks")
+
+
+def link_within_docs(_app: object, _name: str, source: list[str]) -> None:
+    """Links work in the repository as it is; here, notebooks are in a folder of the docs."""
+    source[0] = source[0].replace("](../notebooks/", "](notebooks/").replace("](../docs/", "](../")
+
+
+def setup(app: object) -> None:
+    app.connect("source-read", link_within_docs)

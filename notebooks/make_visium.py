@@ -27,7 +27,7 @@ def make_visium(folder: str | Path, *, size_px: int = 1792, mpp: float = 0.5, se
     spots, counts = toy["spots"], toy["spots_counts"]
     barcodes = [f"SPOT{number:012d}-1" for number in range(len(spots))]
     spatial = folder / "spatial"
-    spatial.mkdir(parents=True)
+    spatial.mkdir(parents=True, exist_ok=True)
     picture = np.moveaxis(toy["he"].values, 0, -1)
     tifffile.imwrite(folder / "section.tif", picture, photometric="rgb", tile=(256, 256))
     imsave(spatial / "tissue_hires_image.png", picture[::SMALLER, ::SMALLER], check_contrast=False)

@@ -12,7 +12,7 @@ import pixnet_sd
 PACKAGE = Path(pixnet_sd.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BOTTOM = {"_errors", "_lazy", "_settings", "_keys", "_files", "_dask"}
+BOTTOM = {"_errors", "_lazy", "_settings", "_keys", "_files", "_dask", "_frames"}
 ARRAYS = BOTTOM | {"_raster", "_metrics"}
 EXACT = ARRAYS | {"_zonal"}
 ELEMENTS = EXACT | {"_sdata", "_sdata.storage"}

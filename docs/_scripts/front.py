@@ -1,50 +1,63 @@
-"""Draw the picture of the front page, docs/_static/front.webp: H&E, map and cells of a synthetic section."""
+"""Draw docs/_static/front.webp (H&E with nuclei, two genes, clusters) and compare.webp of the bundled section.
+
+python docs/_scripts/front.py STORE    STORE is a zarr store in which the results are kept; made if it is not there
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import scanpy as sc
+import spatialdata as sd
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
+from pixnet_sd.demo import DETAIL_UM, cluster_profiles
 
-PICTURE = Path(__file__).parents[1] / "_static" / "front.webp"
-GENE = "KRT8"
+STATIC = Path(__file__).parents[1] / "_static"
+GENES = ("ERBB2", "COL1A1")
+COMPARED = "CD74"
 
 
-def main() -> None:
-    ps.settings.progress = False
-    measured, section = ps.datasets.toy(seed=1, bins_um=16), ps.datasets.toy(seed=0)
-    model = ps.tl.train(measured, table_key="bins_16um_counts")
+def main(store: Path) -> None:
+    if not store.exists():
+        make_results(store)
+    section = sd.read_zarr(store)
+    cluster_profiles(section["nuclei_expression"])
+    draw_front(section)
+    draw_comparison(section)
+
+
+def make_results(store: Path) -> None:
+    section = ps.datasets.breast()
     ps.pp.tissue(section)
-    ps.tl.predict(section, model=model)
-    ps.tl.aggregate(section, "cells")
-    cluster(section)
-    draw(section)
+    ps.tl.predict(section)
+    ps.pp.nuclei(section)
+    for shapes in ("nuclei", "spots"):
+        ps.tl.aggregate(section, shapes)
+    section.write(store)
 
 
-def cluster(section: SpatialData) -> None:
-    cells = section["cells_expression"]
-    sc.pp.normalize_total(cells)
-    sc.pp.log1p(cells)
-    sc.pp.pca(cells, n_comps=15)
-    sc.pp.neighbors(cells)
-    sc.tl.leiden(cells, resolution=0.15, flavor="igraph", n_iterations=2)
+def draw_front(section: SpatialData) -> None:
+    figure, axes = plt.subplots(2, 2, figsize=(8.4, 5.6), layout="constrained")
+    ps.pl.shapes(section, "nuclei", he="color", crop_coord=DETAIL_UM, title="pp.nuclei", linewidth=0.6, ax=axes[0, 0])
+    titles = [f"tl.predict: {gene}" for gene in GENES]
+    ps.pl.expression(section, GENES, title=titles, ax=[axes[0, 1], axes[1, 0]])
+    ps.pl.shapes(section, "nuclei", "leiden", size=2, title="tl.aggregate, then scanpy", ax=axes[1, 1])
+    save(figure, "front.webp")
 
 
-def draw(section: SpatialData) -> None:
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    ps.pl.shapes(section, "cells", he="color", linewidth=0.4, ax=axes[0])
-    axes[0].set_title("H&E and outlines of nuclei")
-    ps.pl.expression(section, GENE, ax=axes[1])
-    axes[1].set_title(f"tl.predict: {GENE} everywhere")
-    ps.pl.shapes(section, "cells", "leiden", ax=axes[2])
-    axes[2].set_title("tl.aggregate, then scanpy")
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, dpi=110, bbox_inches="tight", pil_kwargs={"quality": 90})
+def draw_comparison(section: SpatialData) -> None:
+    figure, axes = plt.subplots(1, 3, figsize=(10, 2.6), layout="constrained")
+    ps.pl.compare(section, COMPARED, predicted_key="spots_expression", measured_key="spots_counts", ax=axes)
+    save(figure, "compare.webp")
+
+
+def save(figure: plt.Figure, name: str) -> None:
+    STATIC.mkdir(exist_ok=True)
+    figure.savefig(STATIC / name, dpi=110, bbox_inches="tight", pil_kwargs={"quality": 85})
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "front.zarr"))

@@ -171,7 +171,7 @@ def raise_without_loadings(sdata: SpatialData, name: str) -> NoReturn:
         )
     raise PixnetKeyError(
         f"The genes of {name!r} need the table {table!r}, which is not in the object; spatial queries leave it "
-        f"out. Take it over from the whole object: part[{table!r}] = whole[{table!r}]."
+        f"out. Copy it from the whole object: part[{table!r}] = whole[{table!r}]."
     )
 
 

@@ -1,11 +1,11 @@
-"""The whole way on synthetic tissue: train, predict, aggregate, cluster, draw. About a minute."""
+"""The whole way on real tissue: predict, find nuclei, aggregate, cluster, compare, draw. About three minutes."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "the whole way on synthetic tissue, with pictures"
+HELP = "the whole way on real tissue, with pictures"
 EXAMPLES = """\
 example:
   pixnet-sd demo my_folder

@@ -76,8 +76,8 @@ def alignment(
     Examples
     --------
     >>> import pixnet_sd as ps
-    >>> sdata = ps.datasets.toy(size_px=512)
-    >>> ax = ps.pl.alignment(sdata, "spots")
+    >>> section = ps.datasets.breast()
+    >>> ax = ps.pl.alignment(section, "spots")
     >>> ax.get_title()
     'spots: 100 % on tissue'
     """

@@ -164,12 +164,11 @@ def shapes(
     Examples
     --------
     >>> import pixnet_sd as ps
-    >>> sdata = ps.datasets.toy(size_px=256)
-    >>> gene = sdata.tables["bins_8um_counts"].var_names[0]
-    >>> ax = ps.pl.shapes(sdata, "bins_8um", gene)
-    >>> ax = ps.pl.shapes(sdata, "cells", "cell_type", crop_coord=(20, 20, 90, 90))
+    >>> section = ps.datasets.breast()
+    >>> axes = ps.pl.shapes(section, "spots", ["ERBB2", "COL1A1"])
+    >>> ax = ps.pl.shapes(section, "spots", he="color", crop_coord=(1000, 1000, 2000, 1600))
     >>> ax.get_title()
-    'cell_type'
+    'spots'
     """
     key, theme = elements.find_shapes_key(sdata, shapes_key), theme_of(dark)
     colors = [None] if color is None else as_list(color, "color")

@@ -10,6 +10,7 @@ import pandas as pd
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._frames import SentenceFrame
 from pixnet_sd._metrics.alignment import Place, Raster, explained_share, move_centers, other_places, tissue_share
 from pixnet_sd._sdata import alignment, elements, images, maps, units
 from pixnet_sd._zonal.coverage import coverage as coverage_weights
@@ -90,8 +91,8 @@ def check_alignment(
     Examples
     --------
     >>> import pixnet_sd as ps
-    >>> sdata = ps.datasets.toy(size_px=512)
-    >>> report = ps.tl.check_alignment(sdata, "bins_8um")
+    >>> section = ps.datasets.breast()
+    >>> report = ps.tl.check_alignment(section, "spots")
     >>> bool((report["verdict"] == "check").any())
     False
     """
@@ -112,7 +113,7 @@ def check_alignment(
         covered_share(sdata, key, raster_key or image, coordinate_system),
         *pitch_line(sdata, image, shapes, known, pitch_um),
     ]
-    return pd.DataFrame([astuple(line) for line in lines], columns=COLUMNS).set_index("check")
+    return SentenceFrame([astuple(line) for line in lines], columns=COLUMNS).set_index("check")
 
 
 def verdict_word(good: bool) -> str:

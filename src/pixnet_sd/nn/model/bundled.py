@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pixnet_sd._frames import SentenceFrame
 from pixnet_sd._metrics.scores import RELIABLE
 from pixnet_sd.nn.model.file import DESCRIPTION, SHELF, read_description
 
@@ -25,7 +26,7 @@ def models() -> pd.DataFrame:
     """
     folders = [path.parent for path in sorted(SHELF.glob(f"*/{DESCRIPTION}"))]
     rows = {folder.name: model_row(read_description(folder)) for folder in folders}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return SentenceFrame(pd.DataFrame.from_dict(rows, orient="index"))
 
 
 def model_row(description: dict) -> dict[str, object]:
