@@ -3,8 +3,8 @@
     python -m benchmarks.quality DATA
 
 DATA holds `her2st` as `ps.datasets.her2st` keeps it, and `wsi_he` with scans; what is not there is left out. Artifacts
-are made on a quarter of the tiles, in columns of eight tiles; recall is the share of these that are given its name,
-false alarms the share of the others.
+are made on every fourth stripe of eight tiles; recall is the share of its tiles that are given the name, false alarms
+the share of the others.
 """
 
 import argparse

@@ -14,11 +14,12 @@ from pixnet_sd import __version__
 from pixnet_sd._errors import PixnetError
 from pixnet_sd.cli import _messages
 
-COMMANDS = ("demo", "predict", "finish", "aggregate", "evaluate", "info", "models", "train")
+COMMANDS = ("demo", "run", "predict", "finish", "aggregate", "evaluate", "info", "models", "train")
 EXAMPLES = """\
 examples:
   pixnet-sd demo                                   the whole way on synthetic tissue, with pictures
   pixnet-sd info slide.zarr                        what is in it
+  pixnet-sd run slides/*.svs --model default --out results
   pixnet-sd predict *.zarr --model my_model --shapes cells
   pixnet-sd predict --help                         each command has its own examples
 """
