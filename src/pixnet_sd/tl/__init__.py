@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy(
         "aggregate": "_aggregate",
         "check_alignment": "_check_alignment",
         "coverage": "_coverage",
+        "embed": "_embed",
         "evaluate": "_evaluate",
         "expand": "_expand",
         "finish": "_shards",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pixnet_sd.tl._aggregate import aggregate as aggregate
     from pixnet_sd.tl._check_alignment import check_alignment as check_alignment
     from pixnet_sd.tl._coverage import coverage as coverage
+    from pixnet_sd.tl._embed import embed as embed
     from pixnet_sd.tl._evaluate import evaluate as evaluate
     from pixnet_sd.tl._expand import expand as expand
     from pixnet_sd.tl._info import info as info

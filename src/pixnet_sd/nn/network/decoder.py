@@ -120,6 +120,19 @@ class Readout(Decoder):
         return F.conv2d(standardized, self.projection.T[:, :, None, None])
 
 
+class FeatureDecoder(Decoder):
+    """All sources at the output stride, as they are. Nothing is trained."""
+
+    def __init__(
+        self, sources: Sequence[FeatureSource], levels: Sequence[int], stride: int, widths: Sequence[int], programs: int
+    ) -> None:
+        super().__init__(sources, levels, stride, widths, programs)
+        self.width = self.dim
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        return self.dense(maps)
+
+
 class PixelDecoder(Decoder):
     """One hidden layer on each pixel: standardized features, projected; half of the projections stay linear.
 
@@ -158,4 +171,9 @@ class PixelDecoder(Decoder):
 
 
 # By the value of `NetworkConfig.decoder`.
-DECODERS: dict[str, type[Decoder]] = {"safb": SafbDecoder, "pixel": PixelDecoder, "readout": Readout}
+DECODERS: dict[str, type[Decoder]] = {
+    "safb": SafbDecoder,
+    "pixel": PixelDecoder,
+    "readout": Readout,
+    "features": FeatureDecoder,
+}

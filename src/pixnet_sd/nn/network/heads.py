@@ -150,9 +150,24 @@ class LogHead(Head):
         self.intercept.copy_(means)
 
 
+class FeatureHead(Head):
+    """The features of an encoder as they are: every feature is a program and a gene. Nothing is trained."""
+
+    unit, additive, loss = "features", False, "none"
+
+    def __init__(self, width: int, programs: int, genes: int) -> None:
+        super().__init__()
+        self.register_buffer("loadings", torch.eye(width), persistent=False)
+        self.register_buffer("intercept", torch.zeros(width), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, K, h, w) as it is, in float32 also under autocast."""
+        return features.float()
+
+
 def inverse_softplus(value: Tensor) -> Tensor:
     return value + torch.log(-torch.expm1(-value))
 
 
 # By the value of `NetworkConfig.head`.
-HEADS: dict[str, type[Head]] = {"rate": RateHead, "log": LogHead}
+HEADS: dict[str, type[Head]] = {"rate": RateHead, "log": LogHead, "features": FeatureHead}

@@ -70,6 +70,8 @@ class TrainConfig:
         for name in ("steps", "pixels", "crops", "members"):
             if getattr(self, name) < 1:
                 raise PixnetValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        if "features" in (self.network.decoder, self.network.head):
+            raise PixnetValueError('Nothing of a network with decoder or head "features" can be trained; see tl.embed.')
         self.check_views()
         shares = {name: getattr(self, name) for name in ("ema", "warmup", "dropout", "feature_dropout")}
         if not all(0 <= share < 1 for share in shares.values()) or self.peak_lr <= 0 or self.encoder_lr <= 0:
