@@ -22,7 +22,7 @@ def slide(labels: np.ndarray, to_image: np.ndarray) -> SpatialData:
 
 def test_a_turned_mask_is_looked_up_at_the_center_of_each_pixel() -> None:
     labels = np.random.default_rng(0).integers(0, 2, (6, 5), dtype=np.uint8)
-    tissue = masks.read_tissue(slide(labels, QUARTER_TURN), "he", None, GRID)
+    tissue = masks.read_tissue(slide(labels, QUARTER_TURN), "he", "auto", GRID, 0.5)
     assert tissue is not None
     rows, columns = np.indices(GRID.shape)
     x, y = 4 * columns + 2, 4 * rows + 2
@@ -32,7 +32,7 @@ def test_a_turned_mask_is_looked_up_at_the_center_of_each_pixel() -> None:
 
 
 def test_beyond_the_labels_there_is_no_tissue() -> None:
-    tissue = masks.read_tissue(slide(np.ones((2, 3), np.uint8), np.diag([8.0, 8.0, 1.0])), "he", None, GRID)
+    tissue = masks.read_tissue(slide(np.ones((2, 3), np.uint8), np.diag([8.0, 8.0, 1.0])), "he", "auto", GRID, 0.5)
     assert tissue is not None
     assert tissue.on(GRID.window).sum() == 4 * 6
     assert not tissue.on(Window(20, 20, 24, 24)).any()
@@ -41,6 +41,5 @@ def test_beyond_the_labels_there_is_no_tissue() -> None:
 def test_labels_that_were_named_must_be_there() -> None:
     sdata = slide(np.ones((2, 3), np.uint8), np.eye(3))
     with pytest.raises(PixnetKeyError, match=r"tissue_key='other'.*he_tissue"):
-        masks.read_tissue(sdata, "he", "other", GRID)
-    del sdata["he_tissue"]
-    assert masks.read_tissue(sdata, "he", None, GRID) is None
+        masks.read_tissue(sdata, "he", "other", GRID, 0.5)
+    assert masks.read_tissue(sdata, "he", None, GRID, 0.5) is None

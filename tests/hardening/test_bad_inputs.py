@@ -70,7 +70,7 @@ def test_a_white_slide_goes_all_the_way() -> None:
     sdata = section(he=picture(np.full((3, 48, 64), 255, np.uint8)), cells=squares())
     with pytest.warns(PixnetWarning, match="No tissue was found"):
         ps.pp.tissue(sdata)
-    with pytest.warns(PixnetWarning, match="No tissue is marked"):
+    with pytest.warns(PixnetWarning, match="There is no tissue on image"):
         predict(sdata, "he")
     table = aggregate(sdata)
     assert np.isnan(table.X).all()

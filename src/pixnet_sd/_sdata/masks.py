@@ -1,8 +1,9 @@
-"""Tissue labels as seen from the pixels of a raster, whatever the two's places and sizes of pixel."""
+"""Tissue as seen from the pixels of a raster, whatever the two's places and sizes of pixel."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -13,7 +14,11 @@ from pixnet_sd._keys import resolve_key
 from pixnet_sd._keys import tissue_key as default_tissue_key
 from pixnet_sd._raster.grid import PixelGrid, Window
 from pixnet_sd._sdata import affine, images
+from pixnet_sd._sdata.tissue import FoundTissue, search_tissue
 from pixnet_sd._settings import logger
+
+AUTO = "auto"
+"""The labels that pp.tissue made, or else what it would find."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Tissue:
     """(1, y, x): 1 on tissue."""
     from_raster: np.ndarray
     """3 x 3, raster pixels to pixels of the labels."""
+    key: str | None = None
+    """The labels element; None where the tissue was found."""
 
     def on(self, window: Window) -> np.ndarray:
         """Boolean (y, x) for a window of the raster. Beyond the labels there is no tissue."""
@@ -42,14 +49,51 @@ class Tissue:
         part = load_lazy(self.labels[0, y0 : y.max() + 1, x0 : x.max() + 1], scheduler="synchronous")
         return part[y - y0, x - x0] > 0
 
+    def save(self, path: Path) -> None:
+        """Write tissue that was found, for another process."""
+        np.savez_compressed(path, labels=load_lazy(self.labels), from_raster=self.from_raster)
 
-def read_tissue(sdata: SpatialData, image_key: str, tissue_key: str | None, grid: PixelGrid) -> Tissue | None:
-    """Tissue for a raster that lies on `grid` over an image; None, and a line in the log, where no labels mark it."""
-    key = tissue_key or default_tissue_key(image_key)
-    if key not in sdata.labels:
-        if tissue_key is not None:
-            resolve_key("labels", tissue_key, sdata.labels, "tissue_key")
-        logger.warning("no labels %r: the whole image is predicted, glass gets values too: run pp.tissue first", key)
+
+def load_tissue(path: Path) -> Tissue:
+    with np.load(path, allow_pickle=False) as held:
+        return Tissue(da.from_array(held["labels"]), held["from_raster"])
+
+
+def read_tissue(
+    sdata: SpatialData,
+    image_key: str,
+    tissue_key: str | None,
+    grid: PixelGrid,
+    mpp: float,
+    value_range: tuple[float, float] | None = None,
+) -> Tissue | None:
+    """Read or find the tissue for a raster that lies on `grid` over an image; None where everything counts.
+
+    One line in the log says where it comes from.
+    """
+    if tissue_key is None:
+        logger.info("tissue_key=None: all of %r is predicted, glass too", image_key)
         return None
+    if tissue_key == AUTO and default_tissue_key(image_key) not in sdata.labels:
+        return to_tissue(search_tissue(sdata, image_key, mpp, value_range=value_range), image_key, grid)
+    asked = default_tissue_key(image_key) if tissue_key == AUTO else tissue_key
+    key = resolve_key("labels", asked, sdata.labels, "tissue_key")
+    logger.info("the tissue of %r is that of labels %r", image_key, key)
     to_image = affine.matrix_between(sdata, key, image_key)
-    return Tissue(images.read_mask(sdata, key), np.linalg.solve(to_image, grid.to_source))
+    return Tissue(images.read_mask(sdata, key), np.linalg.solve(to_image, grid.to_source), key)
+
+
+def to_tissue(found: FoundTissue, image_key: str, grid: PixelGrid) -> Tissue | None:
+    """Return what was found for a raster on `grid`; None where it cuts nothing, or must not."""
+    if found.doubt is not None:
+        logger.warning(
+            "the tissue found on %r is not used, for %s: all of it is predicted, glass too. Mark tissue with "
+            "pp.tissue(sdata, sensitivity=...) and look at it, or pass tissue_key=None",
+            image_key,
+            found.doubt,
+        )
+        return None
+    logger.info("tissue found on %r: %.0f %% of it; tissue_key=None predicts all", image_key, 100 * found.mask.mean())
+    if found.mask.all():
+        return None
+    return Tissue(da.from_array(found.mask.astype(np.uint8)[None]), found.grid.from_source @ grid.to_source)

@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _slides.add_slides(parser)
     parser.add_argument("--model", required=True, help='a folder, "default", or "hf-hub:org/name@revision"')
     parser.add_argument("--image", metavar="KEY", help="the H&E image; may be left out when there is one")
-    parser.add_argument("--tissue", metavar="KEY", help="labels that mark tissue; {image}_tissue by default")
+    parser.add_argument(
+        "--tissue",
+        metavar="KEY",
+        default="auto",
+        help='labels of the tissue; else {image}_tissue, or what is found; or "none"',
+    )
     parser.add_argument("--shapes", metavar="KEY", action="append", default=[], help="pool the map over these, too")
     parser.add_argument("--mpp", type=float, help="um per pixel of the image, where the store does not say it")
     parser.add_argument("--allow-upsample", action="store_true", help="interpolate an image coarser than the model's")
@@ -75,7 +80,8 @@ def predict_slide(path: str, *, asked: argparse.Namespace, model: Model) -> _sli
     there = not asked.overwrite and key in find_maps(info) and key not in info.attrs["unfinished"]
     check_tables(sdata, asked.shapes, key, overwrite=asked.overwrite)
     options = {option: getattr(asked, option) for option in OPTIONS}
-    how = {"model": model, "mpp": asked.mpp, "tissue_key": asked.tissue, "exist_ok": True, "progress": bars, **options}
+    tissue = None if asked.tissue.lower() == "none" else asked.tissue
+    how = {"model": model, "mpp": asked.mpp, "tissue_key": tissue, "exist_ok": True, "progress": bars, **options}
     if asked.shard is not None and not there:
         number, count = asked.shard
         tiles = ps.tl.predict_shard(sdata, asked.image, number=number, shards=count, **how)

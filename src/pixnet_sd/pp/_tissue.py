@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal, overload
 
 import numpy as np
 from spatialdata import SpatialData
 from xarray import DataArray
 
-from pixnet_sd._dask import load_lazy
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._keys import tissue_key
-from pixnet_sd._metrics.alignment import Raster, tissue_share
-from pixnet_sd._raster.tissue import tissue_mask
-from pixnet_sd._sdata import affine, build, elements, images, units
-from pixnet_sd._sdata.alignment import measured_centers
+from pixnet_sd._sdata import affine, build, elements, units
 from pixnet_sd._sdata.storage.attach import attach, check_results
+from pixnet_sd._sdata.tissue import TOO_FEW, FoundTissue, search_tissue
 from pixnet_sd._settings import logger
-
-WORKING_MPP = 8.0
-"""Fine enough for the outline of a section, coarse enough that a whole slide takes a second."""
-LARGEST_PX = 2**27
-"""Number of pixels at that size: nine cm on each side, which is more than any slide."""
-LOOSER = 1.5
-"""Sensitivity where measured shapes would be missed. Twice as much takes smears of eosin for tissue."""
-ENOUGH, TOO_FEW = 0.97, 0.9
-"""Share of measured shapes on the tissue that is looked for, and below which there is a warning."""
 
 
 @overload
@@ -103,29 +90,14 @@ def tissue(
     mpp = units.image_mpp(sdata, key)
     if inplace:
         check_results(sdata, {name: "labels"}, overwrite=overwrite)
-    image = images.read_rgb(sdata, key, value_range)
-    step = max(1.0, WORKING_MPP / mpp)
-    check_image_size(image, step)
-    level = images.read_overview_level(image, step)
-    centers = measured_centers(sdata, key)
-    mask = find_tissue(level, images.level_mpp(level, mpp), centers, sensitivity)
-    report_tissue(key, mask, centers)
-    labels = build.make_labels(mask.values.astype("uint8"), affine.grid_transformations(sdata.images[key], level.grid))
+    found = search_tissue(sdata, key, mpp, value_range=value_range, sensitivity=sensitivity)
+    report_tissue(key, found)
+    labels = build.make_labels(found.mask.astype("uint8"), affine.grid_transformations(sdata.images[key], found.grid))
     if not inplace:
         return labels
-    facts = {"kind": "tissue", "image": key, "mpp": images.level_mpp(level, mpp), "share": float(mask.values.mean())}
+    facts = {"kind": "tissue", "image": key, "mpp": found.mpp, "share": float(found.mask.mean())}
     attach(sdata, {name: labels}, {name: facts}, overwrite=overwrite)
     return None
-
-
-def find_tissue(level: images.Level, mpp: float, centers: np.ndarray, sensitivity: float | None) -> Raster:
-    """Look again, for paler tissue, where that brings the measured shapes onto the mask."""
-    image = load_lazy(level.data)
-    mask = Raster(tissue_mask(image, mpp, sensitivity or 1.0), level.grid.from_source)
-    if sensitivity is None and share_on(mask, centers) < ENOUGH:
-        looser = replace(mask, values=tissue_mask(image, mpp, LOOSER))
-        return looser if share_on(looser, centers) >= ENOUGH else mask
-    return mask
 
 
 def check_sensitivity(sensitivity: float | None) -> None:
@@ -133,30 +105,16 @@ def check_sensitivity(sensitivity: float | None) -> None:
         raise PixnetValueError(f"sensitivity={sensitivity!r} must be a positive number; 1.5 finds more.")
 
 
-def share_on(mask: Raster, centers: np.ndarray) -> float:
-    """Return the share of points on the mask; 1 where there are none."""
-    return tissue_share(mask, centers) if len(centers) else 1.0
-
-
-def report_tissue(key: str, mask: Raster, centers: np.ndarray) -> None:
+def report_tissue(key: str, found: FoundTissue) -> None:
     """Log the share of measured shapes on the tissue; warn where it is small, or where there is no tissue."""
-    share = share_on(mask, centers)
-    if not mask.values.any():
+    count, share = f"{found.measured:,}", found.share_measured
+    if not found.mask.any():
         warn(f"No tissue was found on image {key!r}; it may be empty glass.")
     elif share < TOO_FEW:
         warn(
-            f"Only {share:.0%} of the {len(centers):,} measured shapes lie on the tissue found on {key!r}: it may be "
+            f"Only {share:.0%} of the {count} measured shapes lie on the tissue found on {key!r}: it may be "
             "too tight for pale tissue. Pass sensitivity=2 for more, or run tl.check_alignment to see whether "
             "the shapes lie where they belong."
         )
-    elif len(centers):
-        logger.info("%.1f %% of the %s measured shapes lie on the tissue of %r", 100 * share, f"{len(centers):,}", key)
-
-
-def check_image_size(image: images.Image, step: float) -> None:
-    needed = image.grid.height * image.grid.width / step**2
-    if needed > LARGEST_PX:
-        raise PixnetValueError(
-            f"Image {image.key!r} has {image.grid.height:,} x {image.grid.width:,} px; at {WORKING_MPP:g} µm per pixel "
-            f"that is {needed:,.0f} px, more than the {LARGEST_PX:,} of any slide. Check its µm per pixel."
-        )
+    elif found.measured:
+        logger.info("%.1f %% of the %s measured shapes lie on the tissue of %r", 100 * share, count, key)

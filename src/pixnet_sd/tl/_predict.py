@@ -17,7 +17,7 @@ from pixnet_sd._settings import logger
 from pixnet_sd.nn.device import check_device
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.tl._prediction.dask import compute_on_workers, has_workers
-from pixnet_sd.tl._prediction.diagnostics import report_cut_edges, report_seam, warn_if_unfamiliar
+from pixnet_sd.tl._prediction.diagnostics import report_cut_edges, report_seam, report_tiles, warn_if_unfamiliar
 from pixnet_sd.tl._prediction.existing import is_there
 from pixnet_sd.tl._prediction.options import PredictOptions
 from pixnet_sd.tl._prediction.plan import load_model, make_plan
@@ -103,7 +103,7 @@ def predict(
     model: Model | str | Path | None = None,
     genes: Sequence[str] | None = None,
     mpp: float | None = None,
-    tissue_key: str | None = None,
+    tissue_key: str | None = "auto",
     image_key_added: str | None = None,
     value_range: tuple[float, float] | None = None,
     allow_upsample: bool = False,
@@ -145,8 +145,10 @@ def predict(
         µm per pixel of the image, where the object does not say it; where it does, this counts, and more than 5 %
         between the two give a warning.
     tissue_key
-        Labels that mark tissue; ``"{image}_tissue"`` by default. Tiles without tissue are not computed, and pixels
-        outside it are NaN. Without such labels, the whole image is predicted.
+        Labels that mark tissue. By default those of :func:`pixnet_sd.pp.tissue`, ``"{image}_tissue"``, and where there
+        are none, what it would find. Pixels off the tissue are NaN, and tiles without tissue are not computed. `None`
+        predicts the whole image, as does tissue that cannot be relied on: off which too many measured shapes lie, or
+        dark pixels, which no glass has. The log says which.
     image_key_added
         Name of the image of genes, ``"{image}_expression"`` by default. Programs and loadings are named after it too.
     value_range
@@ -222,6 +224,7 @@ def predict_slide(
     plan, to_store = writer.plan, inplace and sdata.is_backed()
     if inplace and exist_ok and is_there(writer):
         return None
+    report_tiles(plan)
     warn_if_unfamiliar(plan, writer.outlier_share)
     report_cut_edges(plan)
     on_workers = to_store and has_workers(plan, sdata)

@@ -25,6 +25,7 @@ from pixnet_sd.tl._prediction.diagnostics import (
     measure_outliers,
     report_cut_edges,
     report_seam,
+    report_tiles,
     warn_if_unfamiliar,
 )
 from pixnet_sd.tl._prediction.options import PredictOptions
@@ -132,7 +133,7 @@ def predict_shapes(
     statistic: str | None = None,
     genes: Sequence[str] | None = None,
     mpp: float | None = None,
-    tissue_key: str | None = None,
+    tissue_key: str | None = "auto",
     coordinate_system: str | None = None,
     uncertainty: bool = False,
     key_added: str | Mapping[str, str] | None = None,
@@ -172,7 +173,8 @@ def predict_shapes(
         µm per pixel of the image, where the object does not say it; where it does, this counts, and more than 5 %
         between the two give a warning.
     tissue_key
-        Labels that mark tissue; ``"{image}_tissue"`` by default. What lies outside counts as not covered.
+        Labels that mark tissue; found by default and `None` for the whole image, as in :func:`predict`. What is off the
+        tissue counts as not covered.
     coordinate_system
         The coordinate system in which shapes and image lie over each other; only needed where several disagree.
     uncertainty
@@ -226,6 +228,7 @@ def predict_shapes(
     if uncertainty:
         check_uncertainty(raster, statistic)
     targets = [place_target(sdata, key, plan, statistic, coordinate_system) for key in keys]
+    report_tiles(plan)
     warn_if_unfamiliar(plan, measure_outliers(plan))
     report_cut_edges(plan)
     report_seam(plan)

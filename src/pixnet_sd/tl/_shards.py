@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spatialdata import SpatialData
 
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
+from pixnet_sd._sdata.masks import AUTO
 from pixnet_sd._sdata.storage.growing import list_partial_folders, open_partial_shard, partial_folder
 from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._sdata.storage.publish import is_publishing
 from pixnet_sd.nn.device import check_device
 from pixnet_sd.nn.model.model import Model
-from pixnet_sd.tl._prediction.diagnostics import report_seam
+from pixnet_sd.tl._prediction.diagnostics import report_seam, report_tiles
 from pixnet_sd.tl._prediction.existing import is_there
-from pixnet_sd.tl._prediction.options import PredictOptions, has_options, read_options, write_options
+from pixnet_sd.tl._prediction.options import PredictOptions, has_options, read_found_tissue, read_options, write_options
 from pixnet_sd.tl._prediction.parts import split_parts
-from pixnet_sd.tl._prediction.plan import make_plan
+from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
 from pixnet_sd.tl._prediction.tiles import check_complete, check_space_for, compute_here, missing_tiles
 from pixnet_sd.tl._prediction.writer import MapWriter
 
@@ -31,7 +33,7 @@ def predict_shard(
     model: Model | str | Path | None = None,
     genes: Sequence[str] | None = None,
     mpp: float | None = None,
-    tissue_key: str | None = None,
+    tissue_key: str | None = "auto",
     image_key_added: str | None = None,
     value_range: tuple[float, float] | None = None,
     allow_upsample: bool = False,
@@ -82,20 +84,29 @@ device, batch_size, tile_size, augment, compile, progress
     options = PredictOptions.of(locals())
     if not 1 <= number <= shards:
         raise PixnetValueError(f"There is no shard {number} of {shards}; they are numbered from 1 to {shards}.")
-    writer = MapWriter(sdata, make_plan(sdata, model, options))
-    plan, key = writer.plan, writer.names.programs
+    alone = MapWriter(sdata, make_plan(sdata, model, options))
+    key = alone.names.programs
+    folder = partial_folder(sdata, key)
+    plan = share_tissue(alone.plan, options, folder)
+    writer = replace(alone, plan=plan)
     if exist_ok and is_there(writer):
         return 0
     check_shard(writer)
-    folder = partial_folder(sdata, key)
+    report_tiles(plan)
     with open_partial_shard(folder, key, writer.blank, plan.identity, f"{number}-of-{shards}", driven=False) as growing:
-        write_options(folder, plan.options, plan.model)
+        write_options(folder, plan.options, plan.model, plan.tissue)
         own = split_parts(plan.windows, growing.file_px, plan.how.batch_size, shards)[number - 1]
         missing = missing_tiles(plan, growing, own)
         check_space_for(sdata, key, plan, missing)
         report_seam(plan)
         compute_here(plan, growing, missing, progress=progress)
     return len(own)
+
+
+def share_tissue(plan: PredictionPlan, options: PredictOptions, folder: Path) -> PredictionPlan:
+    """Take the tissue that the first shard found: on another processor, a pixel of it might come out otherwise."""
+    found = read_found_tissue(folder) if options.tissue_key == AUTO else None
+    return plan if found is None else replace(plan, tissue=found)
 
 
 def check_shard(writer: MapWriter) -> None:
@@ -151,8 +162,8 @@ def list_waiting(sdata: SpatialData) -> list[Path]:
 
 
 def finish_map(sdata: SpatialData, folder: Path) -> str:
-    options, model = read_options(folder)
-    writer = MapWriter(sdata, make_plan(sdata, model, options))
+    options, model, tissue = read_options(folder)
+    writer = MapWriter(sdata, make_plan(sdata, model, options, tissue))
     with writer.to_store(resume=True) as (growing, missing):
         check_complete(writer.plan, growing, writer.names.programs, missing)
     return writer.names.programs

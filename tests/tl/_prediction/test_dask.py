@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import distributed
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetRuntimeError, PixnetValueError
 from pixnet_sd._raster.grid import PixelGrid, Window, make_tiles
 from pixnet_sd._sdata import affine, build
+from pixnet_sd._sdata.masks import Tissue
 from pixnet_sd._sdata.storage import growing, locks, publish
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.tl._predict import predict
@@ -274,9 +276,13 @@ def test_there_is_nothing_to_finish_and_nothing_to_repeat(path: Path) -> None:
 
 def test_a_request_is_found_as_it_was_left(tmp_path: Path) -> None:
     asked = PredictOptions(image_key="he", genes=["VIM"], value_range=(0, 255), shards=2)
-    options.write_options(tmp_path, asked, tiny_model())
-    options.write_options(tmp_path, replace(asked, shards=5), tiny_model(1))  # came second
-    found, model = options.read_options(tmp_path)
+    tissue = Tissue(da.from_array(np.eye(3, dtype=np.uint8)[None]), 2 * np.eye(3))
+    options.write_options(tmp_path, asked, tiny_model(), tissue)
+    options.write_options(tmp_path, replace(asked, shards=5), tiny_model(1), None)  # came second
+    found, model, of_first = options.read_options(tmp_path)
+    assert of_first is not None
+    np.testing.assert_array_equal(of_first.labels, tissue.labels)
+    np.testing.assert_array_equal(of_first.from_raster, tissue.from_raster)
     assert (found.genes, found.shards, model.sha256) == (["VIM"], 2, tiny_model().sha256)
     assert tuple(found.value_range or ()) == (0, 255)
 

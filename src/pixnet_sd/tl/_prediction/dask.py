@@ -17,7 +17,6 @@ from tqdm.auto import tqdm
 
 from pixnet_sd._dask import active_client
 from pixnet_sd._errors import PixnetRuntimeError
-from pixnet_sd._keys import tissue_key
 from pixnet_sd._sdata.storage import places
 from pixnet_sd._sdata.storage.growing import PartialRaster, open_partial_shard, remove_temp
 from pixnet_sd._sdata.storage.origin import store_path
@@ -56,8 +55,8 @@ def has_workers(plan: PredictionPlan, sdata: SpatialData) -> bool:
 
 def needed_elements(plan: PredictionPlan) -> set[str]:
     """Return the names of the elements that a worker reads."""
-    labels = set() if plan.tissue is None else {plan.options.tissue_key or tissue_key(plan.image_key)}
-    return {plan.image_key} | labels
+    labels = None if plan.tissue is None else plan.tissue.key
+    return {plan.image_key} | ({labels} if labels else set())
 
 
 def compute_on_workers(
@@ -66,7 +65,7 @@ def compute_on_workers(
     """Compute these tiles on the workers, a part of them on each."""
     client, folder, plan = active_client(), growing.folder, writer.plan
     (folder / STOP).unlink(missing_ok=True)
-    write_options(folder, plan.options, plan.model)
+    write_options(folder, plan.options, plan.model, plan.tissue)
     addresses = sorted(client.ncores())
     windows = {number: plan.windows[number] for number in numbers}
     cut = split_parts(windows, growing.file_px, plan.how.batch_size, len(addresses))
@@ -95,8 +94,8 @@ def submit_part(client: Any, address: str, writer: MapWriter, folder: Path, name
 def compute_part(store_path: str, folder: str, name: str, numbers: list[int], seen: Mapping[int, str]) -> None:
     """Compute a part on a worker."""
     sdata, here = SpatialData.read(store_path), Path(folder)
-    options, model = read_options(here)
-    writer = MapWriter(sdata, make_plan(sdata, model, options))
+    options, model, tissue = read_options(here)
+    writer = MapWriter(sdata, make_plan(sdata, model, options, tissue))
     plan, key = writer.plan, writer.names.programs
     check_seen(plan, seen)
     with open_partial_shard(here, key, writer.blank, plan.identity, name, driven=True) as growing:

@@ -40,6 +40,12 @@ def warn_if_unfamiliar(plan: PredictionPlan, share: float | None) -> None:
         )
 
 
+def report_tiles(plan: PredictionPlan) -> None:
+    """Log how much of an image is left out."""
+    if len(plan.tiles) < len(plan.all_tiles):
+        logger.info("%d of %d tiles hold tissue; the others are not computed", len(plan.tiles), len(plan.all_tiles))
+
+
 def patch_places(plan: PredictionPlan) -> np.ndarray:
     """(n, 2): x and y of places on tissue, if that is marked, in pixels of the picture, from all over it."""
     tiles, random, found = plan.tiles, np.random.default_rng(0), []

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pixnet_sd._sdata.counts import asked_genes
+from pixnet_sd._sdata.masks import AUTO, Tissue, load_tissue
 from pixnet_sd._sdata.storage.growing import make_once
 from pixnet_sd.nn.model.model import Model
 
-FOLDER, DESCRIPTION, MODEL = "request", "request.json", "model"
+FOLDER, DESCRIPTION, MODEL, TISSUE = "request", "request.json", "model", "tissue.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,8 @@ class PredictOptions:
     """Genes to write as plain pixels; None for all of them, lazily."""
     mpp: float | None = None
     """µm per pixel of the image; takes precedence over what the object says."""
-    tissue_key: str | None = None
-    """Labels of the tissue; None for `"{image}_tissue"`, if present."""
+    tissue_key: str | None = AUTO
+    """Labels of the tissue; "auto" for `"{image}_tissue"`, or what is found where there are none; None for all."""
     value_range: tuple[float, float] | None = None
     """Intensity range (black, white) of an image that is not uint8."""
     allow_upsample: bool = False
@@ -55,11 +56,13 @@ class PredictOptions:
         return cls(**{**given, "genes": asked_genes(arguments.get("genes"))})
 
 
-def write_options(folder: Path, options: PredictOptions, model: Model) -> None:
-    """Write options and model for other processes; if several write, the first one's stay."""
+def write_options(folder: Path, options: PredictOptions, model: Model, tissue: Tissue | None) -> None:
+    """Write options, model and tissue that was found for other processes; if several write, the first one's stay."""
 
     def write(target: Path) -> None:
         model.save(target / MODEL)
+        if tissue is not None and tissue.key is None:
+            tissue.save(target / TISSUE)
         (target / DESCRIPTION).write_text(json.dumps(asdict(options)))
 
     make_once(folder / FOLDER, write)
@@ -69,6 +72,12 @@ def has_options(folder: Path) -> bool:
     return (folder / FOLDER).exists()
 
 
-def read_options(folder: Path) -> tuple[PredictOptions, Model]:
+def read_options(folder: Path) -> tuple[PredictOptions, Model, Tissue | None]:
     found = json.loads((folder / FOLDER / DESCRIPTION).read_text())
-    return PredictOptions(**found), Model.load(folder / FOLDER / MODEL)
+    return PredictOptions(**found), Model.load(folder / FOLDER / MODEL), read_found_tissue(folder)
+
+
+def read_found_tissue(folder: Path) -> Tissue | None:
+    """Read the tissue that the first process found; None if it found none, or tissue was marked."""
+    path = folder / FOLDER / TISSUE
+    return load_tissue(path) if path.exists() else None

@@ -38,7 +38,8 @@ class PredictionPlan:
 
     model: Model
     options: PredictOptions
-    """With the image, device, tile size and batch size that were chosen, so that other machines choose the same."""
+    """With the image, tissue, device, tile size and batch size that were chosen, so that other machines choose the
+    same."""
     picture: Picture
     """The image at the model's µm per pixel."""
     grid: PixelGrid
@@ -66,23 +67,32 @@ class PredictionPlan:
     def programs(self) -> list[str]:
         return [f"p{number}" for number in range(self.shape[0])]
 
+    @cached_property
+    def all_tiles(self) -> list[Tile]:
+        """Tiles whose cores partition the image."""
+        return nn_predict.plan_tiles(self.model.network, self.picture, self.how)
+
     @property
     def tiles(self) -> list[Tile]:
-        """Tiles whose core has tissue."""
+        """Tiles whose core has tissue; no other is read or computed."""
         return self.survey[0]
 
     @cached_property
-    def survey(self) -> tuple[list[Tile], str]:
-        """Find the tiles with tissue, and a digest of their tissue, which changes if labels are edited."""
-        kept, digest = [], hashlib.blake2b(digest_size=8)
-        for tile in nn_predict.plan_tiles(self.model.network, self.picture, self.how):
+    def survey(self) -> tuple[list[Tile], str | None]:
+        """Find the tiles with tissue, and a digest of it, which changes if labels are edited; None if it is all."""
+        kept, digest, everywhere = [], hashlib.blake2b(digest_size=8), True
+        for tile in self.all_tiles:
             mask = self.on_tissue(self.window(tile))
+            everywhere &= bool(mask.all())
             if mask.any():
                 kept.append(tile)
                 digest.update(repr(tile.core).encode() + np.packbits(mask).tobytes())
         if not kept:
-            warn(f"No tissue is marked on image {self.image_key!r}, so every value is NaN.")
-        return kept, digest.hexdigest()
+            warn(
+                f"There is no tissue on image {self.image_key!r}, so every value is NaN. Look for paler tissue with "
+                "pp.tissue(sdata, sensitivity=2), or pass tissue_key=None to predict the whole image."
+            )
+        return kept, None if everywhere else digest.hexdigest()
 
     @cached_property
     def windows(self) -> dict[int, Window]:
@@ -128,7 +138,7 @@ class PredictionPlan:
         """What the programs depend on, for their provenance."""
         return {
             "kind": "programs",
-            "tissue_digest": None if self.tissue is None else self.survey[1],
+            "tissue_digest": self.survey[1],
             "image": self.image_key,
             "unit": self.model.unit,
             "mpp": self.mpp,
@@ -145,8 +155,13 @@ class PredictionPlan:
         return {**self.facts, "version": __version__, "grid": asdict(self.grid), **asked}
 
 
-def make_plan(sdata: SpatialData, model: Model | str | Path | None, options: PredictOptions) -> PredictionPlan:
-    """Read all that a prediction needs from the object."""
+def make_plan(
+    sdata: SpatialData,
+    model: Model | str | Path | None,
+    options: PredictOptions,
+    tissue: masks.Tissue | None = None,
+) -> PredictionPlan:
+    """Read all that a prediction needs from the object, with tissue that another process found, if given."""
     one_thread_after_fork()
     key = elements.find_image_key(sdata, options.image_key)
     loaded = load_model(model)
@@ -156,6 +171,8 @@ def make_plan(sdata: SpatialData, model: Model | str | Path | None, options: Pre
     stride = loaded.network.stride
     coarse = picture.grid.coarsened(stride)
     grid = PixelGrid(coarse.height, coarse.width, (step[0] * stride, step[1] * stride))
+    if tissue is None:
+        tissue = masks.read_tissue(sdata, key, options.tissue_key, grid, image_mpp, options.value_range)
     how = nn_predict.resolve_inference(
         loaded.network,
         device=options.device,
@@ -166,13 +183,20 @@ def make_plan(sdata: SpatialData, model: Model | str | Path | None, options: Pre
     )
     return PredictionPlan(
         model=loaded,
-        options=replace(options, image_key=key, device=how.device, tile_size=how.tile_px, batch_size=how.batch_size),
+        options=replace(
+            options,
+            image_key=key,
+            tissue_key=None if tissue is None else tissue.key or masks.AUTO,
+            device=how.device,
+            tile_size=how.tile_px,
+            batch_size=how.batch_size,
+        ),
         picture=picture,
         grid=grid,
         mpp=image_mpp * float(np.sqrt(np.prod(grid.step))),
         transformations=affine.grid_transformations(sdata.images[key], grid),
         stated=units.um_per_unit(sdata, key),
-        tissue=masks.read_tissue(sdata, key, options.tissue_key, grid),
+        tissue=tissue,
         how=how,
     )
 
