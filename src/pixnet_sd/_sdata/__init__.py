@@ -3,7 +3,8 @@
 elements, build      find elements by key; make them from arrays
 affine, units        3 x 3 matrices between elements; µm per pixel
 images, levels       pixels and pyramids
-shapes, masks        shapes, and labels that mark tissue, in pixels of a raster
+shapes, labels       shapes, and labels as shapes, in pixels of a raster
+tissue, masks        tissue that is found on an image; tissue in pixels of a raster
 counts, comparison   measured tables, and predicted ones beside them
 maps, drawing        rasters with the genes behind them; no more of their pixels than a plot can show
 alignment            what shows whether shapes are where they were measured

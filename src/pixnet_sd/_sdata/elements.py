@@ -47,6 +47,15 @@ def find_shapes_key(sdata: SpatialData, key: str | None = None) -> str:
     return resolve_key("shapes", key, sdata.shapes, "shapes_key")
 
 
+def find_regions_key(sdata: SpatialData, key: str | None = None) -> str:
+    """Find shapes, or labels, which are taken without a key only where there are no shapes. Tissue is no candidate."""
+    check_sdata(sdata)
+    if key is None:
+        labels = [name for name in sdata.labels if not get_record(sdata, name)]
+        return resolve_key("shapes", None, sdata.shapes or labels, "shapes_key")
+    return resolve_key("shapes and labels", key, [*sdata.shapes, *sdata.labels], "shapes_key")
+
+
 def find_table_key(sdata: SpatialData, key: str | None = None) -> str:
     """Find the measured table to read. Without a key, results and loadings are no candidates."""
     check_sdata(sdata)

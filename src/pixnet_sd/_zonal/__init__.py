@@ -1,6 +1,7 @@
 """Exact statistics of rasters within shapes. Knows neither torch nor spatialdata.
 
 shapes, rings       shapes in raster pixels, flat and measured
+runs                labels as shapes
 polygon, ellipse    coverage of pixels in closed form
 spans, coverage     coverage as runs of weighted pixels, or as a sparse matrix
 statistics          compiled kernels: sum, extremes, spread, quantiles

@@ -12,7 +12,8 @@ from spatialdata import SpatialData
 from pixnet_sd._keys import expression_key
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import elements, maps
-from pixnet_sd._sdata.shapes import PlacedShapes, read_shapes
+from pixnet_sd._sdata.labels import read_regions
+from pixnet_sd._sdata.shapes import PlacedShapes
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._zonal.aggregate import Pooled
 from pixnet_sd._zonal.aggregate import aggregate as pool
@@ -81,7 +82,7 @@ def aggregate(
     inplace: bool = True,
     progress: bool | None = None,
 ) -> AnnData | None:
-    """Aggregate a raster over shapes, weighting each pixel by the exact share that a shape covers.
+    """Aggregate a raster over shapes or labels, weighting each pixel by the exact share that a shape covers.
 
     Works for any image element: a map that was predicted, a mask, a stain, a signal of another tool. A predicted
     map is pooled as programs and then multiplied by its loadings, which is exact and costs the same for ten genes or
@@ -92,7 +93,8 @@ def aggregate(
     sdata
         The object that holds both.
     shapes_key
-        Polygons or circles; may be left out when there is one element.
+        Polygons, circles or labels; may be left out when there is one element. A label is the union of its pixels,
+        whatever their size beside those of the raster, and its number is the row's ``instance_id``.
     raster_key
         The raster. By default the only predicted map, or else the only image.
     statistic
@@ -124,7 +126,9 @@ def aggregate(
     Returns
     -------
     If ``inplace=False`` the table, else None. Every shape has its row, in the order of the element.
-    ``obs["coverage"]`` is the share of its area that has values; where that is 0, the row is NaN.
+    ``obs["coverage"]`` is the share of its area that has values, which a map has on tissue only. A sum adds up what is
+    there, so glass counts as nothing; a mean is that of the part with values. Where there are none, the row is NaN, and
+    a line in the log counts such rows.
     ``obsm["spatial"]`` holds centroids, in µm where the raster's µm per pixel are known, otherwise in pixels.
 
     Examples
@@ -136,7 +140,7 @@ def aggregate(
     ['r', 'g', 'b']
     """
     raster = maps.read_map(sdata, raster_key, genes, unit=unit)
-    key = elements.find_shapes_key(sdata, shapes_key)
+    key = elements.find_regions_key(sdata, shapes_key)
     name = key_added or expression_key(key)
     statistic = check_statistic(statistic, raster)
     if uncertainty:
@@ -144,7 +148,7 @@ def aggregate(
     if inplace:
         check_results(sdata, {name: "tables"}, overwrite=overwrite)
     grid = PixelGrid(*raster.data.shape[-2:])
-    placed = read_shapes(sdata, key, raster.key, grid, coordinate_system)
+    placed = read_regions(sdata, key, raster.key, grid, coordinate_system)
     check_overlap(placed, grid, raster.key)
     values, pooled = compute_statistic(raster, placed, statistic, quantile, progress)
     facts = table_facts(raster, key, statistic, quantile, raster.facts)

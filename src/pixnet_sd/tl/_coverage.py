@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from spatialdata import SpatialData
 
 from pixnet_sd._sdata import elements, images, maps
-from pixnet_sd._sdata.shapes import read_shapes
+from pixnet_sd._sdata.labels import read_regions
 from pixnet_sd._zonal.coverage import coverage as coverage_weights
 from pixnet_sd.tl._tables import check_overlap
 
@@ -20,16 +20,16 @@ def coverage(
 ) -> sp.csr_array:
     """How much of each pixel each shape covers, exactly, as a sparse matrix (shapes x pixels).
 
-    Row ``i`` is shape ``i`` of the element; column ``y * width + x`` is a pixel of the raster's finest level. Each
-    entry is the covered share of that pixel, so a row sums to the shape's area in pixels, and ``weights @ values`` sums
-    a flattened channel over the shapes.
+    Row ``i`` is shape ``i`` of the element, or its ``i``-th label in ascending order; column ``y * width + x`` is a
+    pixel of the raster's finest level. Each entry is the covered share of that pixel, so a row sums to the shape's area
+    in pixels, and ``weights @ values`` sums a flattened channel over the shapes.
 
     Parameters
     ----------
     sdata
         The object that holds both.
     shapes_key
-        Polygons or circles; may be left out when there is one element.
+        Polygons, circles or labels; may be left out when there is one element.
     raster_key
         The raster. By default the only predicted map, or else the only image.
     coordinate_system
@@ -47,9 +47,9 @@ def coverage(
     >>> weights.shape[1] == 256 * 256
     True
     """
-    shapes = elements.find_shapes_key(sdata, shapes_key)
+    shapes = elements.find_regions_key(sdata, shapes_key)
     raster = maps.find_map(sdata, raster_key)
     grid = images.read_image(sdata, raster).grid
-    placed = read_shapes(sdata, shapes, raster, grid, coordinate_system)
+    placed = read_regions(sdata, shapes, raster, grid, coordinate_system)
     check_overlap(placed, grid, raster)
     return coverage_weights(placed.shapes, grid.window)

@@ -16,7 +16,8 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd._keys import expression_key
 from pixnet_sd._raster.grid import Window
 from pixnet_sd._sdata import elements, maps
-from pixnet_sd._sdata.shapes import PlacedShapes, read_shapes
+from pixnet_sd._sdata.labels import read_regions
+from pixnet_sd._sdata.shapes import PlacedShapes
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._zonal.aggregate import Accumulator
 from pixnet_sd.nn.device import check_device
@@ -159,7 +160,7 @@ def predict_shapes(
     sdata
         The object that holds image and shapes.
     shapes_key
-        Polygons or circles, one element or several; may be left out when there is one.
+        Polygons, circles or labels, one element or several; may be left out when there is one.
     model
         A ``ps.Model``, or the name or folder of one; by default the bundled one.
     image_key
@@ -216,7 +217,7 @@ def predict_shapes(
     >>> sdata.tables["cells_expression"]  # doctest: +SKIP
     """
     options = PredictOptions.of(locals())
-    keys = [elements.find_shapes_key(sdata, key) for key in list_shapes_keys(shapes_key)]
+    keys = [elements.find_regions_key(sdata, key) for key in list_shapes_keys(shapes_key)]
     names = table_names(keys, key_added)
     if inplace:
         check_results(sdata, dict.fromkeys(names.values(), "tables"), overwrite=overwrite)
@@ -274,7 +275,7 @@ def check_linear(statistic: str) -> str:
 def place_target(
     sdata: SpatialData, key: str, plan: PredictionPlan, statistic: str, coordinate_system: str | None
 ) -> TableTarget:
-    placed = read_shapes(sdata, key, plan.image_key, plan.grid, coordinate_system)
+    placed = read_regions(sdata, key, plan.image_key, plan.grid, coordinate_system)
     check_overlap(placed, plan.grid, plan.image_key)
     return TableTarget(placed, Accumulator(placed.shapes, plan.shape[0], statistic))
 

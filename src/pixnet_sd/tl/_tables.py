@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from anndata import AnnData
 
 from pixnet_sd._errors import PixnetValueError, warn
 from pixnet_sd._raster.grid import PixelGrid
 from pixnet_sd._sdata import build, maps
 from pixnet_sd._sdata.provenance import digest_pixels
 from pixnet_sd._sdata.shapes import PlacedShapes
+from pixnet_sd._settings import logger
 from pixnet_sd._zonal.aggregate import Pooled
 
 LINEAR = ("sum", "mean")
@@ -137,7 +139,7 @@ def to_table(
     placed: PlacedShapes,
     facts: dict[str, Any],
     uncertainty: bool,
-) -> Any:
+) -> AnnData:
     area = placed.shapes.area
     share = np.divide(pooled.covered, area[:, None], out=np.zeros_like(pooled.covered), where=area[:, None] > 0)
     table = build.make_table(
@@ -153,4 +155,18 @@ def to_table(
     if uncertainty:
         table.layers["sd"] = members_sd(pooled.values, raster, facts["statistic"])
     table.uns["pixnet_sd"] = {**facts, "spatial_unit": "px" if raster.mpp is None else "um"}
+    report_empty_rows(table, placed.key)
     return table
+
+
+def report_empty_rows(table: AnnData, shapes_key: str) -> None:
+    """Log how many rows are NaN, which scanpy refuses, with the line that drops them."""
+    empty = int((table.obs["coverage"] == 0).sum())
+    if empty:
+        logger.warning(
+            "%d of the %d %r have no value (off the map or the tissue) and are NaN, which scanpy does not take: "
+            "adata = adata[adata.obs['coverage'] > 0].copy()",
+            empty,
+            table.n_obs,
+            shapes_key,
+        )
