@@ -50,7 +50,7 @@ def test_pixels_without_a_value_are_drawn_once_they_are_filled(toy: SpatialData)
     toy["he_tissue"] = mask
     ps.tl.predict(toy, "he", model=tiny.model([GENE, "KRT8", "CD3E"]), progress=False)
     one = toy["he_expression"]
-    several = Image2DModel.parse(one, scale_factors=[2])
+    several = Image2DModel.parse(one, c_coords=[GENE, "KRT8", "CD3E"], scale_factors=[2])
     for genes in (one, sd.get_pyramid_levels(several, n=0)):
         toy["he_filled"] = genes.sel(c=[GENE]).fillna(0)
         values, _ = drawn(toy, "he_filled")
