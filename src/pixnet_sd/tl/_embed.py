@@ -80,7 +80,7 @@ def embed(
     context_um: tuple[float, ...] = (),
     stain: bool = False,
     mpp: float | None = None,
-    tissue_key: str | None = None,
+    tissue_key: str | None = "auto",
     coordinate_system: str | None = None,
     encoder_weights: str | Path | None = "pretrained",
     key_added: str | None = None,
@@ -115,7 +115,8 @@ def embed(
     mpp
         Micrometres per pixel of the image, where the object does not say it.
     tissue_key
-        Labels that mark tissue; ``"{image}_tissue"`` by default. What lies outside counts as not covered.
+        Labels that mark tissue; found by default and `None` for the whole image, as in :func:`predict`. What is off the
+        tissue counts as not covered.
     coordinate_system
         The coordinate system in which shapes and image lie over each other; only needed where several disagree.
     encoder_weights
