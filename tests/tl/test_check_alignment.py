@@ -10,7 +10,9 @@ from spatialdata.transformations import Affine, get_transformation, remove_trans
 
 import pixnet_sd as ps
 from pixnet_sd._errors import PixnetKeyError, PixnetValueError
+from pixnet_sd._metrics.alignment import Raster, other_places
 from pixnet_sd._sdata import build
+from pixnet_sd.tl._check_alignment import places_on_tissue
 
 SIDE = 512
 WRONG: dict[str, list[list[float]]] = {
@@ -51,6 +53,15 @@ def test_the_finding_names_what_would_put_it_right(toy: SpatialData) -> None:
     report = ps.tl.check_alignment(toy, "bins_8um")
     assert flagged(report) == ["expression, against other places"]
     assert "mirrored left to right, it would explain 50" in report["finding"].iloc[3]
+
+
+def test_places_that_put_shapes_on_glass_are_not_compared_by_expression() -> None:
+    tissue = Raster(np.arange(100)[None, :].repeat(100, 0) < 50, np.eye(3))
+    centers = np.random.default_rng(0).uniform((0, 0), (50, 100), (200, 2))
+    kept = places_on_tissue(tissue, centers, other_places((100, 100), centers))
+    assert [place.words for place in kept] == ["mirrored top to bottom"] + [
+        f"with coordinates {factor:g} times as large" for factor in (0.1, 0.2, 0.5)
+    ]
 
 
 def test_without_counts_expression_is_not_checked(toy_section: SpatialData) -> None:

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from spatialdata import SpatialData
 
 import pixnet_sd as ps
-from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
+from pixnet_sd._errors import PixnetRuntimeError, PixnetTypeError, PixnetValueError
 
 PREDICTED, MEASURED = "bins_16um_expression", "bins_16um_counts"
 LEVEL = 0.75
@@ -46,6 +46,8 @@ def test_new_sections_are_covered(sections: list[SpatialData]) -> None:
 def test_too_few_sections_say_how_many_are_needed(sections: list[SpatialData]) -> None:
     with pytest.raises(PixnetValueError, match="needs at least 9 calibration sections; there are 2"):
         ps.tl.intervals(sections[0], PREDICTED, calibration=calibration(sections[1:3]), level=0.9)
+    with pytest.raises(PixnetTypeError, match=r"must be a list of \(section, .*; got tuple of other things"):
+        ps.tl.intervals(sections[0], PREDICTED, calibration=calibration(sections[1:2])[0])  # type: ignore[arg-type]
 
 
 def test_log_expression_has_no_intervals(sections: list[SpatialData]) -> None:

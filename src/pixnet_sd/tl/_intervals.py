@@ -9,7 +9,7 @@ import numpy as np
 from anndata import AnnData
 from spatialdata import SpatialData
 
-from pixnet_sd._errors import PixnetValueError
+from pixnet_sd._errors import PixnetTypeError, PixnetValueError
 from pixnet_sd._keys import resolve_key
 from pixnet_sd._metrics.conformal import calibrate, residual_scores
 from pixnet_sd._metrics.scores import log_profile
@@ -112,6 +112,7 @@ def intervals(
         check_results(sdata, {predicted_key: "tables"}, overwrite=True, theirs=True)
     profile = panel_profile(to_dense(table, predicted_key))
     genes = list(map(str, table.var_names))
+    check_calibration(calibration)
     scores = [section_residuals(*section, genes, layer, unit) for section in calibration]
     found = calibrate(scores, level, confidence=confidence)
     table.layers["profile"] = profile
@@ -123,6 +124,17 @@ def intervals(
         return table
     attach(sdata, {predicted_key: table}, {predicted_key: facts}, overwrite=True, theirs=True)
     return None
+
+
+def check_calibration(calibration: object) -> None:
+    """Check for a list of (section, predicted table, measured table)."""
+    listed = isinstance(calibration, list | tuple)
+    if not listed or not all(isinstance(one, list | tuple) and len(one) == 3 for one in calibration):  # type: ignore[attr-defined]
+        raise PixnetTypeError(
+            "calibration must be a list of (section, predicted table, measured table), e.g. "
+            "[(section, 'spots_expression', 'spots_counts')], with one entry for each section; got "
+            f"{type(calibration).__name__}{' of other things' if listed else ''}."
+        )
 
 
 def section_residuals(
