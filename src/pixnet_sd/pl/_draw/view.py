@@ -100,7 +100,9 @@ def around_element(sdata: SpatialData, key: str, image_key: str, coordinate_syst
         to_image = affine.matrix_between(sdata, key, image_key, coordinate_system)
         x, y, _ = to_image @ Box(0, 0, grid.width, grid.height).corners
         return Box(float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-    resolve_key("shapes, labels and images", key, elements.element_names(sdata) - set(sdata.tables), "crop_coord")
+    resolve_key(
+        "shapes, labels and images", key, sorted(elements.element_names(sdata) - set(sdata.tables)), "crop_coord"
+    )
     return with_margin(shapes_box(sdata, key, image_key, coordinate_system))
 
 
