@@ -122,7 +122,7 @@ def download_weights(source: Published) -> Path:
     """Download the first of the files that the repository has."""
     if source.gated and not huggingface_hub.get_token():
         raise PixnetRuntimeError(
-            f"The weights of {source.name!r} are gated: {source.access} to your token, `export HF_TOKEN=...` before "
+            f"The weights of {source.name!r} are gated: {source.access} to your token: `export HF_TOKEN=...` before "
             f"Python starts. {LOCAL}"
         )
     check_room(existing_folder(Path(constants.HF_HUB_CACHE)), source.size_mb * 10**6, f"The encoder {source.name!r}",
