@@ -7,6 +7,7 @@ nox -s notebooks  execute the notebooks, all or those named after --
 nox -s fuzz       a long search for inputs that break promises; arguments after -- go to pytest
 nox -s audit      what a scanner for insecure code finds
 nox -s versions   the suite with the oldest and with the newest dependencies, on the Pythons that are there
+nox -s package    wheel and sdist in dist/, checked and installed in an empty environment
 nox -s load       a large slide from end to end: seconds and memory of each stage
 """
 
@@ -154,3 +155,29 @@ def load(session: nox.Session) -> None:
     """A large slide from end to end, in a quarter of an hour; smaller by options after --, see benchmarks/load.py."""
     prepare(session)
     run(session, "python", "benchmarks/load.py", *session.posargs)
+
+
+LARGEST_PACKAGE = 30_000_000
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build wheel and sdist, and install the wheel in an empty environment; `-- --no-deps` leaves out what it needs."""
+    shutil.rmtree("dist", ignore_errors=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        tools, bare = (make_environment(session, Path(temporary) / name) for name in ("tools", "bare"))
+        session.run(str(tools / "python"), "-m", "pip", "install", "--quiet", "build", "twine", external=True)
+        session.run(str(tools / "python"), "-m", "build", "--outdir", "dist", external=True)
+        files = [str(path) for path in Path("dist").iterdir()]
+        session.run(str(tools / "twine"), "check", "--strict", *files, external=True)
+        if large := [name for name in files if Path(name).stat().st_size > LARGEST_PACKAGE]:
+            session.error(f"{large} are larger than {LARGEST_PACKAGE:,} bytes")
+        wheel = next(name for name in files if name.endswith(".whl"))
+        session.run(str(bare / "python"), "-m", "pip", "install", "--quiet", *session.posargs, wheel, external=True)
+        session.run(str(bare / "pixnet-sd"), "--version", external=True)
+
+
+def make_environment(session: nox.Session, folder: Path) -> Path:
+    """Make an environment and return the folder of its programs."""
+    session.run(sys.executable, "-m", "venv", str(folder), external=True)
+    return folder / BIN.name
