@@ -90,7 +90,7 @@ def anndata(
     library, rows = find_library(adata, library_id)
     chosen = adata[rows].to_memory()
     positions = read_positions(chosen, spatial_key)
-    scan = image_of(library) if image is None else read_picture(image)
+    scan = image_of(library) if image is None else scan_picture(image)
     scale = image_scale(scan, library) if scale is None else check_number("scale", scale)
     centers = positions * scale
     visium = visium_spots(chosen, centers, diameter_of(library, scale))
@@ -131,7 +131,7 @@ def read_positions(adata: AnnData, key: str) -> np.ndarray:
     return positions
 
 
-def read_picture(image: str | Path | np.ndarray) -> Scan:
+def scan_picture(image: str | Path | np.ndarray) -> Scan:
     if isinstance(image, str | Path):
         return read_scan(image).in_color()
     pixels = np.asarray(image)

@@ -74,13 +74,13 @@ def make_levels(finest: da.Array) -> list[da.Array]:
     """Make coarser levels of (c, y, x), each the means over 2 x 2 pixels of the one before."""
     levels = [finest.rechunk((1, TILE_PX, -1) if finest.dtype.kind == "f" else (-1, TILE_PX, -1))]
     for _ in pyramid_factors(finest.shape[1:]) or ():
-        means = da.coarsen(mean_of_known, levels[-1].astype(np.float32), {1: 2, 2: 2}, trim_excess=True)
+        means = da.coarsen(mean_without_nan, levels[-1].astype(np.float32), {1: 2, 2: 2}, trim_excess=True)
         rounded = means if finest.dtype.kind == "f" else da.round(means)
         levels.append(rounded.astype(finest.dtype))
     return levels
 
 
-def mean_of_known(block: np.ndarray, axis: tuple[int, ...] | None = None) -> Any:
+def mean_without_nan(block: np.ndarray, axis: tuple[int, ...] | None = None) -> Any:
     """Average what is not NaN; NaN where nothing is."""
     known = ~np.isnan(block)
     count = known.sum(axis=axis)

@@ -80,8 +80,8 @@ def to_qupath(
     """
     image, shapes = elements.find_image_key(sdata, image_key), elements.find_shapes_key(sdata, shapes_key)
     polygons = polygons_in_pixels(sdata, shapes, image)
-    values = read_measurements(sdata, shapes, find_table(sdata, shapes, table_key), genes)
-    classes = read_classes(sdata, shapes, find_table(sdata, shapes, table_key), column)
+    values = read_measurements(sdata, shapes, find_measurements(sdata, shapes, table_key), genes)
+    classes = read_classes(sdata, shapes, find_measurements(sdata, shapes, table_key), column)
     with whole_target(path, (".geojson", ".json"), overwrite=overwrite) as partial, partial.open("w") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for number, feature in enumerate(make_features(polygons, sdata.shapes[shapes].index, values, classes)):
@@ -90,7 +90,7 @@ def to_qupath(
     logger.info("wrote %s shapes with %d measurements to %s", f"{len(polygons):,}", values.shape[1], path)
 
 
-def find_table(sdata: SpatialData, shapes_key: str, asked: str | None) -> str | None:
+def find_measurements(sdata: SpatialData, shapes_key: str, asked: str | None) -> str | None:
     if asked is not None:
         return elements.find_table_key(sdata, asked)
     return expression_key(shapes_key) if expression_key(shapes_key) in sdata.tables else None

@@ -78,7 +78,7 @@ def select_genes(
         raise PixnetValueError(
             f"n_top_genes={n_top_genes!r} must be a whole number from 1 up; {place} {len(common)} genes."
         )
-    scores = mean_scores([score_genes(key, table, layer, flavor, n_top_genes) for key, table in tables], common)
+    scores = mean_scores([score_table(key, table, layer, flavor, n_top_genes) for key, table in tables], common)
     # Stable, so that ties are resolved by the order of the genes on every machine; genes without a score come last.
     best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:n_top_genes]
     columns = pd.DataFrame({key_added: False, f"{key_added}_score": scores}, index=common)
@@ -118,7 +118,7 @@ def common_genes(tables: Sequence[tuple[str, AnnData]]) -> pd.Index:
     return names
 
 
-def score_genes(key: str, table: AnnData, layer: str | None, flavor: Flavor, n: int) -> pd.Series:
+def score_table(key: str, table: AnnData, layer: str | None, flavor: Flavor, n: int) -> pd.Series:
     matrix = counts.to_csr(table, layer, key)
     counts.check_counts(matrix, key, layer)
     return pd.Series(SCORES[flavor](normalize_counts(matrix), table, n), index=table.var_names)
