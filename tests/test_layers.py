@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BOTTOM = {"_errors", "_lazy", "_settings", "_keys", "_files", "_dask", "_frames"}
 ARRAYS = BOTTOM | {"_raster", "_metrics"}
 EXACT = ARRAYS | {"_zonal"}
+FIELDS = EXACT | {"_fields"}
 ELEMENTS = EXACT | {"_sdata", "_sdata.storage"}
 NETWORK = EXACT | {"nn", "nn.encoders", "nn.network"}
 TRAINED = NETWORK | {"nn.inference", "nn.model", "nn.training"}
@@ -23,6 +24,7 @@ ALLOWED = {
     "_raster": BOTTOM,
     "_metrics": BOTTOM,
     "_zonal": ARRAYS,
+    "_fields": EXACT,
     "_sdata": ELEMENTS - {"_sdata.storage"},
     "_sdata.storage": ELEMENTS,
     "nn": EXACT,
@@ -37,7 +39,7 @@ ALLOWED = {
     "pl._draw": ELEMENTS,
     "datasets": ELEMENTS | {"datasets._synthetic"},
     "datasets._synthetic": EXACT,
-    "tl": ELEMENTS | TRAINED | {"tl._prediction"},
+    "tl": ELEMENTS | FIELDS | TRAINED | {"tl._prediction"},
     "tl._prediction": ELEMENTS | TRAINED,
     "cli": {"_errors", "_settings", "demo"},
     "__main__": {"cli"},

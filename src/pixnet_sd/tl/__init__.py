@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy(
         "predict": "_predict",
         "predict_shapes": "_predict_shapes",
         "predict_shard": "_shards",
+        "refine": "_refine",
         "train": "_train",
     },
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pixnet_sd.tl._intervals import intervals as intervals
     from pixnet_sd.tl._predict import predict as predict
     from pixnet_sd.tl._predict_shapes import predict_shapes as predict_shapes
+    from pixnet_sd.tl._refine import refine as refine
     from pixnet_sd.tl._shards import finish as finish
     from pixnet_sd.tl._shards import predict_shard as predict_shard
     from pixnet_sd.tl._train import train as train
