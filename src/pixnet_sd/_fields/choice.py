@@ -16,10 +16,10 @@ from pixnet_sd._metrics.scores import log_profile, pearson_or_zero
 FOLDS = 5
 BLOCK_PITCHES = 4
 """Side of a block that is held out whole, in distances between neighbors: singles beside their neighbors flatter."""
-LENGTHS = (1.5, 3.0)
+LENGTHS = (1.0, 2.0)
 """Of the fields, in distances between neighbors."""
-STRENGTHS = (0.03, 0.1, 0.3)
-LOADING_COUNTS = (20.0, 100.0)
+STRENGTHS = (0.1, 0.3, 1.0)
+LOADING_COUNTS = (5.0, 30.0)
 UNCHANGED = Prior(1.0, 0.0, np.inf)
 MOST_SHAPES = 20_000
 """Shapes by which a prior is chosen, in whole blocks."""

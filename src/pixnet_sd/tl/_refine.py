@@ -147,9 +147,9 @@ def refine(
     --------
     >>> import pixnet_sd as ps
     >>> sdata = ps.datasets.toy(size_px=512)
-    >>> ps.tl.refine(sdata, "bins_8um_counts", raster_key="truth")
-    >>> sdata.tables["truth_refined_programs_loadings"].var["heldout_refined"].mean() > 0.4
-    np.True_
+    >>> genes = ps.tl.refine(sdata, "bins_8um_counts", raster_key="truth", genes=["EPCAM"], exact=True, inplace=False)
+    >>> genes.dims
+    ('c', 'y', 'x')
     """
     raster = check_refinable(maps.read_map(sdata, raster_key))
     names = f"{raster.facts.get('image', raster.key)}_refined"
@@ -309,7 +309,7 @@ def refine_map(raster: maps.Map, measured: Measurement, genes: list[str] | None,
     after[:, columns[better]] = fit.loadings[:, better]
     plain[:, columns[better]] = 0
     scaled = multiply_fields(raster.data, fit)
-    both = [(scaled, after)] if not plain.any() else [(scaled, after), (raster.data, plain)]
+    both = [(data, matrix) for data, matrix in ((scaled, after), (raster.data, plain)) if matrix.any()]
     members = raster.loadings.members
     return Refined(
         da.concatenate([data for data, _ in both]),
