@@ -56,7 +56,7 @@ def test_exact_sums_are_the_counts(toy: SpatialData) -> None:
 def test_counts_of_other_shapes_are_warned_of(toy: SpatialData) -> None:
     rows = np.random.default_rng(0).permutation(toy.tables[TABLE].n_obs)
     toy.tables[TABLE].X = toy.tables[TABLE].X[rows]
-    with pytest.warns(ps.PixnetWarning, match="do not improve the map"):
+    with pytest.warns(ps.PixnetWarning, match="do not fit the map"):
         ps.tl.refine(toy, TABLE, raster_key="truth", strength=0.3)
     assert not toy.tables[LOADINGS].var["refined"].any()
 

@@ -1,9 +1,9 @@
 """Counts of shapes, explained by programs, their ratio fields and loadings. numpy and scipy only.
 
 Expected counts of shape s and gene g are sum over k of P[s, k] f[k](s) H[k, g]: P are integrals of a map's programs
-over the shapes, H loadings, f smooth positive fields that are 1 where nothing was measured. Counts are Poisson. Fields and
-loadings have gamma priors around 1 and around the model's loadings, so each step of expectation maximization is a ratio
-of counts: (found + prior) / (expected + prior).
+over the shapes, H loadings, f smooth positive fields that are 1 where nothing was measured. Counts are Poisson. Fields
+and loadings have gamma priors around 1 and around the model's loadings, so each step of expectation maximization is a
+ratio of counts: (found + prior) / (expected + prior).
 """
 
 from __future__ import annotations

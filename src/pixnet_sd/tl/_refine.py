@@ -32,6 +32,8 @@ from pixnet_sd.tl._tables import check_overlap, pixel_area_um2
 
 LEAST_SHAPES = 30
 """Fewer, and nothing can be held out that would say whether the fit helps."""
+SLACK, NO_SIGNAL = 0.01, 0.02
+"""Correlations: what a fit may lose by chance, and what counts of other shapes reach."""
 KEPT = ("image", "unit", "mpp", "um_per_unit", "stated", "model")
 """What holds for a refined map because it holds for the map."""
 
@@ -325,14 +327,13 @@ def is_helpful(choice: Choice, measured: Measurement) -> bool:
     """Return whether the refined map scores better on held-out shapes, and warn where it does not."""
     plain, kriging, refined = (float(np.nanmean(one)) for one in (choice.plain, choice.kriging, choice.refined))
     logger.info("held-out correlation: map %.3f, neighbors' counts %.3f, refined %.3f", plain, kriging, refined)
-    if refined > max(plain, 0):
-        return True
-    warn(
-        f"Counts of table {measured.table_key!r} do not improve the map on held-out shapes: {refined:.3f} against "
-        f"{plain:.3f} without them, so the map is kept as it is. Check that they belong to these shapes, e.g. with "
-        "tl.check_alignment."
-    )
-    return False
+    if refined < max(plain - SLACK, NO_SIGNAL):
+        warn(
+            f"Counts of table {measured.table_key!r} do not fit the map on held-out shapes: {refined:.3f} with them "
+            f"against {plain:.3f} without, so the map is kept as it is. Check that they belong to these shapes, e.g. "
+            "with tl.check_alignment."
+        )
+    return refined > max(plain, NO_SIGNAL)
 
 
 def multiply_fields(data: da.Array, fit: Fit) -> da.Array:
