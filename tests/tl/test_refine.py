@@ -31,7 +31,7 @@ def test_a_refined_map_is_pooled_like_any_other(refined: SpatialData) -> None:
 
 def test_counts_add_up_to_those_of_the_section(refined: SpatialData) -> None:
     bins = ps.tl.aggregate(refined, "bins_8um", raster_key=PROGRAMS, inplace=False)
-    assert np.nansum(bins.X) == pytest.approx(refined.tables[TABLE].X.sum(), rel=0.05)
+    assert np.nansum(bins.X) == pytest.approx(refined.tables[TABLE].X.sum(), rel=0.1)
 
 
 def test_each_gene_says_what_held_out_shapes_showed(refined: SpatialData) -> None:
