@@ -72,7 +72,7 @@ def test_failed_shapes_have_no_influence(toy: SpatialData) -> None:
         changed.tables[TABLE].X = table.X.multiply(scale[:, None]).tocsr()
         found = ps.tl.refine(changed, TABLE, raster_key="truth", failed="bad", strength=0.1, inplace=False)
         results.append(np.asarray(found.data[:2].compute()))
-    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(results[0], results[1])
 
 
 @pytest.mark.filterwarnings("ignore:Counts of table")

@@ -68,7 +68,8 @@ def match_sums(raster: da.Array, shapes: Shapes, sums: np.ndarray) -> tuple[da.A
 
 def scale_pixels(raster: da.Array, spread: Spread) -> da.Array:
     """Multiply each block by the factors of its pixels."""
-    return raster.map_blocks(scale_block, spread, dtype=raster.dtype)
+    scaled: da.Array = da.map_blocks(scale_block, raster, spread, dtype=raster.dtype)
+    return scaled
 
 
 def scale_block(block: np.ndarray, spread: Spread, block_info: dict | None = None) -> np.ndarray:
