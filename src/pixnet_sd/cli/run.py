@@ -198,10 +198,11 @@ def count_reports(folder: Path) -> dict[str, int]:
 
 
 def list_reports(folder: Path, names: list[str], before: dict[str, int]) -> None:
-    """List the reports in an index, if there are new ones."""
+    """List the reports in an index, if there are new ones or a call was stopped before it."""
     import pixnet_sd as ps
 
     now = count_reports(folder)
     there = [name for name in names if name in now]
-    if there and {name: now[name] for name in there} != {name: before.get(name) for name in there}:
+    new = any(now[name] != before.get(name) for name in there)
+    if there and (new or "index.html" not in now):
         ps.pl.report_index([folder / name for name in there], folder / "index.html", overwrite=True)
