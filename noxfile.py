@@ -6,6 +6,7 @@ nox -s lint types docs bench
 nox -s notebooks  execute the notebooks, all or those named after --
 nox -s fuzz       a long search for inputs that break promises; arguments after -- go to pytest
 nox -s audit      what a scanner for insecure code finds
+nox -s openvino   what needs OpenVINO, which the other sessions do without
 nox -s versions   the suite with the oldest and with the newest dependencies, on the Pythons that are there
 nox -s package    wheel and sdist in dist/, checked and installed in an empty environment
 nox -s load       a large slide from end to end: seconds and memory of each stage
@@ -106,6 +107,18 @@ def fuzz(session: nox.Session) -> None:
     prepare(session, "test")
     session.env["HYPOTHESIS_PROFILE"] = "long"
     run(session, "python", "-m", "pytest", "tests/hardening", *session.posargs)
+
+
+@nox.session
+def openvino(session: nox.Session) -> None:
+    """Tests of OpenVINO, which other sessions do without: it is installed into a folder of its own."""
+    prepare(session, "test")
+    folder = ENVIRONMENT.parent / "openvino"
+    wanted = ("--no-deps", "--target", str(folder), "openvino>=2026.4")
+    run(session, "python", "-m", "pip", "install", "--quiet", "--upgrade", *wanted)
+    session.env["PYTHONPATH"] = str(folder)
+    files = ("tests/nn/inference/test_openvino.py", "tests/tl/_prediction/test_backends.py")
+    run(session, "python", "-m", "pytest", *files, *session.posargs)
 
 
 @nox.session

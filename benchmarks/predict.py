@@ -3,7 +3,7 @@
 The network is that of the bundled model with one member and random weights: these are figures of speed and memory,
 and nothing is said of accuracy. Options choose tables and sizes:
 
-    python -m benchmarks.predict [--tables overhead crops memory growth] [--size 4096] [--tile 1024]
+    python -m benchmarks.predict [--tables overhead backends crops memory growth] [--size 4096] [--tile 1024]
 """
 
 import argparse
@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -28,8 +30,9 @@ from spatialdata import SpatialData
 from spatialdata.models import Image2DModel, ShapesModel
 
 import pixnet_sd as ps
+from pixnet_sd._sdata.levels import arrays_of
 from pixnet_sd.nn.encoders.base import Encoder
-from pixnet_sd.nn.inference.predict import for_inference
+from pixnet_sd.nn.inference.predict import for_inference, forward_programs
 from pixnet_sd.nn.inference.tiling import read_batch, to_unit
 from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.config import NetworkConfig
@@ -45,7 +48,7 @@ CROP_PX, FIELDS_PX = 224, (112, 112)
 SPOT_PITCH_UM = 100.0
 CELLS = 100_000
 GENES = [f"gene{number}" for number in range(250)]
-TABLES = ("overhead", "crops", "memory", "growth")
+TABLES = ("overhead", "backends", "crops", "memory", "growth")
 SLIDES, SLIDE_PX, TISSUE = 10_000, 40_000 * 30_000, 0.3
 """For the estimate: how many, how large, and the share of them that is tissue."""
 
@@ -108,6 +111,42 @@ def overhead(size_px: int, tile_px: int, repeats: int) -> None:
     least = {name: min(values) for name, values in times.items()}
     for name, value in least.items():
         print(f"| {name} | {value:.2f} | {value / least['bare network']:.2f} |")
+
+
+def backends(size_px: int, tile_px: int, repeats: int) -> None:
+    """The bundled model by torch and by OpenVINO in turns: its network on one tile, and the whole of `tl.predict`."""
+    model, sdata = Model.load("default"), noise(size_px)
+    sdata["he"] = sdata["he"].persist()
+    job = job_of(sdata, model, tile_size=tile_px, device="cpu", backend="torch")
+    tile, network = to_unit(read_batch(job.picture, job.tiles[:1]), "cpu"), for_inference(model.network, "cpu")
+    runs = {name: forward_programs(network, replace(job.how, backend=name)) for name in ("torch", "openvino")}
+    maps = {}
+
+    def whole(name: str) -> None:
+        slide = SpatialData.init_from_elements({"he": sdata["he"]}, attrs=sdata.attrs)
+        predict(slide, "he", model=model, tile_size=tile_px, device="cpu", backend=name, progress=False)
+        maps[name] = arrays_of(slide["he_programs"])[0].compute()
+
+    print(f"\n### The bundled model by torch and by OpenVINO ({size_px}² px, {len(job.tiles)} tiles of {tile_px} px)\n")
+    print("| | torch, processor s | OpenVINO | ratio of each turn |\n|---|---|---|---|", flush=True)
+    with torch.inference_mode():
+        print_turns("one tile, the network alone", {name: partial(run, tile) for name, run in runs.items()}, repeats)
+    print_turns("`tl.predict`, in memory", {name: partial(whole, name) for name in runs}, repeats)
+    apart = np.abs(maps["torch"] - maps["openvino"]).max() / maps["torch"].std()
+    print(f"\nThe maps are up to {apart:.1e} SD apart.")
+
+
+def print_turns(what: str, works: dict[str, Callable[[], object]], repeats: int) -> None:
+    """After one turn that does not count, for what is compiled or converted once."""
+    turns = [[processor_seconds(work) for work in works.values()] for _ in range(repeats + 1)][1:]
+    (ours, theirs), ratios = map(min, zip(*turns, strict=True)), [one / other for one, other in turns]
+    print(f"| {what} | {ours:.2f} | {theirs:.2f} | {', '.join(f'{ratio:.2f}' for ratio in ratios)} |", flush=True)
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 def beside_crops(size_px: int, tile_px: int, sample: int) -> None:
@@ -196,6 +235,11 @@ def said(option: str, size_px: int) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
+def processor_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
@@ -212,9 +256,10 @@ def main() -> None:
         print(peak(options.peak) if options.peak else peak_of_cells(options.peak_of_cells))
         return
     ps.settings.progress = False
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; untrained networks")
+    print(f"{processor_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}; untrained networks")
     run = {
         "overhead": lambda: overhead(options.size, options.tile, options.repeats),
+        "backends": lambda: backends(options.size, options.tile, options.repeats),
         "crops": lambda: beside_crops(options.size, options.tile, options.sample),
         "memory": lambda: memory(options.memory),
         "growth": lambda: growth(options.growth, options.tile),

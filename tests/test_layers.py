@@ -54,6 +54,7 @@ FILES_ONLY = {f"pixnet_sd._sdata.storage.{name}" for name in ("consolidated", "l
 FRAMEWORKS = {
     "torch": {"nn"},
     "timm": {"nn"},
+    "openvino": {"nn"},
     "spatialdata": {"_sdata", "pp", "tl", "pl", "io", "datasets", "cli"},
     "spatialdata_io": {"io"},
 }

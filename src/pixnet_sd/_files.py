@@ -10,9 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pixnet_sd._errors import PixnetRuntimeError
+from pixnet_sd._settings import settings
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """The disk, a quota, or a limit on the size of files."""
+
+
+def cache_dir() -> Path:
+    """Return the folder of what was computed once and is kept."""
+    import pooch
+
+    return Path(settings.cache_dir or pooch.os_cache("pixnet_sd")).expanduser()
 
 
 def replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:

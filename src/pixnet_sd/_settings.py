@@ -16,6 +16,10 @@ class Settings:
     """Bytes above which all gene channels are not attached, since a write would materialise them."""
     block_limit: int = 256 * 1024**2
     """Bytes of raster that aggregation holds at once, for each block in flight."""
+    backend: str = "auto"
+    """What runs networks: "torch", "openvino", or "auto", OpenVINO on CPUs where it is installed."""
+    cache_dir: str | None = None
+    """Folder of what was computed once and is kept, such as converted networks; None for the user's cache folder."""
 
 
 settings = Settings()

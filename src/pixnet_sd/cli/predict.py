@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pixnet_sd import Model
 
-OPTIONS = ("allow_upsample", "overwrite", "device", "batch_size", "tile_size", "augment", "compile")
+OPTIONS = ("allow_upsample", "overwrite", "device", "batch_size", "tile_size", "augment", "compile", "backend")
 """Options that are called here as in `tl.predict`."""
 HELP = "map the expression of genes, on one machine or many"
 EXAMPLES = """\
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="tiles at once")
     parser.add_argument("--augment", action="store_true", help="average eight views of each tile; 8 x the time")
     parser.add_argument("--compile", action="store_true", help="let torch compile the network first, for large slides")
+    parser.add_argument("--backend", help='"torch", "openvino", or "auto": OpenVINO on a CPU where it is installed')
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.add_argument("--restart", action="store_true", help="begin anew instead of resuming")
 

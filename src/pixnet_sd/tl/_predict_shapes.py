@@ -20,7 +20,7 @@ from pixnet_sd._sdata.labels import read_regions
 from pixnet_sd._sdata.shapes import PlacedShapes
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._zonal.aggregate import Accumulator
-from pixnet_sd.nn.device import check_device
+from pixnet_sd.nn.inference.predict import check_machine
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.tl._prediction.diagnostics import (
     measure_outliers,
@@ -72,6 +72,7 @@ def predict_shapes(
     tile_size: int | None = ...,
     augment: bool = ...,
     compile: bool = ...,
+    backend: str | None = ...,
     inplace: Literal[True] = ...,
     progress: bool | None = ...,
 ) -> None: ...
@@ -97,6 +98,7 @@ def predict_shapes(
     tile_size: int | None = ...,
     augment: bool = ...,
     compile: bool = ...,
+    backend: str | None = ...,
     inplace: Literal[False],
     progress: bool | None = ...,
 ) -> AnnData: ...
@@ -122,6 +124,7 @@ def predict_shapes(
     tile_size: int | None = ...,
     augment: bool = ...,
     compile: bool = ...,
+    backend: str | None = ...,
     inplace: Literal[False],
     progress: bool | None = ...,
 ) -> dict[str, AnnData]: ...
@@ -146,6 +149,7 @@ def predict_shapes(
     tile_size: int | None = None,
     augment: bool = False,
     compile: bool = False,
+    backend: str | None = None,
     inplace: bool = True,
     progress: bool | None = None,
 ) -> AnnData | dict[str, AnnData] | None:
@@ -199,6 +203,9 @@ def predict_shapes(
     compile
         Let torch compile the network first. That takes minutes and a C++ compiler; tiles then take about 0.6 of the
         time, so it pays on large slides.
+    backend
+        ``"torch"``, ``"openvino"``, or ``"auto"``: OpenVINO on a CPU where it is installed (``pixnet-sd[fast]``), which
+        takes less than half of torch's time. By default ``ps.settings.backend``, which is ``"auto"``.
     inplace
         Add the tables to the object. Otherwise they are returned.
     progress
@@ -222,7 +229,7 @@ def predict_shapes(
     if inplace:
         check_results(sdata, dict.fromkeys(names.values(), "tables"), overwrite=overwrite)
     plan = make_plan(sdata, model, options)
-    check_device(plan.how.device)
+    check_machine(plan.how)
     # The map as `predict` would store it; its pixels are never computed.
     raster = plan.as_map(plan.image_key, da.empty(plan.shape, chunks=-1, dtype=np.float32), options.genes)
     statistic = check_linear(check_statistic(statistic, raster))

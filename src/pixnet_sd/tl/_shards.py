@@ -13,7 +13,7 @@ from pixnet_sd._sdata.masks import AUTO
 from pixnet_sd._sdata.storage.growing import list_partial_folders, open_partial_shard, partial_folder
 from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._sdata.storage.publish import is_publishing
-from pixnet_sd.nn.device import check_device
+from pixnet_sd.nn.inference.predict import check_machine
 from pixnet_sd.nn.model.model import Model
 from pixnet_sd.tl._prediction.diagnostics import report_seam, report_tiles
 from pixnet_sd.tl._prediction.existing import is_there
@@ -44,6 +44,7 @@ def predict_shard(
     tile_size: int | None = None,
     augment: bool = False,
     compile: bool = False,
+    backend: str | None = None,
     progress: bool | None = None,
 ) -> int:
     """Compute one shard of a map, beside the store that backs the object.
@@ -62,7 +63,7 @@ def predict_shard(
     shards
         Number of shards, the same in every call.
     model, genes, mpp, tissue_key, image_key_added, value_range, allow_upsample, exist_ok, overwrite, \
-device, batch_size, tile_size, augment, compile, progress
+device, batch_size, tile_size, augment, compile, backend, progress
         See :func:`predict`; the same in every call, but for `progress`.
 
     Returns
@@ -111,7 +112,7 @@ def share_tissue(plan: PredictionPlan, options: PredictOptions, folder: Path) ->
 
 def check_shard(writer: MapWriter) -> None:
     """Check that a shard can be computed and written here."""
-    check_device(writer.plan.how.device)
+    check_machine(writer.plan.how)
     if is_publishing(writer.sdata, writer.names.programs):
         raise PixnetRuntimeError(f"{writer.names.programs!r} is complete and on its way into the store: finish it.")
     writer.check_names()

@@ -16,8 +16,10 @@ from torch import Tensor
 from pixnet_sd._errors import PixnetRuntimeError, PixnetValueError
 from pixnet_sd._raster.grid import Tile, Window, make_tiles, round_up
 from pixnet_sd._raster.picture import Picture
-from pixnet_sd.nn.device import best_device, check_name, copied_to
+from pixnet_sd.nn.device import best_device, check_device, check_name, copied_to
+from pixnet_sd.nn.inference.backends import check_backend, choose_backend, find_backend
 from pixnet_sd.nn.inference.fusing import fold_norms
+from pixnet_sd.nn.inference.openvino import OpenvinoNetwork
 from pixnet_sd.nn.inference.tiling import over_tiles
 from pixnet_sd.nn.network.config import is_whole
 from pixnet_sd.nn.network.ensemble import Ensemble
@@ -43,6 +45,8 @@ class InferenceConfig:
     """Average over the eight rotations and reflections of each tile, at eight times the cost."""
     compile: bool = False
     """Compile the network with torch first, which takes minutes and pays on large slides."""
+    backend: str = "torch"
+    """"torch" or "openvino". Where OpenVINO cannot run a network, torch does, and a warning is logged."""
 
 
 def resolve_inference(
@@ -53,9 +57,11 @@ def resolve_inference(
     batch_size: int | None = None,
     augment: bool = False,
     compile: bool = False,
+    backend: str | None = None,
 ) -> InferenceConfig:
     """Check the options, and fill in defaults for the device."""
-    name = check_name(device or best_device())
+    wanted = find_backend(backend)
+    name = check_name(device or ("cpu" if wanted == "openvino" else best_device()))
     kind = name.partition(":")[0]
     size = TILES_PX.get(kind, 1024) if tile_size is None else tile_size
     count = BATCHES.get(kind, 1) if batch_size is None else batch_size
@@ -63,7 +69,14 @@ def resolve_inference(
         raise PixnetValueError(
             f"tile_size and batch_size must be whole numbers, at least 1; got {tile_size} and {batch_size}."
         )
-    return InferenceConfig(name, round_up(int(size), network.alignment), int(count), augment, compile)
+    chosen = choose_backend(wanted, name, compile=compile)
+    return InferenceConfig(name, round_up(int(size), network.alignment), int(count), augment, compile, chosen)
+
+
+def check_machine(config: InferenceConfig) -> None:
+    """Check that this machine has the device and the backend, before long work begins."""
+    check_device(config.device)
+    check_backend(config.backend)
 
 
 def plan_tiles(network: Ensemble, picture: Picture, config: InferenceConfig) -> list[Tile]:
@@ -105,7 +118,8 @@ def forward_programs(network: Ensemble, config: InferenceConfig) -> Callable[[Te
 
     float16, not bfloat16: with three digits less, maps of the bundled model were 0.09 of their spread off, not 0.004.
     """
-    compute = rotated_views(network) if config.augment else network
+    run = OpenvinoNetwork(network) if config.backend == "openvino" else network
+    compute = rotated_views(run) if config.augment else run
     compute = compile_network(compute) if config.compile else compute
     if not config.device.startswith("cuda"):
         return compute

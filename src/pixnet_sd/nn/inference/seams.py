@@ -24,7 +24,12 @@ def measure_seam(network: Ensemble, picture: Picture, near: Window, config: Infe
     if not side_px:
         return None
     few = replace(
-        config, tile_px=round_up(WINDOWS * side_px, network.alignment), batch_size=1, augment=False, compile=False
+        config,
+        tile_px=round_up(WINDOWS * side_px, network.alignment),
+        batch_size=1,
+        augment=False,
+        compile=False,
+        backend="torch",  # a conversion for tiles of this size would take longer than the few windows
     )
     tiles = plan_tiles(network, picture, few)
     nearest = min(tiles, key=lambda tile: abs(tile.core.y0 - near.y0) + abs(tile.core.x0 - near.x0))

@@ -21,6 +21,7 @@ from pixnet_sd._sdata.storage import places
 from pixnet_sd._sdata.storage.growing import PartialRaster, open_partial_shard, remove_temp
 from pixnet_sd._sdata.storage.origin import store_path
 from pixnet_sd._settings import logger, settings
+from pixnet_sd.nn.inference.predict import check_machine
 from pixnet_sd.tl._prediction.diagnostics import report_seam
 from pixnet_sd.tl._prediction.options import read_options, write_options
 from pixnet_sd.tl._prediction.parts import split_parts
@@ -97,6 +98,7 @@ def compute_part(store_path: str, folder: str, name: str, numbers: list[int], se
     options, model, tissue = read_options(here)
     writer = MapWriter(sdata, make_plan(sdata, model, options, tissue))
     plan, key = writer.plan, writer.names.programs
+    check_machine(plan.how)
     check_seen(plan, seen)
     with open_partial_shard(here, key, writer.blank, plan.identity, name, driven=True) as growing:
         missing = missing_tiles(plan, growing, numbers)

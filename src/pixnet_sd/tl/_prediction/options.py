@@ -46,6 +46,8 @@ class PredictOptions:
     """Average over the eight rotations and reflections of each tile."""
     compile: bool = False
     """Compile the network with torch first."""
+    backend: str | None = None
+    """"auto", "torch" or "openvino"; None for `ps.settings.backend`."""
     shards: int | None = None
     """Number of shards the prediction is split into; None for one process."""
 

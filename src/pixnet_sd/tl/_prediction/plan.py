@@ -38,8 +38,8 @@ class PredictionPlan:
 
     model: Model
     options: PredictOptions
-    """With the image, tissue, device, tile size and batch size that were chosen, so that other machines choose the
-    same."""
+    """With the image, tissue, device, backend, tile size and batch size that were chosen, so that other machines choose
+    the same."""
     picture: Picture
     """The image at the model's µm per pixel."""
     grid: PixelGrid
@@ -180,6 +180,7 @@ def make_plan(
         batch_size=options.batch_size,
         augment=options.augment,
         compile=options.compile,
+        backend=options.backend,
     )
     return PredictionPlan(
         model=loaded,
@@ -190,6 +191,7 @@ def make_plan(
             device=how.device,
             tile_size=how.tile_px,
             batch_size=how.batch_size,
+            backend=how.backend,
         ),
         picture=picture,
         grid=grid,
