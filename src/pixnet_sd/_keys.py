@@ -35,8 +35,10 @@ def resolve_key(kind: str, asked: str | None, found: Iterable[str], argument: st
     if asked is None:
         if len(names) == 1:
             return names[0]
-        problem = "there are none" if not names else f"there are {len(names)}: {listing}"
-        raise PixnetKeyError(f"No {argument} was given, and {problem} ({kind}). Pass {argument}=... with one of them.")
+        if not names:
+            raise PixnetKeyError(f"No {argument} was given, and there are none: the object holds no {kind} to take.")
+        problem = f"there are {len(names)}: {listing} ({kind})"
+        raise PixnetKeyError(f"No {argument} was given, and {problem}. Pass {argument}=... with one of them.")
     if asked not in names:
         raise PixnetKeyError(f"{argument}={asked!r} is not among the {kind}: {listing}.{suggest_names(asked, names)}")
     return asked

@@ -7,8 +7,11 @@ from functools import cache
 from typing import Any
 
 import numba
+from numba.core import event
 
 from pixnet_sd._settings import logger
+
+PACKAGE = __name__.partition(".")[0]
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -22,6 +25,25 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             return numba.njit(**options)(function)
 
     return compiled
+
+
+class CompilationListener(event.Listener):
+    """Hears of every function that numba compiles, and of none that it finds in its cache."""
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"].py_func.__module__.startswith(PACKAGE):
+            say_once_that_it_compiles()
+
+    def on_end(self, event: Any) -> None:
+        """Do nothing; numba asks for the method."""
+
+
+event.register("numba:compile", CompilationListener())
+
+
+@cache
+def say_once_that_it_compiles() -> None:
+    logger.info("compiling, once: the first call takes up to half a minute, later ones find it in numba's cache")
 
 
 @cache

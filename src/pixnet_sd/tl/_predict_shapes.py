@@ -31,6 +31,7 @@ from pixnet_sd.tl._prediction.diagnostics import (
 )
 from pixnet_sd.tl._prediction.options import PredictOptions
 from pixnet_sd.tl._prediction.plan import PredictionPlan, make_plan
+from pixnet_sd.tl._prediction.windows import fit_tiles
 from pixnet_sd.tl._tables import (
     LINEAR,
     check_overlap,
@@ -197,7 +198,8 @@ def predict_shapes(
     batch_size
         Tiles at once.
     tile_size
-        Side in pixels of what a tile keeps.
+        Side in pixels of what a tile keeps. By default that of :func:`predict` or a part of it, whichever needs the
+        fewest pixels for the shapes; the log has the counts.
     augment
         Average over the eight turned and mirrored views of each tile, at eight times the cost.
     compile
@@ -236,6 +238,8 @@ def predict_shapes(
     if uncertainty:
         check_uncertainty(raster, statistic)
     targets = [place_target(sdata, key, plan, statistic, coordinate_system) for key in keys]
+    if options.tile_size is None:
+        plan = fit_tiles(plan, [one.placed.shapes.bounds for one in targets])
     report_tiles(plan)
     warn_if_unfamiliar(plan, measure_outliers(plan))
     report_cut_edges(plan)

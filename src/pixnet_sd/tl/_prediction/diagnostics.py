@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pixnet_sd._errors import warn
+from pixnet_sd._raster.grid import Window
 from pixnet_sd._sdata import affine
 from pixnet_sd._settings import logger
 from pixnet_sd.nn.inference.seams import measure_seam
@@ -59,11 +60,29 @@ def patch_places(plan: PredictionPlan) -> np.ndarray:
 
 
 def report_cut_edges(plan: PredictionPlan) -> None:
-    """Log where a map sees less than it could: an image that does not begin where its coordinates do was cut out."""
+    """Log where a map sees less than it could: an image that does not begin where its coordinates do was cut out.
+
+    Where it does, tissue at its edge may be cut as well.
+    """
     if any(affine.to_matrix(onwards)[:2, 2].any() for onwards in plan.transformations.values()):
         logger.info(
             "%r seems to be cut out of a larger image: within %.0f µm of a cut, a pixel sees less of what surrounds it "
             "and gets other values. Predict the whole image, then crop the map",
+            plan.image_key,
+            plan.model.network.margin * plan.model.mpp,
+        )
+    else:
+        report_edges(plan)
+
+
+def report_edges(plan: PredictionPlan) -> None:
+    """Log where tissue reaches the edge of an image, which may have been cut there."""
+    height, width = plan.grid.shape
+    sides = Window(0, 0, 1, width), Window(height - 1, 0, height, width), Window(0, 0, height, 1)
+    if any(plan.on_tissue(side).any() for side in (*sides, Window(0, width - 1, height, width))):
+        logger.info(
+            "tissue reaches the edge of %r: where it goes on beyond, a pixel within %.0f µm of the edge sees less of "
+            "what surrounds it and gets other values; predict the whole image, then crop the map",
             plan.image_key,
             plan.model.network.margin * plan.model.mpp,
         )

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import dask.array as da
@@ -22,7 +23,7 @@ from pixnet_sd._metrics.scores import RELIABLE
 from pixnet_sd._raster.grid import PixelGrid, Tile, Window
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._sdata import affine, elements, images, maps, masks, units
-from pixnet_sd._settings import settings
+from pixnet_sd._settings import logger, settings
 from pixnet_sd.nn.device import one_thread_after_fork
 from pixnet_sd.nn.inference import predict as nn_predict
 from pixnet_sd.nn.model.model import Model
@@ -116,7 +117,11 @@ class PredictionPlan:
         found = nn_predict.predict_blocks(self.model.network, picture or self.picture, tiles, self.how)
         hidden = not (settings.progress if progress is None else progress)
         with closing(found):  # also after an error: stops the threads that read ahead
-            for window, block in tqdm(found, "predict", total=len(tiles), unit="tile", disable=hidden, leave=False):
+            start = perf_counter()
+            bar = tqdm(found, "predict", total=len(tiles), unit="tile", disable=hidden, leave=False)
+            for number, (window, block) in enumerate(bar):
+                if number == 0:
+                    log_estimate(perf_counter() - start, len(tiles) / self.how.batch_size)
                 if self.tissue is not None:
                     block[:, ~self.on_tissue(window)] = np.nan
                 yield window, block
@@ -153,6 +158,12 @@ class PredictionPlan:
         """What must not change between the parts of one raster."""
         asked = {"genes": self.options.genes, "shards": self.options.shards}
         return {**self.facts, "version": __version__, "grid": asdict(self.grid), **asked}
+
+
+def log_estimate(first_s: float, batches: float) -> None:
+    """Log how long all batches will take, by the first one, if that is more than a minute."""
+    if (minutes := first_s * batches / 60) > 1:
+        logger.info("about %.0f minutes for all tiles, by the first", minutes)
 
 
 def make_plan(
