@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import pytest
+
 import pixnet_sd
+from pixnet_sd._raster import compiled
 
 CODE = """
 import numpy as np, pixnet_sd
@@ -28,3 +32,15 @@ def test_without_a_place_for_compiled_code_it_is_compiled_and_said_once(tmp_path
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(str(package))
     assert run.stderr.count("compiled code cannot be cached") == 1
+
+
+def test_the_log_says_once_that_something_is_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    compiled.say_once_that_it_compiles.cache_clear()
+
+    def double(x: float) -> float:
+        return 2 * x
+
+    double.__module__ = "pixnet_sd.somewhere"
+    kernel = numba.njit(double)
+    assert (kernel(1.0), kernel(2)) == (2.0, 4)  # two signatures
+    assert caplog.text.count("compiling, once") == 1

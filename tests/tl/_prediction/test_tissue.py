@@ -186,3 +186,15 @@ def test_glass_alone_is_a_valid_result_with_a_warning_that_says_what_to_do() -> 
     slide = section(he=picture(np.full((3, 128, 128), GLASS, np.uint8)))
     with pytest.warns(PixnetWarning, match=r"no tissue on image 'he'.*sensitivity=2.*tissue_key=None"):
         assert np.isnan(predicted(slide)).all()
+
+
+@pytest.mark.parametrize("rim", [0, 2])
+def test_the_log_says_where_tissue_may_have_been_cut(
+    rim: int, toy_section: SpatialData, caplog: pytest.LogCaptureFixture
+) -> None:
+    slide = section(he=toy_section["he"])
+    mask = ps.pp.tissue(slide, inplace=False)
+    mask[:] = np.pad(np.ones((32 - 2 * rim,) * 2, np.uint8), rim)
+    slide["he_tissue"] = mask
+    predicted(slide)
+    assert ("tissue reaches the edge of 'he'" in caplog.text) == (rim == 0)
