@@ -26,10 +26,11 @@ from spatialdata.transformations import Identity, Scale
 import pixnet_sd as ps
 from pixnet_sd._sdata import build
 from pixnet_sd.nn.model.model import Card, Model
+from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.nn.network.network import PixNet
-from pixnet_sd.nn.training.config import TrainConfig
 
 STRIDE, MPP, PROGRAMS, CORNERS = 4, 0.5, 16, 24
+NETWORK = NetworkConfig(encoder="stain", levels=None, mpp=MPP, stride=STRIDE, context_um=(150.0,), programs=PROGRAMS)
 BAND_PX, PART_PX = 1024, 8192
 """Height of the band in which shapes are predicted; the map is predicted in its first pixels only."""
 MOST_GB = 16.0
@@ -64,7 +65,7 @@ class Slide:
 
 def untrained(slide: Slide) -> Model:
     torch.manual_seed(0)
-    network = PixNet(TrainConfig().network, len(slide.genes), encoder_weights=None)
+    network = PixNet(NETWORK, len(slide.genes), encoder_weights=None)
     return Model([network], slide.genes, Card("untrained, for load only"))
 
 

@@ -46,7 +46,7 @@ WINDOW_PX = (2600, 2600)
 """Upper left corner of what is predicted of C4."""
 FINE_WINDOW_PX = (2600, 3000)
 """Of what is learnt from of C2 and C3, where that is bins of a few µm."""
-NETWORK = NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(64,))
+NETWORK = NetworkConfig(encoder="stain", levels=None, mpp=0.5, stride=4, context_um=(150.0,))
 GENES = 60
 LOADINGS = np.random.default_rng(7).gamma(0.4, 1.0, (5, GENES)).astype(np.float32)
 """Of the rate that is made up."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import dask
 import processor
 import pytest
+import tiny
 import torch
 from hypothesis import HealthCheck, settings
 from spatialdata import SpatialData, deepcopy
@@ -62,7 +63,7 @@ def learnt() -> ps.Model:
     """What 200 steps learn of 24 genes on another section; read only."""
     measured = ps.datasets.toy(1, size_px=512)
     ps.pp.select_genes(measured, "bins_8um_counts", n_top_genes=24)
-    few = ps.TrainConfig(steps=200)
+    few = ps.TrainConfig(network=tiny.STAIN, steps=200)
     return ps.tl.train(measured, table_key="bins_8um_counts", config=few, name="bins", progress=False)
 
 

@@ -9,7 +9,12 @@ from pixnet_sd.nn.model.model import Card, Model
 from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.nn.network.network import PixNet
 
-CONFIG = NetworkConfig(encoder="stain", decoder="safb", widths=(8, 8, 8, 8), programs=3, context_um=())
+CONFIG = NetworkConfig(
+    encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=(), mpp=0.5, stride=4, decoder="safb"
+)
+
+# To train on in seconds: stain and texture alone.
+STAIN = NetworkConfig(encoder="stain", levels=None, mpp=0.5, stride=4, widths=(64,), context_um=(150.0,))
 
 
 def model(genes: Sequence[str], seed: int = 0, *, scores: Mapping[str, float] | None = None, **changes: Any) -> Model:

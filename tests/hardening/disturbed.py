@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import spatialdata as sd
+import tiny
 import torch
 from spatialdata import SpatialData
 
@@ -48,7 +49,7 @@ def tissue(sdata: SpatialData, load: Load, again: bool) -> None:
 
 def train(sdata: SpatialData, load: Load, again: bool) -> None:
     """A model beside the store, with a checkpoint after each epoch."""
-    place, few = Path(str(sdata.path)).parent, ps.TrainConfig(steps=40)
+    place, few = Path(str(sdata.path)).parent, ps.TrainConfig(network=tiny.STAIN, steps=40)
     model = ps.tl.train(
         sdata, table_key="counts", config=few, checkpoint=place / "checkpoint", validation=None, progress=False
     )

@@ -125,7 +125,9 @@ def test_train(count: int) -> None:
     counts = np.random.default_rng(0).integers(0, 9, (count, len(genes)))
     table = build.make_table(counts, pd.DataFrame(index=genes), "cells", cells.index)
     sdata = slide(64, 16 * count, cells=cells, counts=table)
-    network = NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(16,), programs=4, context_um=())
+    network = NetworkConfig(
+        encoder="stain", levels=None, decoder="pixel", widths=(16,), programs=4, context_um=(), mpp=0.5, stride=4
+    )
     config = ps.TrainConfig(network=network, steps=1, crops=count, augment=True)
     made, shapes = PixNet(network, len(genes), encoder_weights=None), from_polygons(np.array(cells.geometry), np.eye(3))
     layout = choose_layout(shapes, made.alignment, made.margin)

@@ -277,7 +277,7 @@ def test_a_name_that_no_model_can_have(name: str, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("decoder", ["safb", "pixel", "readout"])
 def test_a_network_is_drawn_as_it_is_built(encoder: str, decoder: str) -> None:
     small: dict[str, Any] = {"encoder_depth": 4, "encoder_dim": 48} if encoder.startswith("uni") else {}
-    config = NetworkConfig(encoder, None, decoder=decoder, widths=(4,) * 6, programs=2, **small)
+    config = NetworkConfig(encoder, None, decoder=decoder, widths=(4,) * 6, programs=2, mpp=0.5, stride=4, **small)
     member = {"network": config.to_json(), "margin": 0, "rim": 0}
     drawn, built = skeleton.meta_tensors(member, 3), skeleton.build_network(member, 3).state_dict()
     assert {key: (value.shape, value.dtype) for key, value in drawn.items()} == {

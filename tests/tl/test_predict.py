@@ -36,7 +36,9 @@ from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._prediction.plan import load_model
 from pixnet_sd.tl._prediction.tiles import whole_batches
 
-CONFIG = NetworkConfig(encoder="stain", decoder="safb", widths=(8, 8, 8, 8), programs=3, context_um=())
+CONFIG = NetworkConfig(
+    encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=(), mpp=0.5, stride=4, decoder="safb"
+)
 GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
 SIDE = 256
 

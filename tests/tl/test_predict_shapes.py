@@ -18,7 +18,9 @@ from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.tl._predict import predict
 from pixnet_sd.tl._predict_shapes import predict_shapes
 
-CONFIG = NetworkConfig(encoder="stain", decoder="safb", widths=(8, 8, 8, 8), programs=3, context_um=())
+CONFIG = NetworkConfig(
+    encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=(), mpp=0.5, stride=4, decoder="safb"
+)
 GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
 HOW: dict[str, Any] = {"device": "cpu", "progress": False}
 

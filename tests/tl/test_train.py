@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spatialdata as sd
+import tiny
 from precision import assert_close
 from spatialdata import SpatialData
 
@@ -42,19 +43,19 @@ def test_a_ridge_trained_on_bins_predicts_another_section(toy: SpatialData) -> N
 
 def test_more_sections_validate_and_a_model_is_trained_further() -> None:
     one, other = ps.datasets.toy(1, size_px=512), ps.datasets.toy(2, size_px=512)
-    few = ps.TrainConfig(steps=20)
+    few = ps.TrainConfig(network=tiny.STAIN, steps=20)
     model = ps.tl.train(one, table_key="bins_8um_counts", config=few, validation=other, progress=False)
     assert model.card.validation == "1 section(s), which chose the epoch"
     further = ps.tl.train(other, table_key="bins_8um_counts", config=few, model=model, validation=None, progress=False)
     assert further.genes == model.genes
     assert further.card.scores == {}
     with pytest.raises(PixnetValueError, match="another network"):
-        ps.tl.train(other, model=model, config=ps.TrainConfig(members=2))
+        ps.tl.train(other, model=model, config=ps.TrainConfig(network=tiny.STAIN, members=2))
 
 
 def test_shapes_of_several_sizes_are_learnt_from_together_and_members_say_where_they_differ() -> None:
     one, other = (ps.datasets.toy(seed, size_px=256, bins_um=(2.0, 8.0, 16.0)) for seed in (1, 2))
-    several = ps.TrainConfig(steps=300, members=2)
+    several = ps.TrainConfig(network=tiny.STAIN, steps=300, members=2)
     keys = ["bins_2um", "bins_8um", "bins_16um"]
     model = ps.tl.train(one, shapes_key=keys, config=several, validation=None, progress=False)
     assert model.card.data.startswith("1 section(s), ")
@@ -97,7 +98,11 @@ def test_the_model_reads_what_the_coarsest_image_has_or_what_it_is_told() -> Non
 def test_an_image_coarser_than_asked_is_refused_and_a_model_keeps_its_scale() -> None:
     coarse = ps.datasets.toy(size_px=256, mpp=1.0)
     model = ps.tl.train(
-        coarse, table_key="bins_8um_counts", config=ps.TrainConfig(steps=1), validation=None, progress=False
+        coarse,
+        table_key="bins_8um_counts",
+        config=ps.TrainConfig(network=tiny.STAIN, steps=1),
+        validation=None,
+        progress=False,
     )
     assert model.mpp == 1.0
     with pytest.raises(PixnetValueError, match="1 µm per pixel, the model reads 0.5"):
@@ -137,7 +142,9 @@ def test_a_concatenated_object_holds_the_sections_that_it_was_made_of() -> None:
         ):
             assert read_all([joined], *keys) == apart
     assert read_all([joined], "he-b", None, "bins_8um_counts") == apart[1:]
-    model = ps.tl.train(joined, shapes_key=shapes, config=ps.TrainConfig(steps=1), validation=None, progress=False)
+    model = ps.tl.train(
+        joined, shapes_key=shapes, config=ps.TrainConfig(network=tiny.STAIN, steps=1), validation=None, progress=False
+    )
     assert model.card.data.startswith("2 section(s), ")
 
 
@@ -215,3 +222,14 @@ def test_the_fastest_device_is_taken_and_named(
     assert resolve_device(None) == best_device()
     assert resolve_device("cpu") == "cpu"
     assert {record.getMessage() for record in caplog.records} == {f"training on device {best_device()!r}"}
+
+
+def test_the_default_network_needs_no_download_and_learns_that_glass_has_no_counts() -> None:
+    """Its encoder is that of the bundled model."""
+    assert ps.TrainConfig().network == ps.NetworkConfig() and ps.TrainConfig().used_views == 4
+    section = ps.datasets.toy(size_px=768)
+    few = ps.TrainConfig(steps=60)
+    model = ps.tl.train(section, table_key="spots_counts", config=few, validation=None, device="cpu", progress=False)
+    bundled = ps.Model.load("default").network.members[0].encoder.state_dict()
+    own = model.network.members[0].encoder.state_dict()
+    assert all((own[key] == bundled[key]).all() for key in own)

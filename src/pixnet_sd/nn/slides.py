@@ -46,6 +46,8 @@ class Slide:
     """That µm per pixel."""
     measured: tuple[MeasuredSet, ...]
     """One or more sets of shapes, e.g. bins of 2, 8 and 16 µm."""
+    glass: Shapes | None = None
+    """Shapes on bare glass, in pixels of the picture: nothing is expressed there."""
 
     def density(self, number: int) -> float:
         """Compute counts per µm² of a set, over all genes: its sequencing depth."""

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy(
         "embed": "_embed",
         "evaluate": "_evaluate",
         "expand": "_expand",
+        "extend": "_extend",
         "finish": "_shards",
         "info": "_info",
         "intervals": "_intervals",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pixnet_sd.tl._embed import embed as embed
     from pixnet_sd.tl._evaluate import evaluate as evaluate
     from pixnet_sd.tl._expand import expand as expand
+    from pixnet_sd.tl._extend import extend as extend
     from pixnet_sd.tl._info import info as info
     from pixnet_sd.tl._intervals import intervals as intervals
     from pixnet_sd.tl._predict import predict as predict

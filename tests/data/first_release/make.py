@@ -37,6 +37,7 @@ CONFIG = NetworkConfig(
     decoder="pixel",
     widths=(3,),
     programs=3,
+    fine=True,
 )
 
 

@@ -19,9 +19,10 @@ CONFIG = NetworkConfig(
     mpp=1.0,
     stride=1,
     context_um=(8.0,),
-    decoder="safb",
     widths=(4, 6),
     programs=2,
+    decoder="safb",
+    fine=True,
 )
 
 

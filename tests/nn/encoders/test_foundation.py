@@ -89,7 +89,18 @@ def test_every_one_is_a_pyramid(name):
 
 @pytest.mark.parametrize("name", FOUNDATION)
 def test_every_one_is_the_encoder_of_a_network(name):
-    config = NetworkConfig(name, encoder_depth=4, encoder_dim=16, widths=(4,) * 4, programs=2, context_um=())
+    config = NetworkConfig(
+        name,
+        encoder_depth=4,
+        encoder_dim=16,
+        widths=(4,) * 4,
+        programs=2,
+        context_um=(),
+        mpp=0.5,
+        stride=4,
+        decoder="safb",
+        fine=True,
+    )
     network = PixNet(config, genes=3, encoder_weights=None).eval()
     side = FOUNDATION[name].window_px
     assert (network.alignment, network.margin % side, network.margin > 0) == (side, 0, True)
@@ -166,4 +177,4 @@ def test_another_window_has_its_own_positions(name, window, seen):
 @pytest.mark.parametrize("window", [100, 32.5, 0])
 def test_a_window_that_does_not_fit_is_refused_when_the_network_is_configured(window):
     with pytest.raises(PixnetValueError, match="window_px"):
-        NetworkConfig("uni2-h", window_px=window)
+        NetworkConfig("uni2-h", window_px=window, mpp=0.5, stride=4, decoder="safb", fine=True)

@@ -29,7 +29,9 @@ from pixnet_sd.nn.network.config import NetworkConfig
 from pixnet_sd.nn.network.ensemble import Ensemble
 from pixnet_sd.nn.network.network import PixNet
 
-CONFIG = NetworkConfig(encoder="stain", decoder="safb", widths=(8, 8, 8, 8), programs=3, context_um=())
+CONFIG = NetworkConfig(
+    encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=(), mpp=0.5, stride=4, decoder="safb"
+)
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 150, 203), dtype=np.uint8)
 
 
@@ -98,7 +100,7 @@ def test_views_do_not_depend_on_tiles(network: Ensemble) -> None:
 
 def test_the_graph_of_a_network_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """As torch traces it for its compiler; `nox -s fuzz` compiles it too, which takes minutes."""
-    config = NetworkConfig(encoder="stain", decoder="pixel", widths=(2,), programs=3, context_um=())
+    config = NetworkConfig(encoder="stain", decoder="pixel", widths=(2,), programs=3, context_um=(), mpp=0.5, stride=4)
     network = Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
     assert_close(raster(network, compile=True, tile_size=104), raster(network))
@@ -169,7 +171,18 @@ def test_what_cannot_be_is_refused(network: Ensemble) -> None:
 def lived_in_cnn() -> Ensemble:
     """A CNN whose batch norms do something."""
     torch.manual_seed(0)
-    config = NetworkConfig(encoder="resnet10t", decoder="pixel", widths=(8,), programs=3, stain=False, context_um=())
+    config = NetworkConfig(
+        encoder="resnet10t",
+        decoder="pixel",
+        widths=(8,),
+        programs=3,
+        stain=False,
+        context_um=(),
+        mpp=0.5,
+        stride=4,
+        fine=True,
+        levels=(0, 1, 2, 3),
+    )
     network = Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -18,7 +18,9 @@ PICTURE = Picture(da.from_array(np.random.default_rng(0).integers(0, 256, (3, 30
 
 def network(**changed: object) -> Ensemble:
     torch.manual_seed(0)
-    plain = NetworkConfig(decoder="pixel", widths=(8,), programs=3, stain=False, context_um=())
+    plain = NetworkConfig(
+        levels=(0, 1, 2, 3), decoder="pixel", widths=(8,), programs=3, stain=False, context_um=(), mpp=0.5, stride=4
+    )
     config = NetworkConfig.from_json({**plain.to_json(), **changed})
     return Ensemble([PixNet(config, 4, encoder_weights=None)]).eval()
 

@@ -15,7 +15,9 @@ GENES = ["EPCAM", "VIM", "CD3E", "COL1A1"]
 
 @pytest.fixture
 def model() -> Model:
-    config = NetworkConfig(encoder="stain", decoder="safb", widths=(8, 8, 8, 8), programs=3, context_um=())
+    config = NetworkConfig(
+        encoder="stain", widths=(8, 8, 8, 8), programs=3, context_um=(), mpp=0.5, stride=4, decoder="safb"
+    )
     members = [PixNet(config, len(GENES), encoder_weights=None) for _ in range(2)]
     return Model(members, GENES, Card("tiny"))
 

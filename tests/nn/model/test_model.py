@@ -23,8 +23,10 @@ GENES = ("ESR1", "ERBB2", "CD3E")
 
 def member(seed: int = 0, genes: int = 3, **changes) -> PixNet:
     torch.manual_seed(seed)
-    small: dict[str, Any] = {"encoder": "stain", "decoder": "safb", "widths": (4, 4), "programs": 2, "context_um": ()}
-    config = NetworkConfig(**{**small, **changes})
+    coarse: dict[str, Any] = {"mpp": 0.5, "stride": 4, "decoder": "safb"}
+    config = NetworkConfig(
+        **{"encoder": "stain", "widths": (4, 4), "programs": 2, "context_um": (), **coarse, **changes}
+    )
     return PixNet(config, genes, reach=ReceptiveField(64, 0))
 
 

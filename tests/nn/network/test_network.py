@@ -16,7 +16,16 @@ from pixnet_sd.nn.network.heads import RateHead
 from pixnet_sd.nn.network.network import PixNet, ReceptiveField
 from pixnet_sd.nn.network.ridge import fit_ridge
 
-SMALL: dict[str, Any] = {"decoder": "safb", "widths": (8, 12, 16), "programs": 3, "mpp": 1.0, "context_um": (48.0,)}
+SMALL: dict[str, Any] = {
+    "widths": (8, 12, 16),
+    "programs": 3,
+    "mpp": 1.0,
+    "stride": 4,
+    "decoder": "safb",
+    "levels": (0, 1, 2, 3),
+    "context_um": (48.0,),
+    "fine": True,
+}
 
 
 def build(**changes) -> Any:
@@ -84,8 +93,11 @@ def test_tiles_equal_the_whole_image(changes):
 def test_tiles_equal_the_whole_section_with_real_weights(real_data):
     weights = real_data / "encoders" / "tf_efficientnet_lite0.in1k.safetensors"
     torch.manual_seed(0)
-    config = NetworkConfig(mpp=0.69, decoder="safb", widths=(16, 16, 16))
-    network = PixNet(config, genes=5, encoder_weights=weights).eval()
+    network = PixNet(
+        NetworkConfig(levels=(0, 1, 2, 3), mpp=0.69, widths=(16, 16, 16), stride=4, decoder="safb", fine=True),
+        genes=5,
+        encoder_weights=weights,
+    ).eval()
     assert isinstance(network.head, RateHead)
     torch.nn.init.normal_(network.head.project.weight)
     with Image.open(real_data / "her2st" / "images" / "C4.jpg") as picture:
@@ -135,7 +147,7 @@ def test_a_level_about_which_nothing_is_known_is_refused():
 
 
 def test_a_configuration_survives_json():
-    config = NetworkConfig(encoder="stain", levels=None, context_um=(50.0, 150.0))
+    config = NetworkConfig(encoder="stain", levels=None, context_um=(50.0, 150.0), mpp=0.5, stride=4, decoder="safb")
     assert NetworkConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -156,11 +168,13 @@ def test_a_configuration_names_what_is_wrong(wrong):
 
 def test_a_margin_that_is_given_must_keep_the_alignment():
     with pytest.raises(PixnetValueError, match="`margin` must be a multiple of its alignment 8; got 12"):
-        PixNet(NetworkConfig(encoder="stain"), genes=5, reach=ReceptiveField(12, 0))
+        PixNet(NetworkConfig(encoder="stain", mpp=0.5, stride=4, decoder="safb"), genes=5, reach=ReceptiveField(12, 0))
 
 
 def test_a_frozen_encoder_rests_while_the_decoder_trains():
-    network = PixNet(NetworkConfig(encoder="resnet10t", levels=(0, 1, 2), **SMALL), genes=5, encoder_weights=None)
+    network = PixNet(
+        NetworkConfig(**{**SMALL, "encoder": "resnet10t", "levels": (0, 1, 2)}), genes=5, encoder_weights=None
+    )
     assert network.train().decoder.training
     assert not any(module.training for module in network.encoder.modules() if module is not network.encoder)
     network(torch.rand(2, 3, 32, 32)).sum().backward()

@@ -21,7 +21,9 @@ from pixnet_sd.nn.training.config import TrainConfig
 from pixnet_sd.nn.training.fit import train_pixnet
 from pixnet_sd.nn.training.prepare import cached_datasets, training_datasets
 
-STAIN = NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(8,), programs=3, context_um=(20.0,))
+STAIN = NetworkConfig(
+    encoder="stain", levels=None, decoder="pixel", widths=(8,), programs=3, context_um=(20.0,), mpp=0.5, stride=4
+)
 CNN = replace(STAIN, encoder="tf_efficientnet_lite0", levels=(0, 1))
 SIDE = 256
 

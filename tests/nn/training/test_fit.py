@@ -24,7 +24,7 @@ from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin, train
 from pixnet_sd.nn.training.state import TrainState, learning_rate_factor
 
 NETWORK = NetworkConfig(
-    encoder="stain", levels=None, decoder="pixel", widths=(8,), programs=3, context_um=(20.0,), stride=8
+    encoder="stain", levels=None, decoder="pixel", widths=(8,), programs=3, context_um=(20.0,), stride=8, mpp=0.5
 )
 CONFIG = TrainConfig(network=NETWORK, steps=48, crops=32, feature_dropout=0.0, dropout=0.0, lr=2e-2)
 

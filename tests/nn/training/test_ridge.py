@@ -23,7 +23,9 @@ from pixnet_sd.nn.training.pooled import PooledFeatures, find_corners, pool_slid
 from pixnet_sd.nn.training.prepare import cached_datasets, decoder_margin
 from pixnet_sd.nn.training.ridge import train_ridge
 
-CONFIG = NetworkConfig(encoder="stain", levels=None, decoder="readout", head="log", programs=4, context_um=(20.0,))
+CONFIG = NetworkConfig(
+    encoder="stain", levels=None, decoder="readout", head="log", programs=4, context_um=(20.0,), mpp=0.5, stride=4
+)
 
 
 def train(slides: list[Slide]) -> Model:

@@ -74,7 +74,17 @@ def test_a_model_that_does_not_know_says_nothing(model: Model, section: SpatialD
 
 def test_encoders_with_windows_tell_of_their_seams(section: SpatialData, caplog: pytest.LogCaptureFixture) -> None:
     config = NetworkConfig(
-        encoder="resnet10t", window_px=64, decoder="pixel", widths=(4,), programs=2, stain=False, context_um=()
+        encoder="resnet10t",
+        window_px=64,
+        decoder="pixel",
+        widths=(4,),
+        programs=2,
+        stain=False,
+        context_um=(),
+        mpp=0.5,
+        stride=4,
+        fine=True,
+        levels=(0, 1, 2, 3),
     )
     windowed = Model([PixNet(config, 2, encoder_weights=None)], ["A", "B"], Card("windowed"))
     logging.getLogger("pixnet_sd").addHandler(caplog.handler)

@@ -17,6 +17,10 @@ from pixnet_sd.nn.encoders.weights import fill_encoder
 if TYPE_CHECKING:
     import pandas as pd
 
+# The file of the bundled model, whose encoder is frozen as it was published, and the deepest of its levels there.
+BUNDLED = Path(__file__).parents[2] / "weights/default/weights.safetensors"
+BUNDLED_ENCODER, BUNDLED_LEVEL = "tf_efficientnet_lite0", 3
+
 
 def build_encoder(
     name: str,
@@ -50,7 +54,8 @@ def build_encoder(
     row = FOUNDATION.get(name)
     encoder: Cnn | Vit
     if row is None:
-        encoder, path = Cnn(name, levels), locate_weights(name, weights)
+        encoder = Cnn(name, levels)
+        path = BUNDLED if weights == PRETRAINED and is_bundled(name, levels) else locate_weights(name, weights)
     else:  # weights first: building a large ViT for nothing would take half a minute
         path, encoder = locate_weights(name, weights), Vit(row, depth=depth, dim=dim, window_px=window_px)
     if path is not None:
@@ -59,6 +64,11 @@ def build_encoder(
     whole = encoder if row is None and window_px is None else Windowed(encoder, window_px or encoder.alignment)
     whole.published = path is not None
     return whole
+
+
+def is_bundled(name: str, levels: Sequence[int] | None) -> bool:
+    """Return whether the bundled model has these levels of an encoder, as it was published: nothing to download."""
+    return name == BUNDLED_ENCODER and levels is not None and max(levels) <= BUNDLED_LEVEL and BUNDLED.is_file()
 
 
 def encoders() -> pd.DataFrame:

@@ -12,10 +12,14 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.encoders.foundation import FOUNDATION
 from pixnet_sd.nn.encoders.rename import vit_names
 
+# Names of an encoder's weights in the file of a model begin with this.
+IN_MODEL = "members.0.features.encoder.model."
+
 
 def fill_encoder(model: nn.Module, name: str, path: Path) -> None:
     """Load the weights of the encoder called `name` into `model`, from a safetensors file."""
     state, row = load_file(path), FOUNDATION.get(name)
+    state = {key.removeprefix(IN_MODEL): value for key, value in state.items()}
     load_weights(model, state if row is None else vit_names(state, model, row), path)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -32,6 +32,7 @@ from pixnet_sd.nn.model.file import (
     write_model,
 )
 from pixnet_sd.nn.network.ensemble import Ensemble
+from pixnet_sd.nn.network.fixed import replace_loadings
 from pixnet_sd.nn.network.network import PixNet
 
 FIRST = "members.0."
@@ -57,6 +58,17 @@ class Card:
     """The data held out for `scores`."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Held-out Pearson correlation of each gene."""
+    residuals: Mapping[str, float] = field(default_factory=dict)
+    """The same with Pearson residuals, from which depth is removed; empty where not known."""
+    reliable: Sequence[str] = ()
+    """Genes whose residuals are predicted better than by one map for all genes; empty where not known."""
+
+    def select(self, genes: Sequence[str]) -> Card:
+        """Keep the scores of these genes."""
+        kept = set(genes)
+        scores, residuals = ({g: v for g, v in own.items() if g in kept} for own in (self.scores, self.residuals))
+        reliable = tuple(gene for gene in self.reliable if gene in kept)
+        return replace(self, scores=scores, residuals=residuals, reliable=reliable)
 
 
 class Model:
@@ -109,6 +121,12 @@ class Model:
         return self.network.unit
 
     @property
+    def reliable(self) -> tuple[str, ...]:
+        """Genes that the card calls reliable; all where it does not say."""
+        known = set(self.card.reliable or self.genes)
+        return tuple(gene for gene in self.genes if gene in known)
+
+    @property
     def loadings(self) -> np.ndarray:
         """(K, G): pooled programs times these are genes."""
         return self.network.loadings.detach().cpu().numpy()
@@ -151,7 +169,7 @@ class Model:
             "library_size": self.library_size,
             "members": [{"network": one.config.to_json(), **one.reach._asdict()} for one in self.network.members],
             "shared_features": self.network.shares_features,
-            "card": {**asdict(self.card), "scores": dict(self.card.scores)},
+            "card": {**asdict(self.card), "reliable": list(self.card.reliable)},
             "history": self.history,
             "encoder": self.encoder,
             "stain_domain": None if self.stain_domain is None else self.stain_domain.to_json(),
@@ -185,6 +203,35 @@ class Model:
         members[0].encoder.published = description["encoder"] is not None
         model.sha256 = description["sha256"]
         return model
+
+    def select(self, genes: Sequence[str]) -> Model:
+        """Return a model of rates with some of the genes, in this order; their maps and scores stay the same."""
+        names = [genes] if isinstance(genes, str) else list(genes)
+        missing = [gene for gene in names if gene not in self.genes]
+        if missing or not names:
+            raise PixnetValueError(
+                f"Name some of the model's {len(self.genes)} genes, such as {list(self.genes[:3])}; got {names[:5]}, "
+                f"of which it lacks {len(missing)}."
+            )
+        columns = [self.genes.index(gene) for gene in names]
+        tables = [member.loadings.detach()[:, columns] for member in self.network.members]
+        return self.with_loadings(names, tables, self.card.select(names))
+
+    def join_genes(self, genes: Sequence[str], loadings: np.ndarray, card: Card) -> Model:
+        """Return a model of rates with more genes, (K, G) in the loadings of the mean.
+
+        A gene that the model has gets the new loadings; the others keep theirs to the bit.
+        """
+        kept = [number for number, gene in enumerate(self.genes) if gene not in set(genes)]
+        table = torch.from_numpy((loadings * len(self.network.members)).astype(np.float32))
+        pairs = zip(self.network.members, self.network.programs_of_members, strict=True)
+        tables = [torch.cat([one.loadings.detach()[:, kept], table[rows]], dim=1) for one, rows in pairs]
+        return self.with_loadings([*(self.genes[number] for number in kept), *genes], tables, card)
+
+    def with_loadings(self, genes: Sequence[str], tables: Sequence[torch.Tensor], card: Card) -> Model:
+        """Return a model with the same programs and other genes, by one table (K, G) for each member."""
+        members = [replace_loadings(*pair) for pair in zip(self.network.members, tables, strict=True)]
+        return Model(members, genes, card, library_size=self.library_size, stain_domain=self.stain_domain)
 
     def __repr__(self) -> str:
         summary = self.summary()

@@ -13,6 +13,8 @@ from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.model.domain import NUMBERS
 from pixnet_sd.nn.network.config import all_of, is_number, is_text
 
+# Numbers of a card, by gene.
+SCORES = ("scores", "residuals")
 # Largest number in a file, so that small powers of it stay finite.
 LARGEST = 1e300
 
@@ -25,9 +27,10 @@ def is_curve_value(value: Any) -> bool:
 def is_card(card: Any) -> bool:
     if not isinstance(card, dict):
         return False
-    scores = card.get("scores", {})
-    texts = [value for key, value in card.items() if key != "scores"]
-    return all_of(texts, is_text) and isinstance(scores, dict) and all_of(list(scores.values()), is_curve_value)
+    scores = [card.get(name, {}) for name in SCORES]
+    texts = [value for key, value in card.items() if key not in (*SCORES, "reliable")]
+    known = all(isinstance(one, dict) and all_of(list(one.values()), is_curve_value) for one in scores)
+    return known and all_of(texts, is_text) and all_of(card.get("reliable", []), is_text)
 
 
 def is_history(history: Any) -> bool:
@@ -65,7 +68,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "a list of one or more networks",
     ),
     "shared_features": (lambda value: isinstance(value, bool), "true or false"),
-    "card": (is_card, "texts, and numbers for `scores`"),
+    "card": (is_card, "texts, and numbers by gene for `scores` and `residuals`"),
     "history": (is_history, "lists of numbers by name"),
     "encoder": (is_reference, "null, or texts that name an encoder to be fetched"),
     "stain_domain": (is_stain_domain, "null or numbers for `mean`, `precision` and `limit` that fit together"),

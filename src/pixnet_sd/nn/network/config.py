@@ -30,7 +30,7 @@ class NetworkConfig:
 
     encoder: str = "tf_efficientnet_lite0"
     """"stain", a foundation model by a name of `encoders()` or another tool's, or any timm CNN."""
-    levels: tuple[int, ...] | None = (0, 1, 2, 3)
+    levels: tuple[int, ...] | None = (2, 3)
     """Which of a CNN's pyramid levels to use, counted from its finest; None for all."""
     window_px: int | None = None
     """Side of the fixed windows of an encoder with a global operation; None as published, for a foundation model."""
@@ -38,14 +38,17 @@ class NetworkConfig:
     """Another depth of a foundation model; None as published."""
     encoder_dim: int | None = None
     """Another width of a foundation model; None as published."""
-    mpp: float = 0.5
+    mpp: float = 1.4
     """Micrometres per input pixel."""
-    stride: int = 4
+    stride: int = 2
     """Input pixels per output pixel: 1, 2, 4 or 8."""
     stain: bool = True
-    """Add stain statistics to the encoder's features, at every level."""
-    context_um: tuple[float, ...] = (150.0,)
-    """Sides of the boxes whose mean features join the coarsest level."""
+    """Add stain statistics to the encoder's features, at every level, and histograms of stain to the boxes."""
+    context_um: tuple[float, ...] = (50.0, 150.0)
+    """Sides of the boxes whose mean features join the coarsest level: single pixels carry over to other slides less."""
+    fine: bool = False
+    """Let the decoder see the encoder's maps too, not only their means over the boxes: more detail in a section like
+    those of the training, less accuracy on others. Without boxes they are seen anyway."""
     overview: int = 0
     """Downsampling of the image for the boxes' means: 0 for full resolution, or 2, 4 or 8, which makes large boxes
     cheap."""
@@ -56,7 +59,8 @@ class NetworkConfig:
     programs: int = 16
     """Channels of the map, K."""
     head: str = "rate"
-    """"rate": counts per um2, non-negative. "log": log expression, with K the decoder's width."""
+    """"rate": counts per um2, non-negative; "fixed": the same by a table of loadings that was fitted afterwards.
+    "log": log expression, with K the decoder's width."""
 
     def __post_init__(self) -> None:
         """Check kinds and bounds of every value: a file may hold anything."""
@@ -70,6 +74,7 @@ class NetworkConfig:
             "encoder_dim": (self.encoder_dim is None or is_whole(self.encoder_dim, 1, WIDEST), f"None or {counts}"),
             "stride": (is_whole(self.stride, 1) and self.stride in STRIDES, f"one of {STRIDES}"),
             "stain": (isinstance(self.stain, bool), "True or False"),
+            "fine": (isinstance(self.fine, bool), "True or False"),
             "context_um": (all_of(self.context_um, self.is_context), f"sizes of at most {2 * FARTHEST_PX} pixels"),
             "overview": (is_whole(self.overview, 0) and self.overview in OVERVIEWS, f"one of {OVERVIEWS}"),
             # Tuples, since values of a file may not be hashable.
@@ -111,7 +116,9 @@ class NetworkConfig:
             levels=None,
             window_px=None if exact == row.window_px else exact,
             mpp=row.mpp if mpp is None else mpp,
+            stride=4,
             context_um=context_um,
+            fine=True,
             decoder="pixel",
             widths=(64,),
             programs=programs,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pixnet_sd._errors import PixnetValueError
 from pixnet_sd.nn.encoders.base import Encoder
-from pixnet_sd.nn.encoders.stain import StainEncoder
+from pixnet_sd.nn.encoders.stain import StainEncoder, StainHistogram
 from pixnet_sd.nn.ops import FeatureSource, box_mean, box_sides, encode_downsampled, pool_maps, resample_map
 
 
@@ -26,7 +26,7 @@ class Features(nn.Module):
     """Input pixels on each side of an image for which no maps are returned; a multiple of `alignment`."""
 
     def __init__(
-        self, encoder: Encoder, stride: int, *, stain: bool, overview: int, context_px: Sequence[float]
+        self, encoder: Encoder, stride: int, *, stain: bool, overview: int, fine: bool, context_px: Sequence[float]
     ) -> None:
         super().__init__()
         self.encoder, self.overview, self.rim = encoder, overview, 0
@@ -34,22 +34,26 @@ class Features(nn.Module):
         self.levels = tuple(2**power for power in range(12) if stride <= 2**power <= coarsest)
         # The name is part of the names of stored tensors.
         self.color = StainEncoder(self.levels) if stain and not encoder.has_stain else None
+        self.histogram = StainHistogram() if stain else None
         self.wide_stride = max(encoder.strides) * overview or coarsest
         self.boxes = box_sides(context_px, self.wide_stride)
+        self.encoded = self.describe_maps(encoder)
+        self.seen = not self.boxes or fine or encoder.has_stain
         self.sources = self.describe()
         self.alignment = lcm(encoder.alignment * max(overview, 1), coarsest, self.wide_stride)
         self.check_levels()
 
     def describe(self) -> tuple[FeatureSource, ...]:
         """List one source per map, in the order of `forward`."""
-        sources = [
-            self.source(channels, stride, self.nearest_level(level))
-            for encoder in (self.encoder, self.color)
-            if encoder is not None
-            for channels, stride, level in zip(encoder.channels, encoder.strides, encoder.levels, strict=True)
-        ]
-        channels = sum(self.encoder.channels) if self.overview else self.deep_channels(sources)
-        return (*sources, *[FeatureSource(channels, self.wide_stride, self.levels[-1])] * len(self.boxes))
+        color = () if self.color is None else self.describe_maps(self.color)
+        channels = sum(self.encoder.channels) + (self.histogram.channels if self.histogram is not None else 0)
+        boxes = [FeatureSource(channels, self.wide_stride, self.levels[-1])] * len(self.boxes)
+        return (*(self.encoded if self.seen else ()), *color, *boxes)
+
+    def describe_maps(self, encoder: Encoder) -> tuple[FeatureSource, ...]:
+        """List one source per map of an encoder."""
+        maps = zip(encoder.channels, encoder.strides, encoder.levels, strict=True)
+        return tuple(self.source(channels, stride, self.nearest_level(level)) for channels, stride, level in maps)
 
     def source(self, channels: int, stride: int, level: int) -> FeatureSource:
         """Describe a map; one finer than its level is pooled to it at once, so that caches stay small."""
@@ -58,30 +62,28 @@ class Features(nn.Module):
     def nearest_level(self, level: int) -> int:
         return min(max(level, self.levels[0]), self.levels[-1])
 
-    def deep_channels(self, sources: Sequence[FeatureSource]) -> int:
-        return sum(source.channels for source in sources if source.level == self.levels[-1])
-
     def forward(self, image: Tensor) -> list[Tensor]:
         """Compute one map per source from (B, 3, H, W) RGB in [0, 1], of the image without its rim."""
         return self.compute(crop_rim(image, self.rim), image, self.encoder)
 
     def compute(self, image: Tensor, around: Tensor, encoder: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
         """Compute maps of an image with an encoder; `around` is the image with its rim."""
-        maps = list(encoder(image))
-        if self.color is not None:
-            maps += self.color(image)
-        maps = [pool_to_stride(m, source, image) for m, source in zip(maps, self.sources, strict=False)]
+        encoded = pool_to_sources(encoder(image), self.encoded, image)
+        color = [] if self.color is None else self.color(image)
+        first = len(self.encoded) if self.seen else 0
+        maps = (encoded if self.seen else []) + pool_to_sources(color, self.sources[first:], image)
         if not self.boxes:
             return maps
-        wide = encode_downsampled(encoder, around, self.overview) if self.overview else self.deepest(maps)
+        wide = encode_downsampled(encoder, around, self.overview) if self.overview else self.join(encoded)
+        if self.histogram is not None:
+            wide = torch.cat([wide, self.histogram(around, self.wide_stride)], dim=1)
         rim = (around.shape[-1] - image.shape[-1]) // 2 // self.wide_stride
         return maps + [crop_rim(box_mean(wide, side), rim) for side in self.boxes]
 
-    def deepest(self, maps: Sequence[Tensor]) -> Tensor:
-        deepest = self.levels[-1]
-        pairs = zip(maps, self.sources, strict=False)
-        deep = [resample_map(m, source.stride, deepest) for m, source in pairs if source.level == deepest]
-        return torch.cat(deep, dim=1)
+    def join(self, encoded: Sequence[Tensor]) -> Tensor:
+        """Concatenate all maps of the encoder at the boxes' stride."""
+        pairs = zip(encoded, self.encoded, strict=True)
+        return torch.cat([resample_map(m, source.stride, self.wide_stride) for m, source in pairs], dim=1)
 
     def check_levels(self) -> None:
         bare = sorted(set(self.levels) - {source.level for source in self.sources})
@@ -97,6 +99,7 @@ def crop_rim(maps: Tensor, rim: int) -> Tensor:
     return maps[..., rim : maps.shape[-2] - rim, rim : maps.shape[-1] - rim]
 
 
-def pool_to_stride(maps: Tensor, source: FeatureSource, image: Tensor) -> Tensor:
-    """Pool a map to the stride of its source, where it is finer."""
-    return pool_maps(maps, max(1, source.stride * maps.shape[-1] // image.shape[-1]))
+def pool_to_sources(maps: Sequence[Tensor], sources: Sequence[FeatureSource], image: Tensor) -> list[Tensor]:
+    """Pool maps to the strides of their sources, where they are finer."""
+    side, pairs = image.shape[-1], zip(maps, sources, strict=False)
+    return [pool_maps(one, max(1, source.stride * one.shape[-1] // side)) for one, source in pairs]

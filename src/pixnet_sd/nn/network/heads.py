@@ -116,6 +116,35 @@ class RateHead(Head):
         self.scale.mul_(sums[:, :, None])
 
 
+class FixedRateHead(RateHead):
+    """Rates by a table of loadings, which is fitted to programs that no longer change: each gene on its own."""
+
+    table: Tensor
+
+    def __init__(self, width: int, programs: int, genes: int) -> None:
+        super().__init__(width, programs, genes)
+        del self.raw_loadings
+        self.register_buffer("table", torch.zeros(programs, genes))
+
+    @property
+    def loadings(self) -> Tensor:  # type: ignore[override]
+        """(K, G), non-negative."""
+        return self.table
+
+    @torch.no_grad()
+    def start_at(self, means: Tensor) -> None:
+        """Initialize as in RateHead, with the same profile for all programs."""
+        total = means.sum().clamp_min(SMALLEST_RATE)
+        self.table.copy_((means / total).expand_as(self.table))
+        self.scale.fill_(SHARPNESS * (total / len(self.bias)).clamp_min(SMALLEST_RATE))
+        self.bias.fill_(inverse_softplus(torch.tensor(1 / SHARPNESS)))
+
+    @torch.no_grad()
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply every gene's map (G,)."""
+        self.table.mul_(factors)
+
+
 def balance_loadings(factors: Tensor, profile: Tensor) -> Tensor:
     """Scale (K, G) random factors so that every gene keeps its mean and every program its total.
 
@@ -170,4 +199,4 @@ def inverse_softplus(value: Tensor) -> Tensor:
 
 
 # By the value of `NetworkConfig.head`.
-HEADS: dict[str, type[Head]] = {"rate": RateHead, "log": LogHead, "features": FeatureHead}
+HEADS: dict[str, type[Head]] = {"rate": RateHead, "fixed": FixedRateHead, "log": LogHead, "features": FeatureHead}

@@ -70,6 +70,7 @@ class PixNet(nn.Module):
             config.stride,
             stain=config.stain,
             overview=config.overview,
+            fine=config.fine,
             context_px=[size_um / config.mpp for size_um in config.context_um],
         )
         self.decoder: Decoder = DECODERS[config.decoder](

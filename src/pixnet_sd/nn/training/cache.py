@@ -21,7 +21,8 @@ from pixnet_sd.nn.ops import FeatureSource
 from pixnet_sd.nn.slides import Slide
 from pixnet_sd.nn.training.crops import Crop
 
-TILE_PX = 1024
+# Larger than where maps are predicted: half of a small tile is margin.
+TILE_PX = 2048
 # Of encoders with windows: few are encoded for nothing around single spots, and none twice.
 WINDOWED_TILE_PX = 512
 # Half of the space; features are standardized before they are used, so a thousandth of them does not matter.

@@ -15,16 +15,11 @@ from pixnet_sd.nn.training.loss import RateLoss
 RATES = {"safb": 5e-4}
 
 
-def small_network() -> NetworkConfig:
-    """Return the default network: stain and texture, one hidden layer on each pixel; nothing to download."""
-    return NetworkConfig(encoder="stain", levels=None, decoder="pixel", widths=(64,))
-
-
 @dataclass(frozen=True)
 class TrainConfig:
     """Hyperparameters of a training."""
 
-    network: NetworkConfig = field(default_factory=small_network)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     """The network to train; `mpp` is the µm per pixel that images are resampled to."""
     rate: RateLoss = field(default_factory=RateLoss)
     """The loss of a network with `head="rate"`; one with `head="log"` is trained with the paper's loss."""
@@ -32,9 +27,9 @@ class TrainConfig:
     """Trained part of the encoder: "frozen" (none; its features are computed once), "last:N" blocks, or "all"."""
     augment: bool = False
     """Rotate, mirror, blur, recolor and shrink crops; the encoder then runs at every step, also a frozen one."""
-    views: int = 1
+    views: int | None = None
     """Number of dihedral views per slide: 1, 4 (rotations) or 8 (rotations and reflections). Features take so many
-    times as long. Only with the decoder "pixel" on a frozen encoder."""
+    times as long. Only with the decoder "pixel" on a frozen encoder; None is 4 there, see `used_views`."""
     steps: int = 800
     """Batches, rounded up to whole epochs."""
     pixels: int = 64
@@ -81,9 +76,9 @@ class TrainConfig:
             )
 
     def check_views(self) -> None:
-        if not 1 <= self.views <= len(VIEWS):
+        if not 1 <= self.used_views <= len(VIEWS):
             raise PixnetValueError(f"views must be from 1 to {len(VIEWS)}; got {self.views}.")
-        if self.views > 1 and not (self.cached and DECODERS[self.network.decoder].samples_pixels):
+        if self.used_views > 1 and not (self.cached and DECODERS[self.network.decoder].samples_pixels):
             raise PixnetValueError(
                 f'views={self.views} needs a frozen encoder, the decoder "pixel" and augment=False; got '
                 f"encoder={self.encoder!r}, decoder={self.network.decoder!r}, augment={self.augment}. For others, "
@@ -94,6 +89,12 @@ class TrainConfig:
     def peak_lr(self) -> float:
         """The learning rate `lr`, or what suits the decoder: that of single pixels bears more than the paper's."""
         return RATES.get(self.network.decoder, 1e-2) if self.lr is None else self.lr
+
+    @property
+    def used_views(self) -> int:
+        """The number `views`; by default rotations where features depend on the direction and are computed once."""
+        turned = self.cached and DECODERS[self.network.decoder].samples_pixels and self.network.encoder != "stain"
+        return (4 if turned else 1) if self.views is None else self.views
 
     @property
     def cached(self) -> bool:

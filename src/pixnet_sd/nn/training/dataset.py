@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -41,6 +41,8 @@ class ShapeDataset:
     """Some pixels of each shape, for a decoder of single pixels: then nothing else is read."""
     at_once: int | None = None
     """Crops in memory at once in a step, with all that their gradient needs; None for all of a batch."""
+    glass: bool = False
+    """Whether the shapes are on bare glass."""
 
     def split(self, size: int) -> Iterator[list[Crop]]:
         """Yield all crops, `size` at a time."""
@@ -77,10 +79,18 @@ class ShapeDataset:
 
 
 def make_datasets(network: PixNet, slide: Slide, margin_px: int) -> list[ShapeDataset]:
-    """Divide every set of a slide into crops that fit its shapes, with a margin around each shape."""
+    """Divide every set of a slide into crops that fit its shapes, with a margin around each shape; glass comes last."""
     made = []
-    for measured in slide.measured:
+    for measured in [*slide.measured, *glass_sets(slide)]:
         layout = choose_layout(measured.shapes, network.alignment, margin_px)
         scaled = measured.shapes.scaled(1 / network.stride)
         made.append(ShapeDataset(slide, measured, make_crops(measured.shapes, layout), scaled, network.stride))
-    return made
+    return [replace(one, glass=number >= len(slide.measured)) for number, one in enumerate(made)]
+
+
+def glass_sets(slide: Slide) -> list[MeasuredSet]:
+    """Return the shapes on glass as a set without counts; none where there are no such shapes."""
+    if slide.glass is None:
+        return []
+    shape = len(slide.glass), slide.measured[0].counts.shape[1]
+    return [MeasuredSet(slide.glass, sp.csr_array(shape, dtype=np.float32), np.zeros(shape[0]))]

@@ -96,12 +96,13 @@ def prepare_datasets(
     progress: Progress,
 ) -> Iterator[tuple[list[ShapeDataset], list[ShapeDataset]]]:
     """Make training and validation datasets, with features on disk while the block runs if the encoder is frozen."""
+    validation = [replace(slide, glass=None) for slide in validation]
     if not config.cached:
         sets, held_out = (uncached_datasets(network, slides) for slides in (training, validation))
         yield training_datasets(sets), flatten_sets(held_out)
         return
     with (
-        cached_datasets(network, training, device, progress, config.pixels, config.views) as sets,
+        cached_datasets(network, training, device, progress, config.pixels, config.used_views) as sets,
         cached_datasets(network, validation, device, progress, config.pixels) as held_out,
     ):
         yield training_datasets(sets), flatten_sets(held_out)
@@ -147,6 +148,8 @@ def feature_moments(
     network: PixNet, datasets: Sequence[ShapeDataset], device: torch.device | str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute mean and spread of every feature over pixels; of samples, with equal weight for each set."""
+    # Glass is no part of what varies between shapes.
+    datasets = [dataset for dataset in datasets if not dataset.glass]
     moments = [dataset.samples.moments() for dataset in datasets if dataset.samples]
     if not moments:
         return pixel_moments(network, datasets, device)
@@ -186,6 +189,8 @@ def count_ratios(network: PixNet, datasets: Sequence[ShapeDataset], device: torc
     """Compute (genes,) measured over expected counts, on all training data."""
     measured, expected = np.zeros((2, network.loadings.shape[1]))
     for dataset in datasets:
+        if dataset.glass:
+            continue
         predicted = predict_dataset(network, dataset, device)
         known = np.isfinite(predicted).all(axis=1)
         measured += dataset.measured.counts[np.flatnonzero(known)].sum(axis=0)

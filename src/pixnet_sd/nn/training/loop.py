@@ -18,7 +18,7 @@ from pixnet_sd.nn.training.augment import CropView, random_view
 from pixnet_sd.nn.training.crops import Crop, crop_rows
 from pixnet_sd.nn.training.dataset import ShapeDataset
 from pixnet_sd.nn.training.evaluate import score_predictions
-from pixnet_sd.nn.training.loss import masked_loss, pool_weighted
+from pixnet_sd.nn.training.loss import glass_loss, masked_loss, pool_weighted
 from pixnet_sd.nn.training.state import History, TrainState
 
 # Crops at once, at most, without gradient.
@@ -90,6 +90,8 @@ def batch_loss(state: TrainState, dataset: ShapeDataset, crops: Sequence[Crop], 
     network = state.network
     pooled = pool_batch(network, dataset, crops, state.device, view)
     predicted = pooled @ network.loadings + network.intercept
+    if dataset.glass:
+        return glass_loss(predicted)
     measured = dataset.counts(crops, state.device)
     return masked_loss(network.head.loss, predicted, measured, network.head.dispersion, state.config.rate)
 

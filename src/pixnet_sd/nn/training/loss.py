@@ -122,6 +122,11 @@ def negative_binomial_loss(means: Tensor, counts: Tensor, dispersion: Tensor | N
     return -(log_choose + chance).mean()
 
 
+def glass_loss(expected: Tensor) -> Tensor:
+    """Compute the mean negative log-likelihood of no counts at all, of a negative binomial with dispersion 1."""
+    return torch.log1p(expected).mean()
+
+
 def poisson_loss(means: Tensor, counts: Tensor, dispersion: Tensor | None) -> Tensor:
     """Compute the mean negative log-likelihood; the dispersion is not used."""
     return (means - counts * means.log() + torch.lgamma(counts + 1)).mean()

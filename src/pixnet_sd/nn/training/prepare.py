@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
@@ -66,9 +67,11 @@ def uncached_datasets(network: PixNet, slides: Sequence[Slide]) -> list[SlideSet
 
 def training_datasets(slides: Sequence[SlideSets]) -> list[ShapeDataset]:
     """List all sets with their size factors among those given."""
-    factors = size_factors([sets[0].slide for sets in slides])
-    pairs = zip(slides, factors, strict=True)
-    return [replace(dataset, size_factor=own[k % len(own)]) for sets, own in pairs for k, dataset in enumerate(sets)]
+    factors, made = size_factors([sets[0].slide for sets in slides]), []
+    for sets, own in zip(slides, factors, strict=True):
+        depths = cycle(own)
+        made += [dataset if dataset.glass else replace(dataset, size_factor=next(depths)) for dataset in sets]
+    return made
 
 
 def cache_slide(
