@@ -54,7 +54,7 @@ def test_a_foundation_model_with_context(toy_section: SpatialData, tmp_path: Pat
         toy_section, "bins_8um", encoder="lunit-vits16", context_um=(100.0,), inplace=False,
         encoder_weights=tmp_path / "a.safetensors", **QUIET,
     )  # fmt: skip
-    assert table.n_vars == 4 * 32 + 32
+    assert table.n_vars == 2 * 4 * 32
     assert table.var_names[0] == "lunit-s16_0"
     assert np.isfinite(table.X[table.obs["coverage"] == 1]).all()
 

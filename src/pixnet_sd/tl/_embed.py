@@ -197,9 +197,16 @@ def make_embedder(
     if encoder != "stain" and encoder_weights is None:
         raise PixnetValueError(f"Features of {encoder!r} with random weights mean nothing: encoder_weights was None.")
     known = canonical_name(encoder) in FOUNDATION
-    config = NetworkConfig.foundation(encoder) if known else NetworkConfig(encoder)
+    config = NetworkConfig.foundation(encoder) if known else NetworkConfig(encoder, (0, 1, 2, 3), mpp=0.5)
     config = replace(
-        config, decoder="features", head="features", stride=STRIDE, stain=stain, context_um=context_um, programs=1
+        config,
+        decoder="features",
+        head="features",
+        stride=STRIDE,
+        stain=stain,
+        context_um=context_um,
+        fine=True,
+        programs=1,
     )
     network = PixNet(config, 1, encoder_weights=encoder_weights)
     names = [f"{config.encoder}_{number}" for number in range(network.decoder.dim)]

@@ -113,11 +113,12 @@ def test_the_bundled_model_knows_breast_cancer_from_what_it_never_saw(
     real_data: Path, slides: list[Slide], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIXNET_SD_DATA_DIR", str(real_data))
-    known = ps.Model.load("default").stain_domain
+    model = ps.Model.load("default")
+    known = model.stain_domain
     assert known is not None
     section = ps.datasets.her2st("C3")
     (found,) = find_measured_sections([section], "he", None, "spots_counts")
-    reading = ReadOptions(None, ["KRT19"], 0.7, None, False)
+    reading = ReadOptions(None, ["KRT19"], model.mpp, None, False)
     assert share(known, read_slide(found, "C3", reading)) < 0.1
     assert share(known, slides[0]) > 0.9
     assert describe_all(read_patches(slides[0].picture, sample_places(slides[0])[:4])).shape == (4, len(known.mean))
