@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from pixnet_sd._raster.grid import Window
 
 NODES_PER_LENGTH = 2
-"""A Gaussian kernel of two nodes is smooth when it is interpolated linearly: at most 1.5 % off between nodes."""
+"""Linear interpolation of such a kernel is off by at most 1/32 of its height (step² / 8 · curvature)."""
 REACH = 3.0
 """Standard deviations at which a kernel ends, so that a field is exactly 1 farther from all shapes."""
 
