@@ -199,9 +199,15 @@ def test_a_row_without_a_pinned_sha256_has_no_pickle():
         "UNI_v1": "uni",
         "gigapath": "prov-gigapath",
         "phikonv2": "phikon-v2",
-    }.items()
-    | {"midnight12k": "midnight", "hoptimus0": "h-optimus-0", "conch_v15": "conch-v1.5", "h0_mini": "h0-mini"}.items()
-    | {"hibou_l": "hibou-l", "lunit-vits8": "lunit-s8", "kaiko-vitb8": "kaiko-b8", "resnet10t": "resnet10t"}.items(),
+        "midnight12k": "midnight",
+        "hoptimus0": "h-optimus-0",
+        "conch_v15": "conch-v1.5",
+        "h0_mini": "h0-mini",
+        "hibou_l": "hibou-l",
+        "lunit-vits8": "lunit-s8",
+        "kaiko-vitb8": "kaiko-b8",
+        "resnet10t": "resnet10t",
+    }.items(),
 )
 def test_names_of_other_tools(theirs, ours):
     assert canonical_name(theirs) == ours
