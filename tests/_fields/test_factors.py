@@ -90,9 +90,9 @@ def test_held_out_shapes_tell_counts_from_shuffled_ones(shuffled: bool) -> None:
     rows = np.random.default_rng(2).permutation(SIDE**2) if shuffled else np.arange(SIDE**2)
     counts = Evidence(evidence.programs, evidence.counts[rows], evidence.centers_px)
     choice = choose_prior(counts, loadings, SHAPE, 0.1 if shuffled else None)
-    plain, kriging, refined = (one.mean() for one in (choice.plain, choice.kriging, choice.refined))
+    plain, smoothed, refined = (one.mean() for one in (choice.plain, choice.smoothed, choice.refined))
     if shuffled:
         assert refined < 0.1
     else:
         assert refined > 1.05 * plain
-        assert refined > 1.15 * kriging
+        assert refined > 1.15 * smoothed

@@ -36,7 +36,7 @@ def test_counts_add_up_to_those_of_the_section(refined: SpatialData) -> None:
 
 def test_each_gene_says_what_held_out_shapes_showed(refined: SpatialData) -> None:
     var = refined.tables[LOADINGS].var
-    scores = var[["heldout_plain", "heldout_kriging", "heldout_refined"]]
+    scores = var[["heldout_plain", "heldout_smoothed", "heldout_refined"]]
     assert scores.notna().all().all()
     assert var["heldout_refined"].mean() > var["heldout_plain"].mean()
     assert var["refined"].mean() > 0.5

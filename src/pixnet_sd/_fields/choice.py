@@ -32,7 +32,7 @@ class Choice:
     prior: Prior
     plain: np.ndarray
     """(genes,) correlation of profiles for the map as it was."""
-    kriging: np.ndarray
+    smoothed: np.ndarray
     """The same for neighbors' counts alone."""
     refined: np.ndarray
 

@@ -151,6 +151,7 @@ def find_measured(sdata: SpatialData, shapes: list[str] | None, tables: list[str
     names = names or [find_table_key(sdata)]
     regions = {name: regions_of(sdata, find_table_key(sdata, name)) for name in names}
     if shapes is None:
+        check_annotating(regions)
         return [MeasuredKeys(region, name) for name in names for region in regions[name]]
     for key in shapes:
         resolve_key("shapes", key, sdata.shapes, "shapes_key")
@@ -161,6 +162,13 @@ def find_measured(sdata: SpatialData, shapes: list[str] | None, tables: list[str
 
 def regions_of(sdata: SpatialData, table_key: str) -> list[str]:
     return [region for region in annotated_regions(sdata.tables[table_key]) if region in sdata.shapes]
+
+
+def check_annotating(regions: dict[str, list[str]]) -> None:
+    """Check that each table annotates shapes that are in the object."""
+    for name, annotated in regions.items():
+        if not annotated:
+            resolve_key(f"shapes that table {name!r} annotates", None, [], "shapes_key")
 
 
 def check_keys_agree(shapes: list[str], regions: dict[str, list[str]], pairs: list[MeasuredKeys]) -> None:

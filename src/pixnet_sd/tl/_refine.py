@@ -96,6 +96,10 @@ def refine(
     How far they reach and how much counts weigh is chosen on shapes that are held out in blocks. Genes that score no
     better there keep the map as it was, at the depth of this section.
 
+    .. warning::
+        Experimental. Its gain has been measured on one section only, and there optimistically: look at the held-out
+        scores of yours before you rely on it.
+
     Parameters
     ----------
     sdata
@@ -131,7 +135,7 @@ def refine(
     If ``inplace=False`` the image element, else None. What is added is an ordinary map: the programs
     ``"{image}_refined_programs"``, their loadings and, unless they are too large, the genes as
     ``"{image}_refined_expression"``. ``var`` of the loadings has for each gene ``heldout_plain``,
-    ``heldout_kriging`` and ``heldout_refined``, the correlation of profiles on held-out blocks of shapes for the map,
+    ``heldout_smoothed`` and ``heldout_refined``, the correlation of profiles on held-out blocks of shapes for the map,
     for the counts of neighbors alone and for the refined map, and whether it was ``refined``. They are optimistic
     where the model was trained on this section, since the map has seen the counts.
 
@@ -325,8 +329,8 @@ def refine_map(raster: maps.Map, measured: Measurement, genes: list[str] | None,
 
 def is_helpful(choice: Choice, measured: Measurement) -> bool:
     """Return whether the refined map scores better on held-out shapes, and warn where it does not."""
-    plain, kriging, refined = (float(np.nanmean(one)) for one in (choice.plain, choice.kriging, choice.refined))
-    logger.info("held-out correlation: map %.3f, neighbors' counts %.3f, refined %.3f", plain, kriging, refined)
+    plain, smoothed, refined = (float(np.nanmean(one)) for one in (choice.plain, choice.smoothed, choice.refined))
+    logger.info("held-out correlation: map %.3f, neighbors' counts %.3f, refined %.3f", plain, smoothed, refined)
     if refined < max(plain - SLACK, NO_SIGNAL):
         warn(
             f"Counts of table {measured.table_key!r} do not fit the map on held-out shapes: {refined:.3f} with them "
@@ -353,7 +357,7 @@ def multiply_block(block: np.ndarray, fit: Fit, block_info: dict | None = None) 
 def report_genes(var: pd.DataFrame, columns: np.ndarray, choice: Choice, better: np.ndarray) -> pd.DataFrame:
     """Add to each gene what it scored on held-out shapes, and whether it was refined."""
     report = var.copy()
-    for name in ("plain", "kriging", "refined"):
+    for name in ("plain", "smoothed", "refined"):
         values = np.full(len(var), np.nan)
         values[columns] = getattr(choice, name)
         report[f"heldout_{name}"] = values
