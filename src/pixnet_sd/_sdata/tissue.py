@@ -63,7 +63,9 @@ def search_tissue(
     step = max(1.0, WORKING_MPP / mpp)
     check_image_size(image, step)
     level = images.read_overview_level(image, step)
-    pixels, centers = load_lazy(level.data), measured_centers(sdata, image_key)
+    # Not on dask's threads: a process that is forked after they were used would wait for them for ever.
+    pixels = load_lazy(level.data, scheduler="synchronous")
+    centers = measured_centers(sdata, image_key)
     found = mark_tissue(pixels, level.grid, images.level_mpp(level, mpp), centers, sensitivity or 1.0)
     if sensitivity is None and found.share_measured < ENOUGH:
         looser = mark_tissue(pixels, level.grid, found.mpp, centers, LOOSER)
