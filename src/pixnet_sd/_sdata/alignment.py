@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import dask.array as da
 import numpy as np
 from scipy import ndimage
 from spatialdata import SpatialData
@@ -45,7 +46,7 @@ def read_overview(sdata: SpatialData, image_key: str, value_range: tuple[float, 
     """Read the H&E image at about 8 µm per pixel into memory."""
     image = images.read_rgb(sdata, image_key, value_range)
     level = images.read_overview_level(image, max(1.0, WORKING_MPP / units.image_mpp(sdata, image_key)))
-    return replace(level, data=level.data.persist())
+    return replace(level, data=da.from_array(load_lazy(level.data, scheduler="synchronous")))
 
 
 def read_tissue_overview(sdata: SpatialData, image_key: str, level: images.Level) -> Raster:
