@@ -49,12 +49,21 @@ def read_overview(sdata: SpatialData, image_key: str, value_range: tuple[float, 
     return replace(level, data=da.from_array(load_lazy(level.data, scheduler="synchronous")))
 
 
-def read_tissue_overview(sdata: SpatialData, image_key: str, level: images.Level) -> Raster:
-    """Read the labels that pp.tissue attached, or find the tissue without attaching it."""
+def read_tissue_overview(
+    sdata: SpatialData,
+    image_key: str,
+    value_range: tuple[float, float] | None,
+    level: images.Level | None = None,
+) -> Raster:
+    """Read the labels that pp.tissue attached, or find the tissue without attaching it.
+
+    The image is read only where there are no labels, and not again where its overview is given as `level`.
+    """
     key = tissue_key(image_key)
     if key in sdata.labels:
         labels = load_lazy(images.read_mask(sdata, key)[0]) > 0
         return Raster(labels, np.linalg.inv(affine.matrix_between(sdata, key, image_key)))
+    level = level or read_overview(sdata, image_key, value_range)
     mpp = images.level_mpp(level, units.image_mpp(sdata, image_key))
     return Raster(tissue_mask(load_lazy(level.data), mpp), level.grid.from_source)
 

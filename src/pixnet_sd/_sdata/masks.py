@@ -79,8 +79,13 @@ def read_tissue(
     asked = default_tissue_key(image_key) if tissue_key == AUTO else tissue_key
     key = resolve_key("labels", asked, sdata.labels, "tissue_key")
     logger.info("the tissue of %r is that of labels %r", image_key, key)
-    to_image = affine.matrix_between(sdata, key, image_key)
-    return Tissue(images.read_mask(sdata, key), np.linalg.solve(to_image, grid.to_source), key)
+    return read_labels_as_tissue(sdata, key, image_key, grid.to_source)
+
+
+def read_labels_as_tissue(sdata: SpatialData, key: str, image_key: str, to_image: np.ndarray) -> Tissue:
+    """Read labels as tissue for a raster whose pixels `to_image` takes to those of the image."""
+    from_labels = affine.matrix_between(sdata, key, image_key)
+    return Tissue(images.read_mask(sdata, key), np.linalg.solve(from_labels, to_image), key)
 
 
 def to_tissue(found: FoundTissue, image_key: str, grid: PixelGrid) -> Tissue | None:

@@ -12,7 +12,7 @@ from spatialdata import SpatialData
 
 from pixnet_sd._metrics.alignment import Raster, tissue_share
 from pixnet_sd._sdata import elements
-from pixnet_sd._sdata.alignment import even_rows, read_overview, read_shapes_in_image, read_tissue_overview
+from pixnet_sd._sdata.alignment import even_rows, read_shapes_in_image, read_tissue_overview
 from pixnet_sd._sdata.drawing import Box
 from pixnet_sd._zonal.shapes import Shapes
 from pixnet_sd.pl._draw.backdrop import Backdrop, HeStyle, draw_backdrop, read_backdrop
@@ -87,7 +87,7 @@ def alignment(
         theme_of(dark),
     )
     geometry = read_shapes_in_image(sdata, key, image, coordinate_system)
-    tissue = read_tissue_overview(sdata, image, read_overview(sdata, image, value_range))
+    tissue = read_tissue_overview(sdata, image, value_range)
     view = view_of_both(find_view(sdata, image, image, "px"), geometry)
     room_in = legend_width(NAMES, MULTIPLE_IN)
     (panel,) = picture_panels(1, view.aspect, ax=ax, ncols=1, beside_in=room_in, theme=theme)

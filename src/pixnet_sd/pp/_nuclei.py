@@ -24,7 +24,7 @@ from pixnet_sd._raster.cells import CellOptions, Cells, Detector, find_cells
 from pixnet_sd._raster.grid import Tile, make_tiles
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._sdata import affine, build, elements, images, units
-from pixnet_sd._sdata.masks import Tissue
+from pixnet_sd._sdata.masks import Tissue, read_labels_as_tissue
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._settings import logger, settings
 from pixnet_sd.nn import nuclei as by_network
@@ -209,9 +209,8 @@ def plan_search(
     marked = find_tissue_labels(sdata, key, tissue_key)
     tissue = None
     if marked is not None:
-        to_image = affine.matrix_between(sdata, marked, key)
         to_source = np.diag([step[0] * TISSUE_STEP, step[1] * TISSUE_STEP, 1.0])
-        tissue = Tissue(images.read_mask(sdata, marked), np.linalg.solve(to_image, to_source))
+        tissue = read_labels_as_tissue(sdata, marked, key, to_source)
     return NucleusSearch(picture, step, mpp, detector, options, marked, tissue)
 
 

@@ -23,7 +23,7 @@ from pixnet_sd._raster.grid import PixelGrid, Tile, make_tiles
 from pixnet_sd._raster.picture import Picture
 from pixnet_sd._raster.quality import BLOCK_PX, TileQuality, block_means, judge_tiles, measure_blocks
 from pixnet_sd._sdata import affine, build, elements, images, units
-from pixnet_sd._sdata.masks import Tissue
+from pixnet_sd._sdata.masks import Tissue, read_labels_as_tissue
 from pixnet_sd._sdata.storage.attach import attach, check_results
 from pixnet_sd._settings import logger, settings
 from pixnet_sd.pp._tissue import tissue
@@ -187,14 +187,12 @@ def plan_blocks(
     to_source = np.diag([step[0] * TISSUE_PX, step[1] * TISSUE_PX, 1.0])
     name = tissue_key or default_tissue_key(key)
     if name in sdata.labels:
-        to_image, mask = affine.matrix_between(sdata, name, key), images.read_mask(sdata, name)
-        return BlockPlan(picture, step, Tissue(mask, np.linalg.solve(to_image, to_source)), name)
+        return BlockPlan(picture, step, read_labels_as_tissue(sdata, name, key, to_source), name)
     if tissue_key is not None:
         resolve_key("labels", tissue_key, sdata.labels, "tissue_key")
     found = tissue(sdata, key, value_range=value_range, inplace=False)
     labels = SpatialData.init_from_elements({key: sdata.images[key], name: found})
-    to_image, mask = affine.matrix_between(labels, name, key), images.read_mask(labels, name)
-    return BlockPlan(picture, step, Tissue(mask, np.linalg.solve(to_image, to_source)), None)
+    return BlockPlan(picture, step, read_labels_as_tissue(labels, name, key, to_source), None)
 
 
 def blocks_per_tile(tile_um: float) -> int:

@@ -106,7 +106,7 @@ def check_alignment(
     size_px = images.read_image(sdata, image).grid.shape
     places = other_places(size_px, known)
     level = alignment.read_overview(sdata, image, value_range)
-    tissue = alignment.read_tissue_overview(sdata, image, level)
+    tissue = alignment.read_tissue_overview(sdata, image, value_range, level)
     color = alignment.read_color(level, float(np.sqrt(np.median(shapes.area))))
     lines = [
         image_line(drawn, size_px, image),

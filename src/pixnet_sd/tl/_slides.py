@@ -73,7 +73,7 @@ def read_slide(section: FoundSection, name: str, how: ReadOptions) -> Slide:
 def add_glass(slide: Slide, section: FoundSection, value_range: tuple[float, float] | None) -> Slide:
     """Add circles on bare glass near the measured shapes; a slide without any stays as it is."""
     sdata, key = section.sdata, section.keys.image
-    tissue = alignment.read_tissue_overview(sdata, key, alignment.read_overview(sdata, key, value_range))
+    tissue = alignment.read_tissue_overview(sdata, key, value_range)
     to_picture = np.diag([*(section.mpp / slide.mpp,) * 2, 1.0]) @ np.linalg.inv(tissue.from_image)
     glass = choose_glass(tissue, to_picture, slide)
     return replace(slide, glass=glass) if len(glass) else slide
